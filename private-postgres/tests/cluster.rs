@@ -1,0 +1,336 @@
+//! A real cluster in a temporary folder: what survives, what is refused, and in which words.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use accrue_private_postgres::binaries;
+use accrue_private_postgres::cluster::{Cluster, Found, Mode, Released};
+use accrue_private_postgres::error::Error;
+use accrue_private_postgres::options::Options;
+
+/// A folder that every OS user can enter; removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("accrue-test-folder-{}-{count}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(dir)
+    }
+
+    /// The data folder: not there yet.
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A test that failed has left its postmaster behind.
+        if let Some(pid) = pid_in(&self.data()) {
+            kill("QUIT", pid);
+        }
+        let _removed = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pid_in(data_dir: &Path) -> Option<u32> {
+    let content = fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
+    content.lines().next()?.parse().ok()
+}
+
+fn kill(signal: &str, pid: u32) {
+    Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+async fn start(data_dir: &Path) -> Cluster {
+    Cluster::start(data_dir, Options::small()).await.unwrap()
+}
+
+async fn refused(data_dir: &Path) -> String {
+    Cluster::start(data_dir, Options::small()).await.unwrap_err().to_string()
+}
+
+fn psql(url: &str, sql: &str) -> Output {
+    let psql = binaries::find().unwrap().bin_dir.join("psql");
+    Command::new(psql).args(["-XAtq", url, "-c", sql]).env("PGPORT", "1").output().unwrap()
+}
+
+fn ask(cluster: &Cluster, sql: &str) -> String {
+    let output = psql(&cluster.url(), sql);
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "waited too long: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_folder_becomes_a_durable_cluster_that_only_its_user_can_reach() {
+    let folder = Folder::new();
+    let cluster = start(&folder.data()).await;
+
+    assert!(cluster.owned());
+    assert!(cluster.is_alive().await);
+    let settings = ask(
+        &cluster,
+        "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN
+         ('data_checksums', 'fsync', 'full_page_writes', 'jit', 'listen_addresses', 'server_encoding',
+          'synchronous_commit')",
+    );
+    assert_eq!(
+        settings,
+        "data_checksums=on fsync=on full_page_writes=on jit=off listen_addresses= \
+         server_encoding=UTF8 synchronous_commit=on"
+    );
+    let collation = "SELECT datcollate FROM pg_database WHERE datname = current_database()";
+    assert_eq!(ask(&cluster, collation), "C");
+    assert_eq!(ask(&cluster, "SELECT current_database(), current_user"), "accrue|accrue");
+    for private in ["socket", "postgres"] {
+        let mode = fs::metadata(folder.data().join(private)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{private}");
+    }
+    assert_eq!(fs::read_to_string(folder.data().join("format")).unwrap(), "1\n");
+
+    assert_eq!(cluster.release().await.unwrap(), Released::Stopped);
+    assert_eq!(pid_in(&folder.data()), None);
+}
+
+#[tokio::test]
+async fn data_survives_a_stop_and_an_immediate_stop() {
+    let folder = Folder::new();
+    let cluster = start(&folder.data()).await;
+    ask(&cluster, "CREATE TABLE kept AS SELECT 1 AS n");
+    cluster.stop(Mode::Fast).await.unwrap();
+    assert!(!cluster.is_alive().await);
+
+    let cluster = start(&folder.data()).await;
+    ask(&cluster, "INSERT INTO kept VALUES (2)");
+    cluster.stop(Mode::Immediate).await.unwrap();
+    assert_eq!(cluster.ensure_running().await.unwrap(), Found::Restarted);
+    assert_eq!(ask(&cluster, "SELECT sum(n) FROM kept"), "3");
+    cluster.stop(Mode::Fast).await.unwrap();
+    cluster.stop(Mode::Fast).await.unwrap(); // stopping what is stopped is no error
+}
+
+#[tokio::test]
+async fn a_running_cluster_is_joined_and_the_last_user_stops_it() {
+    let folder = Folder::new();
+    let first = start(&folder.data()).await;
+    let pid = first.pid();
+    assert!(pid.is_some());
+
+    let visitor = start(&folder.data()).await;
+    assert!(!visitor.owned());
+    assert_eq!((visitor.pid(), visitor.url()), (pid, first.url()));
+
+    assert_eq!(first.release().await.unwrap(), Released::LeftToOthers);
+    assert!(visitor.is_alive().await);
+    assert_eq!(visitor.release().await.unwrap(), Released::Stopped);
+    assert_eq!(pid_in(&folder.data()), None);
+}
+
+#[tokio::test]
+async fn a_dropped_cluster_runs_on_and_is_found_again() {
+    let folder = Folder::new();
+    let first = start(&folder.data()).await;
+    let pid = first.pid();
+    drop(first);
+
+    let second = start(&folder.data()).await;
+    assert_eq!((second.pid(), second.owned()), (pid, false));
+    second.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn four_starts_at_once_make_one_cluster() {
+    let folder = Folder::new();
+    let data = folder.data();
+    let (a, b, c, d) = tokio::join!(start(&data), start(&data), start(&data), start(&data));
+    let all = [a, b, c, d];
+
+    assert_eq!(all.iter().filter(|cluster| cluster.owned()).count(), 1);
+    assert!(all.iter().all(|cluster| cluster.pid() == pid_in(&data)));
+    all[0].stop(Mode::Fast).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_postmaster_that_is_killed_is_started_again_with_its_data() {
+    let folder = Folder::new();
+    let cluster = start(&folder.data()).await;
+    ask(&cluster, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n");
+    let killed = cluster.pid().unwrap();
+    kill("KILL", killed);
+    until("the postmaster is gone", || async { !cluster.is_alive().await }).await;
+
+    assert_eq!(cluster.ensure_running().await.unwrap(), Found::Restarted);
+    assert_ne!(cluster.pid(), Some(killed));
+    assert_eq!(ask(&cluster, "SELECT count(*) FROM kept"), "1000");
+    assert_eq!(cluster.ensure_running().await.unwrap(), Found::Running);
+    cluster.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pid_that_belongs_to_another_program_by_now_does_not_keep_the_cluster_down() {
+    let folder = Folder::new();
+    let cluster = start(&folder.data()).await;
+    let pid_file = folder.data().join("postgres/postmaster.pid");
+    let content = fs::read_to_string(&pid_file).unwrap();
+    // A program of the cluster's own user: of any other Postgres would know that it cannot be one.
+    let owner = fs::metadata(&pid_file).unwrap();
+    cluster.stop(Mode::Fast).await.unwrap();
+    let mut other = Command::new("sleep");
+    other.arg("600");
+    if is_root() {
+        std::os::unix::process::CommandExt::uid(&mut other, owner.uid());
+    }
+    let mut other = other.spawn().unwrap();
+    let rest = content.split_once('\n').unwrap().1;
+    fs::write(&pid_file, format!("{}\n{rest}", other.id())).unwrap();
+    std::os::unix::fs::chown(&pid_file, Some(owner.uid()), Some(owner.gid())).unwrap();
+
+    let found = cluster.ensure_running().await;
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(found.unwrap(), Found::Restarted);
+    cluster.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_short_is_begun_again() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.data().join("postgres.new-1/base")).unwrap();
+    fs::write(folder.data().join("start.lock"), "").unwrap();
+
+    let cluster = start(&folder.data()).await;
+    assert!(!folder.data().join("postgres.new-1").exists());
+    cluster.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_too_deep_for_a_socket_gets_its_socket_elsewhere() {
+    let folder = Folder::new();
+    let deep = folder.data().join("deep".repeat(30));
+    let cluster = start(&deep).await;
+    let (pid, url) = (cluster.pid(), cluster.url());
+
+    assert!(!deep.join("socket").exists());
+    assert_eq!(ask(&cluster, "SELECT 1"), "1");
+    let visitor = start(&deep).await;
+    assert_eq!((visitor.pid(), visitor.url()), (pid, url));
+    let socket_dir =
+        ask(&cluster, "SELECT trim('\"' FROM current_setting('unix_socket_directories'))");
+    assert_eq!(fs::metadata(&socket_dir).unwrap().permissions().mode() & 0o777, 0o700);
+    cluster.stop(Mode::Fast).await.unwrap();
+    assert!(!Path::new(&socket_dir).exists());
+}
+
+#[tokio::test]
+async fn a_folder_of_a_newer_format_is_refused_and_the_newest_known_is_not() {
+    let folder = Folder::new();
+    fs::create_dir(folder.data()).unwrap();
+    fs::write(folder.data().join("format"), "2\n").unwrap();
+    assert_eq!(
+        refused(&folder.data()).await,
+        format!(
+            "{:?} has data format 2, this version knows up to 1: use a newer version of accrue, or \
+             choose another folder with --data-dir",
+            folder.data()
+        )
+    );
+    assert!(!folder.data().join("postgres").exists());
+
+    fs::write(folder.data().join("format"), "one").unwrap();
+    let refusal = refused(&folder.data()).await;
+    assert!(refusal.ends_with("should hold a data format number, but holds \"one\""), "{refusal}");
+
+    fs::write(folder.data().join("format"), "1\n").unwrap();
+    start(&folder.data()).await.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_of_another_postgres_version_is_refused_by_name() {
+    let folder = Folder::new();
+    let cluster = start(&folder.data()).await;
+    let major = cluster.major();
+    cluster.release().await.unwrap();
+    fs::write(folder.data().join("postgres/PG_VERSION"), "99\n").unwrap();
+
+    let refusal = refused(&folder.data()).await;
+    let wanted = format!("was made by PostgreSQL 99, this machine has {major}");
+    assert!(refusal.contains(&wanted), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_folder_with_other_things_in_it_is_refused_and_left_as_it_was() {
+    let folder = Folder::new();
+    fs::create_dir(folder.data()).unwrap();
+    fs::write(folder.data().join("letter.txt"), "dear").unwrap();
+
+    let refusal = refused(&folder.data()).await;
+    assert!(refusal.ends_with("not empty: choose another with --data-dir"), "{refusal}");
+    assert_eq!(fs::read_dir(folder.data()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn root_is_told_which_folder_the_clusters_user_cannot_enter() {
+    if !is_root() {
+        return; // anybody else runs the cluster as himself
+    }
+    let folder = Folder::new();
+    let closed = folder.0.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+
+    let refusal = refused(&closed.join("data")).await;
+    assert!(refusal.contains(&format!("cannot enter {closed:?}")), "{refusal}");
+    assert!(refusal.contains("--data-dir"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_machine_without_postgres_is_told_how_to_get_it() {
+    let folder = Folder::new();
+    let options = Options { bin_dir: Some(folder.0.clone()), ..Options::small() };
+    let refusal = Cluster::start(&folder.data(), options).await.unwrap_err();
+    assert!(matches!(refusal, Error::NotInstalled { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_postmaster_that_refuses_to_start_is_quoted() {
+    let folder = Folder::new();
+    start(&folder.data()).await.release().await.unwrap();
+    let settings = vec![("max_connections".to_owned(), "-1".to_owned())];
+    let options = Options { settings, ..Options::small() };
+
+    let refusal = Cluster::start(&folder.data(), options).await.unwrap_err().to_string();
+    assert!(refusal.starts_with("Postgres did not start: FATAL:"), "{refusal}");
+    assert!(refusal.contains("max_connections"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_scratch_cluster_is_gone_when_dropped() {
+    let cluster = Cluster::scratch(Options::small()).await.unwrap();
+    let dir = cluster.data_dir().to_path_buf();
+    assert_eq!(ask(&cluster, "SELECT 1"), "1");
+    drop(cluster);
+    assert!(!dir.exists());
+}
