@@ -1,0 +1,126 @@
+//! Bulk load: a given number of commands through `POST /v1/commands`, many a request.
+
+use super::client::Client;
+use super::outcome::Outcome;
+use super::record;
+use super::request::{Chance, bulk};
+use anyhow::{Context as _, bail};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// How often a request that found the server's queue full is sent again.
+const RETRIES_MAX: u32 = 100;
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bulk {
+    pub address: SocketAddr,
+    pub connections: usize,
+    pub commands_per_request: u64,
+    pub commands: u64,
+    pub accounts: u64,
+}
+
+/// Sends all commands, spread evenly over the accounts; the window is the time it took.
+pub(crate) async fn run(plan: &Bulk) -> anyhow::Result<Outcome> {
+    let outcome = Arc::new(Mutex::new(Outcome::new(Duration::ZERO)));
+    let next = Arc::new(AtomicU64::new(0));
+    let started = Instant::now();
+    let mut workers = JoinSet::new();
+    for _ in 0..plan.connections {
+        let client = Client::connect(plan.address).await.context("connecting for bulk")?;
+        workers.spawn(worker(client, *plan, next.clone(), outcome.clone()));
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    outcome.window = started.elapsed();
+    Ok(outcome)
+}
+
+async fn worker(
+    mut client: Client,
+    plan: Bulk,
+    next: Arc<AtomicU64>,
+    outcome: Arc<Mutex<Outcome>>,
+) -> anyhow::Result<()> {
+    loop {
+        let first = next.fetch_add(plan.commands_per_request, Ordering::Relaxed);
+        if first >= plan.commands {
+            return Ok(());
+        }
+        let last = plan.commands.min(first + plan.commands_per_request);
+        let request = bulk(plan.address, &envelopes(first..last, plan.accounts));
+        let sent = Instant::now();
+        let lines = send(&mut client, &request).await?;
+        let accepted = accepted(&lines);
+        if accepted != last - first {
+            let shown = String::from_utf8_lossy(lines.split(|b| *b == b'\n').next().unwrap_or(&[]))
+                .into_owned();
+            bail!("{accepted} of {} commands were accepted; first line: {shown}", last - first);
+        }
+        record(&outcome, |it| it.answered(200, sent.elapsed(), accepted));
+    }
+}
+
+async fn send(client: &mut Client, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    for _ in 0..RETRIES_MAX {
+        let (status, body) = client.fetch(request).await?;
+        match status {
+            200..=299 => return Ok(body),
+            503 => sleep(RETRY_DELAY).await,
+            _ => bail!("POST /v1/commands: {status}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+    bail!("POST /v1/commands: 503 after {RETRIES_MAX} tries");
+}
+
+/// Ids are a function of the command's number, so that a request may be sent again.
+fn envelopes(commands: std::ops::Range<u64>, accounts: u64) -> Vec<(String, u64)> {
+    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+    commands
+        .map(|command| {
+            Chance::new(command.wrapping_mul(0x2545_f491_4f6c_dd1d)).uuid(&mut id);
+            (String::from_utf8_lossy(&id).into_owned(), command % accounts.max(1))
+        })
+        .collect()
+}
+
+/// Result lines of accepted commands; each names the position of its events.
+fn accepted(lines: &[u8]) -> u64 {
+    const POSITION: &[u8] = br#""position":"#;
+    let lines = lines.split(|byte| *byte == b'\n');
+    let good = lines.filter(|line| line.windows(POSITION.len()).any(|part| part == POSITION));
+    u64::try_from(good.count()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{accepted, envelopes};
+    use std::collections::HashSet;
+
+    #[test]
+    fn commands_are_spread_over_the_accounts_under_ids_of_their_own() {
+        let all = envelopes(0..1000, 10);
+        let ids: HashSet<&String> = all.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), 1000);
+        assert_eq!(all.iter().filter(|(_, account)| *account == 3).count(), 100);
+    }
+
+    #[test]
+    fn a_retry_repeats_the_ids() {
+        assert_eq!(envelopes(5..7, 10), envelopes(0..10, 10)[5..7]);
+    }
+
+    #[test]
+    fn only_lines_with_a_position_count() {
+        let lines = b"{\"id\":\"a\",\"position\":1}\n{\"id\":\"b\",\"problem\":{}}\n";
+        assert_eq!(accepted(lines), 1);
+        assert_eq!(accepted(b""), 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! `accrue-bench`: Accrue's figures, each beside what it is compared with, in one run.
+#![expect(clippy::float_arithmetic, reason = "rates and ratios; neither points nor money")]
+
+mod baseline;
+mod load;
+mod machine;
+mod postgres;
+mod process;
+mod report;
+mod scenario;
+
+use clap::{Parser, Subcommand};
+use machine::Machine;
+use report::{Circumstances, Figure};
+use scenario::{Bench, Settings};
+use std::path::PathBuf;
+
+/// Measures Accrue against a baseline on the same Postgres and machine
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every scenario; one table, written to bench/results
+    All(Settings),
+    /// Durable single commands at 64, 256 and 512 connections, against the baseline
+    Issue(Settings),
+    /// One hot account, 64 connections, against the baseline
+    Hot(Settings),
+    /// Bulk commands, against one connection inserting the same rows
+    Bulk(Settings),
+    /// Reading an account, against a bare handler that reads one row
+    Read(Settings),
+    /// Projection lag at 5,000 commands a second
+    Lag(Settings),
+    /// Events a second of a projection's rebuild
+    Rebuild(Settings),
+    /// A ledger of 5 million events, against an empty one
+    Growth(Settings),
+    /// The baseline alone
+    #[command(subcommand)]
+    Baseline(Baseline),
+}
+
+#[derive(Debug, Subcommand)]
+enum Baseline {
+    /// Serve it, with its tables already made
+    Serve {
+        #[arg(long)]
+        database_url: String,
+        #[arg(long)]
+        port: u16,
+        #[arg(long, default_value_t = 32)]
+        pool: u32,
+    },
+    /// Find its best pool size
+    Sweep(Settings),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scenario {
+    Issue,
+    Hot,
+    Bulk,
+    Read,
+    Lag,
+    Rebuild,
+    Growth,
+}
+
+const ALL: [Scenario; 7] = [
+    Scenario::Issue,
+    Scenario::Hot,
+    Scenario::Bulk,
+    Scenario::Read,
+    Scenario::Lag,
+    Scenario::Rebuild,
+    Scenario::Growth,
+];
+
+fn main() -> anyhow::Result<()> {
+    let (settings, scenarios) = match Arguments::parse().command {
+        Command::All(settings) => (settings, &ALL[..]),
+        Command::Issue(settings) => (settings, &[Scenario::Issue][..]),
+        Command::Hot(settings) => (settings, &[Scenario::Hot][..]),
+        Command::Bulk(settings) => (settings, &[Scenario::Bulk][..]),
+        Command::Read(settings) => (settings, &[Scenario::Read][..]),
+        Command::Lag(settings) => (settings, &[Scenario::Lag][..]),
+        Command::Rebuild(settings) => (settings, &[Scenario::Rebuild][..]),
+        Command::Growth(settings) => (settings, &[Scenario::Growth][..]),
+        Command::Baseline(Baseline::Serve { database_url, port, pool }) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            return runtime.block_on(baseline::serve(&database_url, port, pool));
+        }
+        Command::Baseline(Baseline::Sweep(settings)) => {
+            return one_thread(async {
+                let mut bench = Bench::start(settings.resolved()).await?;
+                scenario::sweep::run(&mut bench).await
+            });
+        }
+    };
+    one_thread(measure(settings.resolved(), scenarios))
+}
+
+fn one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+async fn measure(settings: Settings, scenarios: &[Scenario]) -> anyhow::Result<()> {
+    let load_before = machine::load_average();
+    let results = results_folder(&settings, scenarios);
+    let mut bench = Bench::start(settings).await?;
+    let about = Circumstances {
+        machine: Machine::this(),
+        postgres: bench.postgres.line().await?,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        load_before,
+        notes: Vec::new(),
+    };
+    println!("{}\n{}\n", about.machine.line(), about.postgres);
+    let mut figures = Vec::new();
+    for scenario in scenarios {
+        figures.extend(one(&mut bench, *scenario).await?);
+    }
+    if bench.settings.only.is_some() {
+        return Ok(()); // with one side alone there is nothing to compare
+    }
+    println!("\n{}", report::table(&figures));
+    if let Some(folder) = results {
+        let about = Circumstances { notes: bench.notes, ..about };
+        println!("written: {}", report::write(&folder, &about, &figures)?.display());
+    }
+    Ok(())
+}
+
+fn results_folder(settings: &Settings, scenarios: &[Scenario]) -> Option<PathBuf> {
+    let complete = scenarios == ALL && !settings.quick;
+    let default = complete.then(|| PathBuf::from("bench/results"));
+    settings.results.clone().or(default)
+}
+
+async fn one(bench: &mut Bench, scenario: Scenario) -> anyhow::Result<Vec<Figure>> {
+    match scenario {
+        Scenario::Issue => scenario::issue::run(bench).await,
+        Scenario::Hot => scenario::hot::run(bench).await,
+        Scenario::Bulk => scenario::bulk::run(bench).await,
+        Scenario::Read => scenario::read::run(bench).await,
+        Scenario::Lag => scenario::lag::run(bench).await,
+        Scenario::Rebuild => scenario::rebuild::run(bench).await,
+        Scenario::Growth => scenario::growth::run(bench).await,
+    }
+}

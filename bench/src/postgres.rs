@@ -1,0 +1,102 @@
+//! The Postgres that both sides are measured on, and the fresh databases in it.
+
+use accrue_private_postgres::cluster::Cluster;
+use accrue_private_postgres::options::Options;
+use anyhow::Context as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    options: PgConnectOptions,
+    /// Ours, stopped and removed when dropped; absent with a given server.
+    _private: Option<Cluster>,
+}
+
+impl Postgres {
+    /// The given server, or a private cluster under the temporary folder (`TMPDIR` chooses its
+    /// disk; one that is memory makes every commit free and the figures worthless).
+    pub(crate) async fn start(database_url: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(url) = database_url {
+            let options = url.parse().context("reading --database-url")?;
+            return Ok(Self { options, _private: None });
+        }
+        let cluster = Cluster::scratch(Options::default()).await;
+        let cluster = cluster.context("starting a private Postgres")?;
+        let options = cluster.url().parse().context("reading the private cluster's URL")?;
+        Ok(Self { options, _private: Some(cluster) })
+    }
+
+    /// A new empty database under this name; what it held before is gone. Ends with a checkpoint,
+    /// so that no run pays for the writes of the run before it.
+    pub(crate) async fn fresh(&self, name: &str) -> anyhow::Result<Database> {
+        let mut conn = self.options.connect().await.context("connecting to Postgres")?;
+        conn.execute(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)").as_str()).await?;
+        conn.execute(format!("CREATE DATABASE {name} TEMPLATE template0").as_str()).await?;
+        conn.execute("CHECKPOINT").await?;
+        conn.close().await?;
+        Ok(Database { options: self.options.clone().database(name), name: name.to_owned() })
+    }
+
+    pub(crate) async fn drop(&self, database: Database) -> anyhow::Result<()> {
+        let mut conn = self.options.connect().await?;
+        let name = database.name;
+        conn.execute(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)").as_str()).await?;
+        Ok(conn.close().await?)
+    }
+
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
+        let mut conn = self.options.connect().await?;
+        conn.execute("CHECKPOINT").await?;
+        Ok(conn.close().await?)
+    }
+
+    /// Version and the settings that matter here.
+    pub(crate) async fn line(&self) -> anyhow::Result<String> {
+        let mut conn = self.options.connect().await?;
+        let (version, settings): (String, String) = sqlx::query_as(
+            "SELECT current_setting('server_version'),
+                    string_agg(name || '=' || current_setting(name), ', ' ORDER BY name)
+               FROM pg_settings
+              WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes',
+                             'shared_buffers', 'max_wal_size', 'wal_compression')",
+        )
+        .fetch_one(&mut conn)
+        .await?;
+        conn.close().await?;
+        Ok(format!("Postgres {version} ({settings})"))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Database {
+    options: PgConnectOptions,
+    name: String,
+}
+
+impl Database {
+    pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        let name = &self.name;
+        self.options.connect().await.with_context(|| format!("connecting to database {name}"))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.options.to_url_lossy().to_string()
+    }
+
+    /// Runs one or more statements.
+    pub(crate) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        let mut conn = self.connect().await?;
+        conn.execute(sql).await?;
+        Ok(conn.close().await?)
+    }
+
+    /// Position of the last event in Accrue's log.
+    pub(crate) async fn head(&self) -> anyhow::Result<u64> {
+        let mut conn = self.connect().await?;
+        let head: i64 =
+            sqlx::query_scalar("SELECT position FROM log_head").fetch_one(&mut conn).await?;
+        conn.close().await?;
+        Ok(u64::try_from(head)?)
+    }
+}

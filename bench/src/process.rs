@@ -1,0 +1,135 @@
+//! The servers under test: started as processes of their own, ended by process number.
+
+use crate::load::client::Client;
+use crate::machine::Memory;
+use crate::postgres::Database;
+use anyhow::{Context as _, bail};
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+const READY_WAIT_MAX: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
+/// Of a server's log, what is shown when it fails.
+const LOG_TAIL_LINES: usize = 15;
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    child: Child,
+    log: NamedTempFile,
+}
+
+/// Starts `accrue serve` on the database and waits until it is ready.
+pub(crate) async fn accrue(binary: &Path, database: &Database) -> anyhow::Result<Server> {
+    let port = free_port()?;
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("--database-url").arg(database.url());
+    command.arg("--port").arg(port.to_string());
+    start(command, port).await.with_context(|| format!("starting {}", binary.display()))
+}
+
+/// Starts this program's own `baseline serve` and waits until it is ready.
+pub(crate) async fn baseline(database: &Database, pool_size: u32) -> anyhow::Result<Server> {
+    let port = free_port()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["baseline", "serve", "--database-url"]).arg(database.url());
+    command.arg("--port").arg(port.to_string()).arg("--pool").arg(pool_size.to_string());
+    start(command, port).await.context("starting the baseline")
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+async fn start(mut command: Command, port: u16) -> anyhow::Result<Server> {
+    let log = NamedTempFile::with_prefix("accrue-bench-server-")?;
+    command.stdin(Stdio::null()).stdout(log.reopen()?).stderr(log.reopen()?).kill_on_drop(true);
+    let child = command.spawn()?;
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut server = Server { address, child, log };
+    server.wait_ready().await?;
+    Ok(server)
+}
+
+impl Server {
+    async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let limit = Instant::now() + READY_WAIT_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status}; the end of its log:\n{}", self.log_tail());
+            }
+            if self.is_ready().await {
+                return Ok(());
+            }
+            if Instant::now() > limit {
+                bail!("it is not ready after {READY_WAIT_MAX:?}; its log:\n{}", self.log_tail());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        let Ok(mut client) = Client::connect(self.address).await else { return false };
+        matches!(client.get("/readyz").await, Ok((200, _)))
+    }
+
+    /// Waits until an account can be read as of this position: the read models have come so far.
+    pub(crate) async fn wait_position(&self, account: &str, position: u64) -> anyhow::Result<()> {
+        let mut client = Client::connect(self.address).await?;
+        let path = format!("/v1/accounts/{account}?min_position={position}");
+        let limit = Instant::now() + Duration::from_secs(1800);
+        while Instant::now() < limit {
+            match client.get(&path).await? {
+                (200, _) => return Ok(()),
+                (503, _) => sleep(POLL).await,
+                (status, body) => bail!("{path}: {status}: {}", String::from_utf8_lossy(&body)),
+            }
+        }
+        bail!("the read models did not reach position {position}")
+    }
+
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        Memory::of(self.child.id()?)
+    }
+
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("a server ended during the run with {status}:\n{}", self.log_tail());
+        }
+        self.child.kill().await.context("ending a server")
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.log.path()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+}
+
+/// Runs a command of the accrue binary to its end; how long it took.
+pub(crate) async fn run_accrue(
+    binary: &Path,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> anyhow::Result<Duration> {
+    let mut command = Command::new(binary);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let started = Instant::now();
+    let output = command.output().await.with_context(|| format!("running {}", binary.display()))?;
+    if !output.status.success() {
+        bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(started.elapsed())
+}
+
+/// Where a release build of the workspace puts the binary.
+pub(crate) fn default_binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    target.join("release/accrue")
+}

@@ -1,0 +1,60 @@
+//! Durable single commands: one issue a request, 100,000 accounts, against the baseline.
+
+use super::{ACCOUNTS, Bench, Sides};
+use crate::load::outcome::Outcome;
+use crate::load::request::Requests;
+use crate::report::{Figure, Goal, median, ratio, rounded};
+use std::collections::BTreeMap;
+
+/// Connections, and how many times the baseline's throughput is wanted there.
+const STEPS: [(usize, Goal); 3] =
+    [(64, Goal::None), (256, Goal::AtLeast(6.0)), (512, Goal::AtLeast(9.0))];
+
+pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
+    let mut outcomes: BTreeMap<usize, Sides<Vec<Outcome>>> = BTreeMap::new();
+    for _ in 0..bench.settings.repeats {
+        for side in bench.sides() {
+            let database = bench.fresh(side).await?;
+            let server = bench.serve(side, &database).await?;
+            let requests = Requests::issue(server.address, ACCOUNTS);
+            for (connections, _) in STEPS {
+                let outcome = bench.closed(&server, connections, &requests).await?;
+                let name = side.name();
+                bench.note(format!("issue {name:<8} {connections:>3}: {}", outcome.line()));
+                outcomes.entry(connections).or_default().of(side).push(outcome);
+            }
+            server.stop().await?;
+            bench.postgres.drop(database).await?;
+        }
+    }
+    let figures = STEPS.iter().flat_map(|(connections, goal)| {
+        outcomes.get(connections).map(|sides| figures(*connections, *goal, sides))
+    });
+    Ok(figures.flatten().collect())
+}
+
+fn figures(connections: usize, goal: Goal, sides: &Sides<Vec<Outcome>>) -> [Figure; 2] {
+    let rate = |runs: &[Outcome]| median(runs.iter().map(Outcome::rate));
+    let p99 = |runs: &[Outcome]| median(runs.iter().map(|run| run.quantile_ms(0.99)));
+    let (ours, theirs) = (rate(&sides.accrue), rate(&sides.baseline));
+    let (our_p99, their_p99) = (p99(&sides.accrue), p99(&sides.baseline));
+    let name = format!("issue, {connections} connections");
+    [
+        Figure {
+            name: name.clone(),
+            accrue: format!("{ours:.0}/s"),
+            beside: format!("{theirs:.0}/s"),
+            value: ratio(ours, theirs),
+            unit: "x",
+            goal,
+        },
+        Figure {
+            name: format!("{name}, p99"),
+            accrue: format!("{} ms", rounded(our_p99)),
+            beside: format!("{} ms", rounded(their_p99)),
+            value: ratio(our_p99, their_p99),
+            unit: "x",
+            goal: Goal::AtMost(1.0),
+        },
+    ]
+}
