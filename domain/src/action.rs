@@ -1,0 +1,31 @@
+//! One request to one aggregate, whatever its kind.
+
+use crate::aggregate::Kind;
+use crate::id::{AccountId, CampaignId, SaleId};
+use crate::{account, campaign, program, sale};
+
+/// A request to one aggregate of the envelope's program.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// To an account.
+    Account(AccountId, account::command::Command),
+    /// To a campaign.
+    Campaign(CampaignId, campaign::Command),
+    /// To the program itself.
+    Program(program::Command),
+    /// To a sale.
+    Sale(SaleId, sale::Command),
+}
+
+impl Action {
+    /// The kind of stream it goes to.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Account(..) => Kind::Account,
+            Self::Campaign(..) => Kind::Campaign,
+            Self::Program(..) => Kind::Program,
+            Self::Sale(..) => Kind::Sale,
+        }
+    }
+}

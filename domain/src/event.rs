@@ -1,0 +1,105 @@
+//! Any event of any aggregate: name, version, and the one place that lists them all.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::Kind;
+use crate::{account, campaign, program, sale};
+
+/// A fact of any kind, serialised as `{"PointsIssued": {…}}`: what the log stores in `payload`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Event {
+    /// About an account.
+    Account(account::event::Event),
+    /// About a campaign.
+    Campaign(campaign::Event),
+    /// About a program.
+    Program(program::Event),
+    /// About a sale.
+    Sale(sale::Event),
+}
+
+impl Event {
+    /// Which kind of stream it belongs to.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Account(_) => Kind::Account,
+            Self::Campaign(_) => Kind::Campaign,
+            Self::Program(_) => Kind::Program,
+            Self::Sale(_) => Kind::Sale,
+        }
+    }
+
+    /// The event's name and present version, as stored in `event_type` and `event_version`.
+    /// A released version is never edited, only followed by the next and an upcaster.
+    #[must_use]
+    pub const fn name(&self) -> (&'static str, u32) {
+        use account::event::Event as A;
+        use campaign::Event as C;
+        use program::Event as P;
+        use sale::Event as S;
+        match self {
+            Self::Account(event) => match event {
+                A::AccountOpened { .. } => ("AccountOpened", 1),
+                A::PointsIssued { .. } => ("PointsIssued", 1),
+                A::PointsRedeemed { .. } => ("PointsRedeemed", 1),
+                A::PointsCredited { .. } => ("PointsCredited", 1),
+                A::PointsDebited { .. } => ("PointsDebited", 1),
+                A::PointsReversed { .. } => ("PointsReversed", 1),
+                A::DebtRepaid { .. } => ("DebtRepaid", 1),
+                A::HoldPlaced { .. } => ("HoldPlaced", 1),
+                A::HoldCaptured { .. } => ("HoldCaptured", 1),
+                A::HoldReleased { .. } => ("HoldReleased", 1),
+                A::PointsExpired { .. } => ("PointsExpired", 1),
+            },
+            Self::Campaign(event) => match event {
+                C::CampaignCreated { .. } => ("CampaignCreated", 1),
+                C::CampaignRulesReplaced { .. } => ("CampaignRulesReplaced", 1),
+                C::CampaignActivated {} => ("CampaignActivated", 1),
+                C::CampaignPaused {} => ("CampaignPaused", 1),
+                C::CampaignRetired {} => ("CampaignRetired", 1),
+            },
+            Self::Program(event) => match event {
+                P::ProgramConfigured { .. } => ("ProgramConfigured", 1),
+            },
+            Self::Sale(event) => match event {
+                S::SaleRecorded { .. } => ("SaleRecorded", 1),
+                S::SaleReturned { .. } => ("SaleReturned", 1),
+            },
+        }
+    }
+
+    /// The present version of an event of that name; none for a name that this build does not
+    /// know.
+    #[must_use]
+    pub fn version_of(kind: Kind, name: &str) -> Option<u32> {
+        let names: &[&str] = match kind {
+            Kind::Account => &[
+                "AccountOpened",
+                "PointsIssued",
+                "PointsRedeemed",
+                "PointsCredited",
+                "PointsDebited",
+                "PointsReversed",
+                "DebtRepaid",
+                "HoldPlaced",
+                "HoldCaptured",
+                "HoldReleased",
+                "PointsExpired",
+            ],
+            Kind::Campaign => &[
+                "CampaignCreated",
+                "CampaignRulesReplaced",
+                "CampaignActivated",
+                "CampaignPaused",
+                "CampaignRetired",
+            ],
+            Kind::Program => &["ProgramConfigured"],
+            Kind::Sale => &["SaleRecorded", "SaleReturned"],
+        };
+        // Every event is at its first version; the first that is not gets its own arm here.
+        names.contains(&name).then_some(1)
+    }
+}

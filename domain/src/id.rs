@@ -1,0 +1,226 @@
+//! Ids: text chosen by clients, unique within a program, safe in a URL path and in a log line.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest id in bytes. Ids are part of every index entry, so they stay short.
+pub const ID_BYTES_MAX: usize = 100;
+
+/// Longest command id (idempotency key) in bytes.
+pub const COMMAND_ID_BYTES_MAX: usize = 200;
+
+/// Why a text is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The text is empty.
+    #[error("expected an id of 1 to {max} characters, got an empty text")]
+    Empty {
+        /// Most characters that are allowed.
+        max: usize,
+    },
+    /// The text is too long.
+    #[error("expected an id of at most {max} characters, got {actual}")]
+    TooLong {
+        /// Most characters that are allowed.
+        max: usize,
+        /// What came.
+        actual: usize,
+    },
+    /// A character that is not allowed stands in it.
+    #[error("expected {allowed}, got {character:?} at character {column}")]
+    Character {
+        /// What is allowed, in words.
+        allowed: &'static str,
+        /// The first character that is not.
+        character: char,
+        /// Where it stands, from 1.
+        column: usize,
+    },
+    /// `.` and `..` would be eaten by URL normalisation.
+    #[error("expected at least one character other than '.'")]
+    OnlyDots,
+}
+
+fn check(
+    text: &str,
+    max: usize,
+    ok: fn(char) -> bool,
+    allowed: &'static str,
+) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::Empty { max });
+    }
+    if text.len() > max {
+        return Err(Invalid::TooLong { max, actual: text.len() });
+    }
+    if let Some((at, character)) = text.chars().enumerate().find(|(_, c)| !ok(*c)) {
+        return Err(Invalid::Character { allowed, character, column: at.saturating_add(1) });
+    }
+    if text.chars().all(|c| c == '.') {
+        return Err(Invalid::OnlyDots);
+    }
+    Ok(())
+}
+
+fn in_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '+' | '~')
+}
+
+const IN_ID: &str = "letters, digits and - _ . : @ + ~";
+
+fn in_program(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')
+}
+
+const IN_PROGRAM: &str = "lower-case letters, digits, - and _";
+
+fn in_key(c: char) -> bool {
+    c.is_ascii_graphic()
+}
+
+const IN_KEY: &str = "visible ASCII characters";
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $max:expr, $ok:expr, $allowed:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The id in a checked wrapper.
+            ///
+            /// # Errors
+            /// [`Invalid`] says which rule the text breaks.
+            pub fn new(text: &str) -> Result<Self, Invalid> {
+                check(text, $max, $ok, $allowed)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "description": $allowed,
+                    "minLength": 1,
+                    "maxLength": $max
+                })
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// One brand's loyalty program (the tenant). `default` where a client names none.
+    ProgramId, 50, in_program, IN_PROGRAM
+);
+text_id!(
+    /// A member's account.
+    AccountId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// One credited amount within an account.
+    LotId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A hold within an account.
+    HoldId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A sale made elsewhere.
+    SaleId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A return within a sale.
+    ReturnId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A campaign.
+    CampaignId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A command: the client's `Idempotency-Key`, or one that the server made.
+    CommandId, COMMAND_ID_BYTES_MAX, in_key, IN_KEY
+);
+
+impl Default for ProgramId {
+    /// `default`, the program of clients that name none.
+    fn default() -> Self {
+        Self(Arc::from("default"))
+    }
+}
+
+impl LotId {
+    /// The lot that a command makes when its client named none: the command's own id where that
+    /// is a lot id too, else a name-based UUID of it, so that a retry names the same lot.
+    #[must_use]
+    pub fn of_command(command: &CommandId) -> Self {
+        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+    }
+}
+
+impl ReturnId {
+    /// The return that a command makes when its client named none; as [`LotId::of_command`].
+    #[must_use]
+    pub fn of_command(command: &CommandId) -> Self {
+        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+    }
+}
+
+/// A name-based UUID of a command's id: an id of any kind, the same for every retry.
+fn named_by(command: &CommandId) -> Arc<str> {
+    let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, command.as_str().as_bytes());
+    Arc::from(name.to_string())
+}

@@ -1,0 +1,20 @@
+//! RULES of the ledger: aggregates, their commands and events, and the value types they speak in.
+//!
+//! Pure: no I/O, no clock, no random ids. Time, ids and settings arrive in the command or its
+//! [`aggregate::Context`].
+#![warn(clippy::arithmetic_side_effects)]
+
+pub mod account;
+pub mod action;
+pub mod aggregate;
+pub mod campaign;
+pub mod envelope;
+pub mod event;
+pub mod expiry;
+pub mod id;
+pub mod money;
+pub mod points;
+pub mod program;
+pub mod sale;
+pub mod samples;
+pub mod text;

@@ -1,0 +1,88 @@
+//! Program: one brand's settings.
+//!
+//! Invariant: settings always hold a complete, valid set; a change replaces all of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Context, Kind, RefusalKind, Refuse};
+use crate::expiry::Policy;
+use crate::expiry::zone::Zone;
+use crate::money::Currency;
+
+/// What a program can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Replace the settings.
+    Configure(Settings),
+}
+
+/// A fact about a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Event {
+    /// The settings were replaced. They hold for commands decided from here on; lots that exist
+    /// keep the expiry they were issued with.
+    ProgramConfigured {
+        /// All of them.
+        settings: Settings,
+    },
+}
+
+/// Why a program says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {}
+
+impl Refuse for Error {
+    fn code(&self) -> &'static str {
+        match *self {}
+    }
+    fn kind(&self) -> RefusalKind {
+        match *self {}
+    }
+}
+
+/// A program's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Currency of its sales.
+    pub currency: Currency,
+    /// IANA zone in which days, months and years end.
+    pub zone: Zone,
+    /// When a lot lapses whose issue does not say.
+    pub expiry: Policy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { currency: Currency::GBP, zone: Zone::default(), expiry: Policy::Never }
+    }
+}
+
+/// The state: the settings that hold now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Program {
+    /// The settings that hold now; the defaults until the first change.
+    pub settings: Settings,
+}
+
+impl Aggregate for Program {
+    const KIND: Kind = Kind::Program;
+    const STATE_VERSION: u32 = 1;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Error> {
+        let Command::Configure(settings) = command;
+        if settings == self.settings {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Event::ProgramConfigured { settings }])
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        let Event::ProgramConfigured { settings } = event;
+        self.settings = settings.clone();
+    }
+}

@@ -1,0 +1,175 @@
+//! One sample of every event: what golden files and schemas are made of.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use crate::account::command::Source;
+use crate::account::event::{Event as Account, Part, ReleaseReason};
+use crate::event::Event;
+use crate::expiry::period::Period;
+use crate::expiry::zone::Zone;
+use crate::expiry::{Policy, Round};
+use crate::id::{AccountId, CampaignId, HoldId, LotId, ReturnId, SaleId};
+use crate::money::{Currency, Minor, Money};
+use crate::points::Points;
+use crate::program::{self, Settings};
+use crate::sale::{Line, ReturnedLine};
+use crate::{campaign, sale};
+
+/// One sample of every event, each with all of its optional fields.
+#[must_use]
+pub fn events() -> Vec<Event> {
+    let account = earning().into_iter().chain(spending()).chain(holding()).map(Event::Account);
+    let campaign = campaigns().into_iter().map(Event::Campaign);
+    let sale = sales().into_iter().map(Event::Sale);
+    account.chain(campaign).chain([Event::Program(configured())]).chain(sale).collect()
+}
+
+fn earning() -> [Account; 3] {
+    [
+        Account::AccountOpened {},
+        Account::PointsIssued {
+            lot: lot("award-1"),
+            points: points(13),
+            available_from: Some(day(14)),
+            expires_at: Some(day(396)),
+            source: Source::Campaign {
+                campaign: id(CampaignId::new("tenth")),
+                version: 1,
+                event: 42,
+                sale: Some(id(SaleId::new("536365"))),
+            },
+            reference: Some("welcome".to_owned()),
+        },
+        Account::PointsCredited {
+            lot: lot("goodwill-1"),
+            points: points(50),
+            expires_at: Some(day(365)),
+            reason: "late delivery".to_owned(),
+            actor: "desk-7".to_owned(),
+            reference: Some("case 991".to_owned()),
+        },
+    ]
+}
+
+fn spending() -> [Account; 5] {
+    [
+        Account::PointsRedeemed {
+            points: points(20),
+            lots: vec![part("award-1", 13), part("goodwill-1", 7)],
+            reference: Some("order 17".to_owned()),
+        },
+        Account::PointsDebited {
+            points: points(3),
+            lots: vec![part("goodwill-1", 3)],
+            reason: "credited twice".to_owned(),
+            actor: "desk-7".to_owned(),
+            reference: Some("case 992".to_owned()),
+        },
+        Account::PointsReversed {
+            lot: lot("award-1"),
+            points: points(13),
+            lots: vec![part("goodwill-1", 10)],
+            debt: points(3),
+            return_id: Some(id(ReturnId::new("return-1"))),
+            reference: Some("damaged".to_owned()),
+        },
+        Account::DebtRepaid { points: points(3), lots: vec![part("award-2", 3)] },
+        Account::PointsExpired { points: points(30), lots: vec![part("goodwill-1", 30)] },
+    ]
+}
+
+fn holding() -> [Account; 3] {
+    let hold = || id(HoldId::new("booking-5"));
+    [
+        Account::HoldPlaced {
+            hold: hold(),
+            points: points(30),
+            lots: vec![part("goodwill-1", 30)],
+            until: Some(day(1)),
+            reference: Some("seat 4F".to_owned()),
+        },
+        Account::HoldCaptured {
+            hold: hold(),
+            points: points(20),
+            lots: vec![part("goodwill-1", 20)],
+            released: vec![part("goodwill-1", 10)],
+            reference: Some("seat 4F".to_owned()),
+        },
+        Account::HoldReleased {
+            hold: hold(),
+            points: points(30),
+            lots: vec![part("goodwill-1", 30)],
+            reason: ReleaseReason::Requested,
+            reference: Some("cancelled".to_owned()),
+        },
+    ]
+}
+
+fn campaigns() -> [campaign::Event; 5] {
+    let rules = || json!([{ "when": [], "then": [] }]);
+    [
+        campaign::Event::CampaignCreated { name: "A tenth".to_owned(), version: 1, rules: rules() },
+        campaign::Event::CampaignRulesReplaced { version: 2, rules: rules() },
+        campaign::Event::CampaignActivated {},
+        campaign::Event::CampaignPaused {},
+        campaign::Event::CampaignRetired {},
+    ]
+}
+
+fn configured() -> program::Event {
+    let period = id(Period::of_months(12));
+    program::Event::ProgramConfigured {
+        settings: Settings {
+            currency: Currency::GBP,
+            zone: Zone::from(chrono_tz::Europe::London),
+            expiry: Policy::After { period, round: Round::MonthEnd },
+        },
+    }
+}
+
+fn sales() -> [sale::Event; 2] {
+    let account = || Some(id(AccountId::new("17850")));
+    let minor = |units| id(Minor::new(units));
+    let pounds = |units| Money { amount: minor(units), currency: Currency::GBP };
+    [
+        sale::Event::SaleRecorded {
+            account: account(),
+            total: pounds(13_912),
+            lines: vec![Line { product: "85123A".to_owned(), quantity: 6, amount: minor(13_912) }],
+            occurred_at: day(0),
+            reference: Some("till 4".to_owned()),
+        },
+        sale::Event::SaleReturned {
+            return_id: id(ReturnId::new("return-1")),
+            account: account(),
+            amount: pounds(2_318),
+            returned: minor(2_318),
+            total: minor(13_912),
+            lines: vec![ReturnedLine { line: 1, quantity: 1 }],
+            reference: Some("damaged".to_owned()),
+        },
+    ]
+}
+
+fn id<T, E: std::fmt::Debug>(checked: Result<T, E>) -> T {
+    checked.expect("samples are valid")
+}
+
+fn lot(name: &str) -> LotId {
+    id(LotId::new(name))
+}
+
+fn points(count: i64) -> Points {
+    id(Points::new(count))
+}
+
+fn part(name: &str, count: i64) -> Part {
+    Part { lot: lot(name), points: points(count) }
+}
+
+/// So many days behind 1 December 2010, 08:26.
+fn day(days: i64) -> DateTime<Utc> {
+    let start = DateTime::from_timestamp(1_291_191_960, 0).unwrap_or_default();
+    start.checked_add_signed(TimeDelta::days(days)).unwrap_or_default()
+}
