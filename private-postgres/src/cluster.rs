@@ -202,7 +202,8 @@ impl Cluster {
                 Answer::NotYet => {}
                 Answer::Silent if self.pid().is_some() => {}
                 Answer::Silent => {
-                    if self.is_to_be_spawned(&mut child, log_start)? {
+                    let spawned_here = found == Found::Restarted;
+                    if self.is_to_be_spawned(&mut child, spawned_here.then_some(log_start))? {
                         *child = Some(self.postmaster.spawn(&self.socket_dir).await?);
                         self.owned.store(true, Ordering::Release);
                         found = Found::Restarted;
@@ -219,20 +220,25 @@ impl Cluster {
     }
 
     /// Nobody answers: is there no postmaster at all, or has ours just not come so far?
-    fn is_to_be_spawned(&self, child: &mut Option<Child>, log_start: u64) -> Result<bool, Error> {
+    ///
+    /// `log_start` is where the log of this attempt begins; one that ended in an earlier life has
+    /// nothing to tell us.
+    fn is_to_be_spawned(
+        &self,
+        child: &mut Option<Child>,
+        log_start: Option<u64>,
+    ) -> Result<bool, Error> {
         let Some(running) = child else { return Ok(true) };
         let program = self.postmaster.binaries.program("postgres");
         let ended = running.try_wait().map_err(Error::io("cannot wait for", &program))?;
-        if ended.is_none() {
-            return Ok(false);
-        }
+        let Some(status) = ended else { return Ok(false) };
         *child = None;
+        let Some(log_start) = log_start else { return Ok(true) };
         let last_line = self.postmaster.last_log_line(log_start);
-        let grave = last_line.contains("FATAL:") || last_line.contains("PANIC:");
-        if grave && !PASSING.iter().any(|passing| last_line.contains(passing)) {
-            return Err(Error::NotStarted { last_line, log: self.log_file() });
+        if status.success() || PASSING.iter().any(|passing| last_line.contains(passing)) {
+            return Ok(true);
         }
-        Ok(true)
+        Err(Error::NotStarted { last_line, log: self.log_file() })
     }
 }
 

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ fn kill(signal: &str, pid: u32) {
 }
 
 fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
+    Command::new("id").arg("-u").output().unwrap().stdout.trim_ascii() == b"0"
 }
 
 async fn start(data_dir: &Path) -> Cluster {
@@ -324,6 +325,76 @@ async fn a_postmaster_that_refuses_to_start_is_quoted() {
     let refusal = Cluster::start(&folder.data(), options).await.unwrap_err().to_string();
     assert!(refusal.starts_with("Postgres did not start: FATAL:"), "{refusal}");
     assert!(refusal.contains("max_connections"), "{refusal}");
+}
+
+#[tokio::test]
+async fn ctrl_c_in_our_terminal_does_not_reach_the_postmaster() {
+    let cluster = Cluster::scratch(Options::small()).await.unwrap();
+    let group_of = |pid: u32| {
+        let ps = Command::new("ps").args(["-o", "pgid=", "-p", &pid.to_string()]).output().unwrap();
+        String::from_utf8(ps.stdout).unwrap().trim().to_owned()
+    };
+    assert_ne!(group_of(cluster.pid().unwrap()), group_of(std::process::id()));
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_run_as_postgres_is_no_postgres() {
+    let folder = Folder::new();
+    for program in ["postgres", "initdb", "pg_ctl", "createdb"] {
+        let wrapper = folder.0.join(program);
+        fs::write(&wrapper, "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'; exit 1\n").unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let options = Options { bin_dir: Some(folder.0.clone()), ..Options::small() };
+    let refusal = Cluster::start(&folder.data(), options).await.unwrap_err();
+    assert!(matches!(refusal, Error::NotInstalled { .. }), "{refusal}");
+}
+
+/// Variable that makes [`the_process_that_is_killed`] do something, and says where.
+const VICTIM: &str = "ACCRUE_TEST_VICTIM";
+
+/// Not a test of its own: the other half of those below, which run it in a process to kill.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Ok(place) = std::env::var(VICTIM) else { return };
+    let cluster = match place.as_str() {
+        "scratch" => Cluster::scratch(Options::small()).await.unwrap(),
+        data_dir => start(Path::new(data_dir)).await,
+    };
+    println!("\nready {}", cluster.data_dir().display());
+    std::future::pending::<()>().await;
+}
+
+/// Starts a cluster in another process, kills that process, and says where the cluster is.
+fn start_and_be_killed(place: &str) -> PathBuf {
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "the_process_that_is_killed", "--nocapture"]).env(VICTIM, place);
+    let mut victim = victim.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let ready =
+        lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ready ").map(PathBuf::from));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    ready.expect("the other process starts a cluster")
+}
+
+#[tokio::test]
+async fn a_cluster_outlives_the_kill_of_its_starter_and_is_joined() {
+    let folder = Folder::new();
+    start_and_be_killed(folder.data().to_str().unwrap());
+    let pid = pid_in(&folder.data());
+    assert!(pid.is_some());
+
+    let cluster = start(&folder.data()).await;
+    assert_eq!((cluster.pid(), cluster.owned()), (pid, false));
+    // The dead starter has no say any more.
+    assert_eq!(cluster.release().await.unwrap(), Released::Stopped);
+}
+
+#[tokio::test]
+async fn a_scratch_cluster_does_not_outlive_the_kill_of_its_starter() {
+    let dir = start_and_be_killed("scratch");
+    until("the folder is removed", || async { !dir.exists() }).await;
 }
 
 #[tokio::test]

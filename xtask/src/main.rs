@@ -5,7 +5,7 @@ mod process;
 mod setup;
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -42,8 +42,19 @@ struct PassedOn {
     arguments: Vec<String>,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().chore {
+fn main() -> ExitCode {
+    match perform(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, also where RUST_BACKTRACE is set.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(chore: Chore) -> Result<()> {
+    match chore {
         Chore::Setup => setup::setup(),
         Chore::Demo(passed_on) => demo(&passed_on.arguments),
         Chore::Test(passed_on) => test(&passed_on.arguments),
