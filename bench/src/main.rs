@@ -9,11 +9,13 @@ mod process;
 mod report;
 mod scenario;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 use machine::Machine;
 use report::{Circumstances, Figure};
-use scenario::{Bench, Settings};
+use scenario::{Bench, Settings, Side};
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures Accrue against a baseline on the same Postgres and machine
 #[derive(Debug, Parser)]
@@ -97,17 +99,27 @@ fn main() -> anyhow::Result<()> {
             return runtime.block_on(baseline::serve(&database_url, port, pool));
         }
         Command::Baseline(Baseline::Sweep(settings)) => {
-            return one_thread(async {
-                let mut bench = Bench::start(settings.resolved()).await?;
-                scenario::sweep::run(&mut bench).await
-            });
+            return one_thread(sweep(settings.resolved()));
         }
     };
     one_thread(measure(settings.resolved(), scenarios))
 }
 
+/// Runs the work; when told to stop, drops it, which ends the servers and removes the cluster.
 fn one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = work => done,
+            _ = terminate.recv() => bail!("stopped by a signal"),
+            _ = tokio::signal::ctrl_c() => bail!("stopped by a signal"),
+        }
+    })
+}
+
+async fn sweep(settings: Settings) -> anyhow::Result<()> {
+    let mut bench = Bench::start(Settings { only: Some(Side::Baseline), ..settings }).await?;
+    scenario::sweep::run(&mut bench).await
 }
 
 async fn measure(settings: Settings, scenarios: &[Scenario]) -> anyhow::Result<()> {

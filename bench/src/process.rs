@@ -50,7 +50,9 @@ fn free_port() -> anyhow::Result<u16> {
 
 async fn start(mut command: Command, port: u16) -> anyhow::Result<Server> {
     let log = NamedTempFile::with_prefix("accrue-bench-server-")?;
-    command.stdin(Stdio::null()).stdout(log.reopen()?).stderr(log.reopen()?).kill_on_drop(true);
+    // One open file for both, so that they share its end and do not write over each other.
+    let end = log.reopen()?;
+    command.stdin(Stdio::null()).stdout(end.try_clone()?).stderr(end).kill_on_drop(true);
     let child = command.spawn()?;
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut server = Server { address, child, log };
@@ -132,4 +134,27 @@ pub(crate) async fn run_accrue(
 pub(crate) fn default_binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     target.join("release/accrue")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{free_port, run_accrue, start};
+    use std::path::Path;
+    use tokio::process::Command;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_come_up_is_reported_with_the_end_of_its_log() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "seq 100; echo the port is taken >&2; exit 3"]);
+        let failure = start(command, free_port().unwrap()).await.unwrap_err().to_string();
+        assert!(failure.starts_with("it ended with exit status: 3"), "{failure}");
+        assert!(failure.ends_with("\n100\nthe port is taken"), "{failure}");
+        assert!(!failure.contains("\n50\n"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_not_timed() {
+        let failure = run_accrue(Path::new("sh"), ["-c", "echo no database >&2; exit 1"]).await;
+        assert_eq!(failure.unwrap_err().to_string(), "exit status: 1: no database");
+    }
 }

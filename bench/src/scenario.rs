@@ -111,6 +111,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let binary = &settings.accrue;
+        if settings.only != Some(Side::Baseline) && !binary.exists() {
+            bail!("no accrue at {}: cargo build --release -p accrue", binary.display());
+        }
         let postgres = Postgres::start(settings.database_url.as_deref()).await?;
         Ok(Self { settings, postgres, notes: Vec::new() })
     }
@@ -138,13 +142,7 @@ impl Bench {
     pub(crate) async fn serve(&self, side: Side, database: &Database) -> anyhow::Result<Server> {
         match side {
             Side::Baseline => process::baseline(database, self.settings.pool).await,
-            Side::Accrue => {
-                let binary = &self.settings.accrue;
-                if !binary.exists() {
-                    bail!("no accrue at {}: cargo build --release -p accrue", binary.display());
-                }
-                process::accrue(binary, database).await
-            }
+            Side::Accrue => process::accrue(&self.settings.accrue, database).await,
         }
     }
 

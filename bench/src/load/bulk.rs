@@ -101,8 +101,77 @@ fn accepted(lines: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{accepted, envelopes};
+    use super::{Bulk, accepted, envelopes, run};
+    use axum::Router;
+    use axum::body::Body;
+    use axum::extract::{Request, State};
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
+    use axum::routing::post;
     use std::collections::HashSet;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::net::TcpListener;
+
+    async fn serve(router: Router) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn plan(address: SocketAddr, commands_per_request: u64, commands: u64) -> Bulk {
+        Bulk { address, connections: 2, commands_per_request, commands, accounts: 10 }
+    }
+
+    /// Answers 503 so many times, then each request's body as its result lines, as it comes in.
+    async fn echo(State(busy): State<Arc<AtomicU32>>, request: Request) -> Response {
+        let left =
+            busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        Body::new(request.into_body()).into_response()
+    }
+
+    async fn echoing(busy: u32) -> SocketAddr {
+        let state = Arc::new(AtomicU32::new(busy));
+        serve(Router::new().route("/v1/commands", post(echo)).with_state(state)).await
+    }
+
+    #[tokio::test]
+    async fn results_are_read_while_the_request_is_still_being_written() {
+        // Far more than the sockets of both directions can hold.
+        let address = echoing(0).await;
+        let failure = run(&plan(address, 200_000, 200_000)).await.unwrap_err().to_string();
+        // An envelope names no position, so the echo of one is no acceptance.
+        assert!(failure.starts_with("0 of 200000 commands were accepted; first line: {\"id\":"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_found_the_queue_full_is_sent_again() {
+        let lines = "{\"position\":1}\n".repeat(10);
+        let busy = Arc::new(AtomicU32::new(3));
+        let handler = move |State(busy): State<Arc<AtomicU32>>, request| async move {
+            let answer = echo(State(busy), request).await;
+            if answer.status() == StatusCode::OK { lines.into_response() } else { answer }
+        };
+        let router = Router::new().route("/v1/commands", post(handler)).with_state(busy.clone());
+        let outcome = run(&plan(serve(router).await, 10, 40)).await.unwrap();
+        assert_eq!((outcome.units, outcome.tally.ok), (40, 4));
+        assert_eq!(busy.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_ends_the_run_and_says_why() {
+        let router = Router::new().route(
+            "/v1/commands",
+            post(|| async { (StatusCode::UNPROCESSABLE_ENTITY, "no such type") }),
+        );
+        let failure = run(&plan(serve(router).await, 10, 40)).await.unwrap_err().to_string();
+        assert_eq!(failure, "POST /v1/commands: 422: no such type");
+    }
 
     #[test]
     fn commands_are_spread_over_the_accounts_under_ids_of_their_own() {

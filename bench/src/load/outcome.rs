@@ -40,7 +40,7 @@ impl Tally {
         let seen: Vec<String> = kinds
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, kind)| format!("{count} {kind}"))
+            .map(|(count, kind)| format!("{count} × {kind}"))
             .collect();
         if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }
     }
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             outcome.line(),
             "       10/s  p50 2.00  p90 2.00  p99 2.00  p99.9 10.01  max 10.01 ms  \
-             errors: 1 409, 2 lost"
+             errors: 1 × 409, 2 × lost"
         );
     }
 

@@ -62,8 +62,7 @@ struct Key {
 /// Copies the log; the time that the inserts took.
 pub(crate) async fn measure(source: &Database, target: &Database) -> anyhow::Result<Duration> {
     let (mut source, mut target) = (source.connect().await?, target.connect().await?);
-    let migrator = Migrator::new(Path::new(MIGRATIONS)).await.context("reading the migrations")?;
-    migrator.run_direct(&mut target).await.context("migrating the ceiling's database")?;
+    migrate(&mut target).await?;
     let keys: Vec<Key> = sqlx::query_as(
         "SELECT program, key, fingerprint, position, events, version, recorded_at
            FROM idempotency
@@ -85,6 +84,11 @@ pub(crate) async fn measure(source: &Database, target: &Database) -> anyhow::Res
             spent += started.elapsed();
         }
     }
+}
+
+async fn migrate(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let migrator = Migrator::new(Path::new(MIGRATIONS)).await.context("reading the migrations")?;
+    migrator.run_direct(conn).await.context("making the log's tables")
 }
 
 async fn page(conn: &mut PgConnection, after: i64) -> sqlx::Result<Vec<Event>> {
@@ -131,4 +135,52 @@ async fn insert(conn: &mut PgConnection, events: &[Event], keys: &[Key]) -> anyh
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{measure, migrate};
+    use crate::postgres::{Database, Postgres};
+    use std::time::Duration;
+
+    /// 1,250 events (two statements and a half) of 625 commands, the last of which wrote none.
+    const LOG: &str = "
+        INSERT INTO events
+        SELECT n, 'default', 'account', 'default/a' || n, 1, 'PointsIssued', '1',
+               '{\"PointsIssued\":{}}', '{}', now()
+          FROM generate_series(1, 1250) AS n;
+        INSERT INTO idempotency
+        SELECT 'default', 'k' || n, sha256('x'), least(n * 2, 1250), 2, 1, NULL, now()
+          FROM generate_series(1, 626) AS n";
+
+    async fn digest(database: &Database) -> (i64, i64, String) {
+        let mut conn = database.connect().await.unwrap();
+        sqlx::query_as(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM idempotency),
+                    (SELECT md5(string_agg(e::text, '|' ORDER BY position)) FROM events AS e) ||
+                    (SELECT md5(string_agg(i::text, '|' ORDER BY key)) FROM idempotency AS i)",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_ceiling_inserts_the_very_rows_of_the_log() {
+        let postgres = Postgres::start(None).await.unwrap();
+        let source = postgres.fresh("source").await.unwrap();
+        let target = postgres.fresh("target").await.unwrap();
+        migrate(&mut source.connect().await.unwrap()).await.unwrap();
+        for statement in LOG.split(';') {
+            source.execute(statement).await.unwrap();
+        }
+        assert!(measure(&source, &target).await.unwrap() > Duration::ZERO);
+        let copied = digest(&target).await;
+        assert_eq!((copied.0, copied.1), (1250, 626));
+        assert_eq!(copied, digest(&source).await);
+        let mut conn = target.connect().await.unwrap();
+        let commits: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM commits").fetch_one(&mut conn).await.unwrap();
+        assert_eq!(commits, 3);
+    }
 }
