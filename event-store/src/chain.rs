@@ -1,0 +1,70 @@
+//! The hash chain: every batch commits to its events and to every batch before it.
+//!
+//! `leaf  = sha256(for each column: length as u32 big endian, bytes; numbers as i64 big endian)`
+//! `root  = sha256(leaf 1 || … || leaf n)`
+//! `hash  = sha256(previous hash || root)`, computed by Postgres under the append lock.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::record::Row;
+
+/// 32 bytes of SHA-256.
+pub type Hash = [u8; 32];
+
+/// The hash of an empty log, as the migration writes it.
+#[must_use]
+pub fn genesis() -> Hash {
+    Sha256::digest(b"accrue log, format 1").into()
+}
+
+/// The hash of one event's row.
+#[must_use]
+pub fn leaf(sequence: i64, row: &Row) -> Hash {
+    let mut hasher = Sha256::new();
+    for column in [
+        &*row.program,
+        &*row.aggregate_type,
+        &*row.aggregate_id,
+        &*row.event_type,
+        &*row.event_version,
+        row.payload.as_str(),
+        row.metadata.as_str(),
+    ] {
+        hasher.update(u32::try_from(column.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hasher.update(column.as_bytes());
+    }
+    hasher.update(sequence.to_be_bytes());
+    hasher.update(micros(row.recorded_at).to_be_bytes());
+    hasher.finalize().into()
+}
+
+/// The root of a batch of leaves.
+#[derive(Debug, Default)]
+pub struct Root(Sha256);
+
+impl Root {
+    /// Adds the next event's leaf.
+    pub fn push(&mut self, leaf: &Hash) {
+        self.0.update(leaf);
+    }
+
+    /// The batch's root.
+    #[must_use]
+    pub fn finish(self) -> Hash {
+        self.0.finalize().into()
+    }
+}
+
+/// The chain's next hash.
+#[must_use]
+pub fn next(previous: &[u8], root: &[u8]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(previous);
+    hasher.update(root);
+    hasher.finalize().into()
+}
+
+fn micros(at: DateTime<Utc>) -> i64 {
+    at.timestamp_micros()
+}

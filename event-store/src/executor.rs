@@ -1,0 +1,176 @@
+//! The executor: one task decides, one task writes; callers are answered when it is durable.
+//!
+//! The shape is that of LMAX and TigerBeetle. The decider owns the aggregates in memory, applies
+//! a command's events to them at once and goes on; while the writer is busy the next batch grows,
+//! so the size of a batch follows the load by itself.
+
+mod batch;
+mod cache;
+mod decider;
+mod loader;
+mod request;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accrue_domain::envelope::Envelope;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::codec::Codec;
+use crate::metrics::Metrics;
+use crate::receipt::{ExecuteError, Receipt};
+use crate::tail::Tail;
+
+pub use request::{RawEvent, RawStream};
+use request::{Request, Work};
+
+/// Bounds and sizes of an executor.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most commands waiting to be decided; beyond it a caller is told to come back.
+    pub queue_commands_max: usize,
+    /// Most aggregates kept in memory.
+    pub cached_aggregates_max: usize,
+    /// How long one append may take before its outcome counts as unknown.
+    pub append_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_commands_max: 16_384,
+            cached_aggregates_max: 400_000,
+            append_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a busy caller is told to wait.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The way in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    queue: mpsc::Sender<Box<Request>>,
+    closing: CancellationToken,
+    metrics: Metrics,
+}
+
+/// What an executor works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) pool: PgPool,
+    pub(crate) codec: Codec,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tail: Tail,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+}
+
+impl Executor {
+    /// Starts the two tasks; they end when the last handle is gone and the queue is empty. The
+    /// returned receiver resolves then.
+    pub(crate) fn start(parts: Parts) -> (Self, oneshot::Receiver<()>) {
+        let (queue, requests) = mpsc::channel(parts.limits.queue_commands_max);
+        let closing = CancellationToken::new();
+        let metrics = parts.metrics.clone();
+        let (ended_tx, ended) = oneshot::channel();
+        let shut = closing.clone();
+        tokio::spawn(async move {
+            decider::Decider::new(parts, requests, shut).run().await;
+            let _ = ended_tx.send(());
+        });
+        (Self { queue, closing, metrics }, ended)
+    }
+
+    /// Executes a command: all of its actions, or none. Returns when its events are durable.
+    ///
+    /// Dropping the future does not cancel the command.
+    ///
+    /// # Errors
+    /// [`ExecuteError`]; every variant means that this delivery surely changed nothing.
+    pub async fn execute(&self, envelope: Envelope) -> Result<Receipt, ExecuteError> {
+        let (request, answer) = Request::new(Work::Command(envelope), false);
+        self.offer(request)?;
+        self.answer(answer).await
+    }
+
+    /// As [`Executor::execute`], but waits for room in the queue: for callers that bring many
+    /// commands and can be held back.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`], never [`ExecuteError::Busy`].
+    pub async fn submit(
+        &self,
+        envelope: Envelope,
+    ) -> Result<impl Future<Output = Result<Receipt, ExecuteError>> + use<>, ExecuteError> {
+        if self.closing.is_cancelled() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        let (request, answer) = Request::new(Work::Command(envelope), false);
+        self.queue.send(request).await.map_err(|_| ExecuteError::ShuttingDown)?;
+        let this = self.clone();
+        Ok(async move { this.answer(answer).await })
+    }
+
+    /// Decides a command as [`Executor::execute`] would, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`].
+    pub async fn dry_run(&self, envelope: Envelope) -> Result<Receipt, ExecuteError> {
+        let (request, answer) = Request::new(Work::Command(envelope), true);
+        self.offer(request)?;
+        self.answer(answer).await
+    }
+
+    /// Appends events that were decided elsewhere, behind `sequence` of their stream.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Conflict`] when the stream is not at `sequence` (any more).
+    pub async fn append(
+        &self,
+        stream: RawStream,
+        sequence: i64,
+        events: Vec<RawEvent>,
+    ) -> Result<Receipt, ExecuteError> {
+        let (request, answer) = Request::new(Work::Raw { stream, sequence, events }, false);
+        self.offer(request)?;
+        self.answer(answer).await
+    }
+
+    /// No command comes in from here on; those in the queue are still decided and written.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    fn offer(&self, request: Box<Request>) -> Result<(), ExecuteError> {
+        if self.closing.is_cancelled() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        self.queue.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ExecuteError::Busy { retry_after: RETRY_AFTER },
+            mpsc::error::TrySendError::Closed(_) => ExecuteError::ShuttingDown,
+        })
+    }
+
+    async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<Receipt, ExecuteError>>,
+    ) -> Result<Receipt, ExecuteError> {
+        let answer = answer.await.unwrap_or(Err(ExecuteError::ShuttingDown));
+        self.metrics.answered(match &answer {
+            Ok(receipt) if receipt.replayed => "replayed",
+            Ok(_) => "accepted",
+            Err(ExecuteError::Refused { .. } | ExecuteError::KeyReused) => "refused",
+            Err(ExecuteError::Conflict) => "conflict",
+            Err(_) => "unavailable",
+        });
+        answer
+    }
+}

@@ -1,0 +1,129 @@
+//! The batch that grows while the writer is busy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use accrue_domain::event::Event;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::request::{Key, Request};
+use crate::chain::{Root, leaf};
+use crate::log::{Answer, Batch};
+use crate::receipt::Refusal;
+use crate::record::{Decoded, Row};
+use crate::stream::StreamKey;
+
+/// Most events in a batch.
+pub(super) const BATCH_EVENTS_MAX: usize = 5_000;
+
+/// Most commands in a batch.
+pub(super) const BATCH_COMMANDS_MAX: usize = 5_000;
+
+/// Most bytes of payload in a batch.
+pub(super) const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// An event without its position.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) stream: Option<StreamKey>,
+    pub(super) sequence: i64,
+    pub(super) row: Arc<Row>,
+    pub(super) decoded: Decoded,
+}
+
+/// A command that was decided, with its part of the batch.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) request: Box<Request>,
+    /// Its events are `events[first .. first + count]` of the batch.
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) version: i64,
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Decided, not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) decided: Vec<Decided>,
+    pub(super) events: Vec<Fresh>,
+    pub(super) timers: HashMap<StreamKey, Option<DateTime<Utc>>>,
+    pub(super) touched: Vec<StreamKey>,
+    pub(super) keys: Vec<Key>,
+    bytes: usize,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.decided.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.events.len() >= BATCH_EVENTS_MAX
+            || self.decided.len() >= BATCH_COMMANDS_MAX
+            || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    pub(super) fn push_event(
+        &mut self,
+        stream: Option<StreamKey>,
+        sequence: i64,
+        row: Row,
+        event: Option<Event>,
+    ) {
+        self.bytes += row.payload.len() + row.metadata.len();
+        let decoded = event.map_or(Decoded::Foreign, Decoded::One);
+        self.events.push(Fresh { stream, sequence, row: Arc::new(row), decoded });
+    }
+
+    /// Ends a command whose events were pushed since `first`.
+    pub(super) fn push(
+        &mut self,
+        request: Box<Request>,
+        first: usize,
+        version: i64,
+        refusal: Option<Refusal>,
+    ) {
+        if let Some(key) = request.key() {
+            self.keys.push(key);
+        }
+        let count = self.events.len() - first;
+        self.decided.push(Decided { request, first, count, version, refusal });
+    }
+
+    /// What the log is to write. Serialising and hashing happen on the writer's task.
+    pub(super) fn to_log(&self, id: Uuid, now: DateTime<Utc>) -> Batch {
+        let mut root = Root::default();
+        for event in &self.events {
+            root.push(&leaf(event.sequence, &event.row));
+        }
+        Batch {
+            id,
+            root: root.finish(),
+            recorded_at: now,
+            events: self.events.iter().map(|e| (e.sequence, Arc::clone(&e.row))).collect(),
+            answers: self.decided.iter().filter_map(answer).collect(),
+            timers: self.timers.iter().map(|(key, due)| (key.clone(), *due)).collect(),
+        }
+    }
+
+    /// Nothing of it needs the database, unless for its keys.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.events.is_empty() && self.timers.is_empty()
+    }
+}
+
+fn answer(decided: &Decided) -> Option<Answer> {
+    let key = decided.request.key()?;
+    let super::request::Work::Command(envelope) = &decided.request.work else { return None };
+    Some(Answer {
+        program: key.program.as_str().into(),
+        key: key.id.as_str().into(),
+        fingerprint: envelope.fingerprint?,
+        last: i64::try_from(decided.first + decided.count).unwrap_or(i64::MAX),
+        events: i32::try_from(decided.count).unwrap_or(i32::MAX),
+        version: decided.version,
+        refusal: decided.refusal.as_ref().and_then(|r| serde_json::to_string(r).ok()),
+    })
+}

@@ -1,0 +1,73 @@
+//! Aggregates in memory, bounded.
+
+use std::collections::HashMap;
+use std::mem;
+
+use crate::state::State;
+use crate::stream::StreamKey;
+
+/// An aggregate with every event decided so far folded in, durable or on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) state: State,
+    /// Sequence of the last event folded in.
+    pub(super) sequence: i64,
+    /// Sequence of the snapshot that exists or is being taken; 0 for none.
+    pub(super) snapshot: i64,
+}
+
+/// Two generations: whatever is used moves to the young one; when that is full the old one is
+/// forgotten and the young becomes old. Close to least-recently-used, at the cost of a hash map.
+#[derive(Debug)]
+pub(super) struct Cache {
+    young: HashMap<StreamKey, Entry>,
+    old: HashMap<StreamKey, Entry>,
+    generation_max: usize,
+}
+
+/// Below this a batch's own aggregates could be forgotten while it is being written.
+const GENERATION_MIN: usize = 16_384;
+
+impl Cache {
+    pub(super) fn new(aggregates_max: usize) -> Self {
+        let generation_max = (aggregates_max / 2).max(GENERATION_MIN);
+        Self { young: HashMap::new(), old: HashMap::new(), generation_max }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Makes the entry young, and says whether there is one.
+    pub(super) fn touch(&mut self, key: &StreamKey) -> bool {
+        if self.young.contains_key(key) {
+            return true;
+        }
+        let Some((key, entry)) = self.old.remove_entry(key) else { return false };
+        self.insert(key, entry);
+        true
+    }
+
+    pub(super) fn get(&self, key: &StreamKey) -> Option<&Entry> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    pub(super) fn get_mut(&mut self, key: &StreamKey) -> Option<&mut Entry> {
+        if self.young.contains_key(key) {
+            return self.young.get_mut(key);
+        }
+        self.old.get_mut(key)
+    }
+
+    pub(super) fn insert(&mut self, key: StreamKey, entry: Entry) {
+        if self.young.len() >= self.generation_max {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(key, entry);
+    }
+
+    pub(super) fn remove(&mut self, key: &StreamKey) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+}

@@ -1,0 +1,73 @@
+//! Following the log: read in order, write an effect and the checkpoint in one transaction.
+
+mod checkpoint;
+mod runner;
+mod status;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+use crate::record::{Position, Recorded};
+
+pub use checkpoint::{Parked, parked, position};
+pub use runner::{Runner, is_data_error};
+pub use status::{Health, Status};
+
+/// Something that follows the log: a read model, or a saga.
+#[async_trait]
+pub trait Follower: Send + 'static {
+    /// Its name: the key of its checkpoint.
+    fn name(&self) -> &str;
+
+    /// Called before the first batch, and again whenever the position was not moved by this
+    /// follower itself: whatever is kept in memory is to be made anew as of `position`.
+    ///
+    /// # Errors
+    /// As for [`Follower::write`].
+    async fn reset(
+        &mut self,
+        conn: &mut PgConnection,
+        position: Position,
+    ) -> Result<(), FollowError>;
+
+    /// Work before the transaction: commands to the executor, whose ids make a repetition
+    /// harmless.
+    ///
+    /// # Errors
+    /// As for [`Follower::write`].
+    async fn prepare(&mut self, _events: &[Arc<Recorded>]) -> Result<(), FollowError> {
+        Ok(())
+    }
+
+    /// Writes the effect of these events. The caller's transaction commits it together with the
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// [`FollowError`]; nothing of the transaction is kept then.
+    async fn write(
+        &mut self,
+        conn: &mut PgConnection,
+        events: &[Arc<Recorded>],
+    ) -> Result<(), FollowError>;
+}
+
+/// Why a follower could not take a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// Postgres said so, or did not answer.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Something outside is not ready; the same batch is tried again.
+    #[error("{0}")]
+    NotReady(String),
+    /// An event makes no sense here; its stream is parked from there on.
+    #[error("event at {position}: {reason}")]
+    Poison {
+        /// Which event.
+        position: Position,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,226 @@
+//! The ledger: everything that a service needs of the log, in one handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accrue_domain::envelope::Envelope;
+use accrue_domain::id::ProgramId;
+use prometheus_client::registry::Registry;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use tokio::sync::{Mutex, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::codec::Codec;
+use crate::executor::{Executor, Limits, Parts};
+use crate::log;
+use crate::metrics::Metrics;
+use crate::receipt::{ExecuteError, Receipt};
+use crate::snapshots;
+use crate::state::FromState;
+use crate::stream::StreamKey;
+use crate::tail::Tail;
+
+/// How a ledger is opened.
+#[derive(Debug)]
+pub struct Config {
+    /// Where Postgres is.
+    pub options: PgConnectOptions,
+    /// Most connections beside those of the writer and the followers.
+    pub pool_connections_max: u32,
+    /// The executor's bounds.
+    pub limits: Limits,
+    /// The decoder.
+    pub codec: Codec,
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Postgres does not answer.
+    #[error("Postgres does not answer: {0}")]
+    Unreachable(sqlx::Error),
+    /// A newer build has migrated this database.
+    #[error("the database was made by a newer version of accrue (schema {found}, known {known})")]
+    Newer {
+        /// The database's last migration.
+        found: i64,
+        /// This build's last migration.
+        known: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Postgres answers, with an error.
+    #[error("Postgres refuses: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../schemas/migrations");
+
+/// A handle on the log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    executor: Executor,
+    tail: Tail,
+    pool: PgPool,
+    options: PgConnectOptions,
+    clock: Arc<dyn Clock>,
+    codec: Codec,
+    metrics: Metrics,
+    stop: CancellationToken,
+    ended: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl Ledger {
+    /// Brings the schema up to date and starts the executor and the tail.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(config: Config, registry: &mut Registry) -> Result<Self, OpenError> {
+        let metrics = Metrics::new(registry);
+        let pool = pool(&config.options, config.pool_connections_max);
+        let mut conn = config.options.connect().await.map_err(OpenError::Unreachable)?;
+        migrate(&mut conn).await?;
+        let head = log::head(&mut conn).await?;
+        conn.close().await?;
+        metrics.head.set(head);
+        let tail = Tail::new(pool.clone(), config.codec.clone(), head);
+        let stop = CancellationToken::new();
+        tokio::spawn(tail.clone().poll(stop.clone()));
+        let (executor, ended) = Executor::start(Parts {
+            options: config.options.clone(),
+            pool: pool.clone(),
+            codec: config.codec.clone(),
+            clock: Arc::clone(&config.clock),
+            tail: tail.clone(),
+            metrics: metrics.clone(),
+            limits: config.limits,
+        });
+        Ok(Self {
+            executor,
+            tail,
+            pool,
+            options: config.options,
+            clock: config.clock,
+            codec: config.codec,
+            metrics,
+            stop,
+            ended: Arc::new(Mutex::new(Some(ended))),
+        })
+    }
+
+    /// Executes a command; see [`Executor::execute`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn execute(&self, envelope: Envelope) -> Result<Receipt, ExecuteError> {
+        self.executor.execute(envelope).await
+    }
+
+    /// The executor itself, for dry runs, bulk and raw appends.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// The tail of the log.
+    #[must_use]
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Connections for reading.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// How to make a connection of one's own.
+    #[must_use]
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The decoder.
+    #[must_use]
+    pub fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The durable state of an aggregate and its version; none when it has no event.
+    ///
+    /// # Errors
+    /// As Postgres gives them, and [`sqlx::Error::Decode`] for an event of a newer build.
+    pub async fn load<A: FromState>(
+        &self,
+        program: &ProgramId,
+        id: &str,
+    ) -> sqlx::Result<Option<(A, i64)>> {
+        let stream = StreamKey::new(A::KIND, program, id);
+        let mut conn = self.pool.acquire().await?;
+        let folded = snapshots::load(&mut conn, &self.codec, std::slice::from_ref(&stream)).await?;
+        let Some(folded) = folded.into_iter().next() else { return Ok(None) };
+        let folded = folded.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let sequence = folded.sequence;
+        Ok(A::from_state(folded.state).filter(|_| sequence > 0).map(|state| (state, sequence)))
+    }
+
+    /// Takes no more commands, finishes those that were taken, and returns when all is durable
+    /// and answered.
+    pub async fn close(&self) {
+        self.executor.close();
+        if let Some(ended) = self.ended.lock().await.take() {
+            let _ = ended.await;
+        }
+        self.stop.cancel();
+    }
+}
+
+/// Brings the schema up to date, over a connection with the default search path.
+///
+/// # Errors
+/// [`OpenError::Newer`] when the database is ahead of this build.
+pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT CASE WHEN to_regclass('public._sqlx_migrations') IS NULL THEN NULL ELSE 0 END",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if found.is_some() {
+        let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+            .fetch_one(&mut *conn)
+            .await?;
+        if let Some(found) = found.filter(|found| *found > known) {
+            return Err(OpenError::Newer { found, known });
+        }
+    }
+    MIGRATIONS.run(&mut *conn).await?;
+    Ok(())
+}
+
+/// A pool for reading: live read models first, then the log.
+#[must_use]
+pub fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone().options([("search_path", "read,public")]))
+}

@@ -1,0 +1,22 @@
+//! MEMORY of the ledger: the only writer of the log, and the ways to read and follow it.
+//!
+//! A command goes in by [`ledger::Ledger::execute`]; its events come out by [`tail::Tail`], and
+//! whoever follows them does so through [`follow`].
+
+pub mod chain;
+pub mod clock;
+pub mod codec;
+pub mod cqrs;
+pub mod executor;
+pub mod follow;
+pub mod idempotency;
+pub mod ledger;
+pub mod log;
+pub mod metrics;
+pub mod receipt;
+pub mod record;
+pub mod snapshots;
+pub mod state;
+pub mod stream;
+pub mod tail;
+pub mod timers;

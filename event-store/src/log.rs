@@ -1,0 +1,272 @@
+//! The log's tables in SQL: the append, and reading in order. No other module writes `events`,
+//! `log_head`, `commits`, `idempotency` or a stream's row in `timers`.
+
+use std::sync::Arc;
+
+use accrue_domain::aggregate::Kind;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::chain::Hash;
+use crate::codec::Codec;
+use crate::record::{Position, Recorded, Row};
+use crate::stream::StreamKey;
+
+/// Most events in one page of a read.
+pub const PAGE_EVENTS_MAX: i64 = 5_000;
+
+/// One statement: moves the head under its row lock, and inserts everything that commits with it.
+/// The lock is held until commit, so positions are dense and in commit order. A version check in
+/// here would read the snapshot from before the lock wait; the unique indexes decide conflicts.
+const APPEND: &str = "
+WITH head AS (
+    UPDATE log_head
+       SET position = position + $1,
+           hash = CASE WHEN $1 > 0 THEN sha256(hash || $3) ELSE hash END
+    RETURNING position, position - $1 AS base, hash
+), appended AS (
+    INSERT INTO events (position, program, aggregate_type, aggregate_id, sequence, event_type,
+                        event_version, payload, metadata, recorded_at)
+    SELECT head.base + e.ordinal, e.program, e.aggregate_type, e.aggregate_id, e.sequence,
+           e.event_type, e.event_version, e.payload::json, e.metadata::json, e.recorded_at
+      FROM head, unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[],
+                        $11::text[], $12::text[], $13::timestamptz[]) WITH ORDINALITY
+           AS e(program, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                payload, metadata, recorded_at, ordinal)
+), chained AS (
+    INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at)
+    SELECT position, base + 1, $2, $3, hash, $4 FROM head WHERE $1 > 0
+), answered AS (
+    INSERT INTO idempotency (program, key, fingerprint, position, events, version, refusal,
+                             recorded_at)
+    SELECT k.program, k.key, k.fingerprint, head.base + k.last, k.events, k.version,
+           k.refusal::json, $4
+      FROM head, unnest($14::text[], $15::text[], $16::bytea[], $17::bigint[], $18::int[],
+                        $19::bigint[], $20::text[])
+           AS k(program, key, fingerprint, last, events, version, refusal)
+), timed AS (
+    INSERT INTO timers (aggregate_type, aggregate_id, due_at)
+    SELECT * FROM unnest($21::text[], $22::text[], $23::timestamptz[]) AS t(t, id, due)
+     WHERE due IS NOT NULL
+        ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET due_at = EXCLUDED.due_at
+), untimed AS (
+    DELETE FROM timers USING unnest($21::text[], $22::text[], $23::timestamptz[]) AS t(t, id, due)
+     WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id
+)
+SELECT base, hash FROM head";
+
+/// What one append writes, column by column.
+#[derive(Debug)]
+pub struct Batch {
+    /// Names the batch in `commits`, where its outcome is looked up when the answer was lost.
+    pub id: Uuid,
+    /// Root of its events' leaves.
+    pub root: Hash,
+    /// The executor's clock when the batch was closed.
+    pub recorded_at: DateTime<Utc>,
+    /// Its events, without positions yet.
+    pub events: Vec<(i64, Arc<Row>)>,
+    /// Its answers.
+    pub answers: Vec<Answer>,
+    /// Streams whose deadline moved, and where to (none: no deadline any more).
+    pub timers: Vec<(StreamKey, Option<DateTime<Utc>>)>,
+}
+
+/// A keyed command's row.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The tenant.
+    pub program: Arc<str>,
+    /// The command's id.
+    pub key: Arc<str>,
+    /// Digest of the request.
+    pub fingerprint: [u8; 32],
+    /// Index of its last event in the batch, from 1; events before it in the batch, if it has
+    /// none.
+    pub last: i64,
+    /// Number of its events.
+    pub events: i32,
+    /// Version of its stream.
+    pub version: i64,
+    /// The refusal as JSON.
+    pub refusal: Option<String>,
+}
+
+/// Appends a batch. Returns the position before its first event.
+///
+/// # Errors
+/// As Postgres gives them; the batch is then in the log as a whole or not at all.
+pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Position> {
+    let count = i64::try_from(batch.events.len()).unwrap_or(i64::MAX);
+    let events = &batch.events;
+    let column = |f: fn(&Row) -> &str| events.iter().map(|(_, row)| f(row)).collect::<Vec<_>>();
+    let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
+    let recorded: Vec<_> = events.iter().map(|(_, row)| row.recorded_at).collect();
+    let answers = &batch.answers;
+    let timers = &batch.timers;
+    let row = sqlx::query(APPEND)
+        .bind(count)
+        .bind(batch.id)
+        .bind(&batch.root[..])
+        .bind(batch.recorded_at)
+        .bind(column(|row| &row.program))
+        .bind(column(|row| &row.aggregate_type))
+        .bind(column(|row| &row.aggregate_id))
+        .bind(sequences)
+        .bind(column(|row| &row.event_type))
+        .bind(column(|row| &row.event_version))
+        .bind(column(|row| &row.payload))
+        .bind(column(|row| &row.metadata))
+        .bind(recorded)
+        .bind(answers.iter().map(|a| &*a.program).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| &*a.key).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| &a.fingerprint[..]).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.last).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.events).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.version).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.refusal.as_deref()).collect::<Vec<_>>())
+        .bind(timers.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
+        .bind(timers.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
+        .bind(timers.iter().map(|(_, due)| *due).collect::<Vec<_>>())
+        .fetch_one(conn)
+        .await?;
+    row.try_get("base")
+}
+
+/// The position before the first event of a batch, if the batch is in the log.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn base_of_batch(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Position>> {
+    sqlx::query_scalar("SELECT first_position - 1 FROM commits WHERE batch_id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await
+}
+
+/// The last position in the log; 0 when it is empty.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn head(conn: &mut PgConnection) -> sqlx::Result<Position> {
+    sqlx::query_scalar("SELECT position FROM log_head").fetch_one(conn).await
+}
+
+/// Columns in the order that [`recorded`] reads them.
+pub const COLUMNS: &str = "position, program, aggregate_type, aggregate_id, sequence, event_type, \
+                           event_version, payload::text, metadata::text, recorded_at";
+
+/// The events behind `after`, in order, at most `limit` of them; of all kinds, or of some.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn read_after(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    after: Position,
+    limit: i64,
+    kinds: Option<&[Kind]>,
+) -> sqlx::Result<Vec<Arc<Recorded>>> {
+    let rows = if let Some(kinds) = kinds {
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE position > $1 AND aggregate_type = ANY($3) \
+             ORDER BY position LIMIT $2"
+        );
+        sqlx::query(&sql).bind(after).bind(limit).bind(kinds).fetch_all(conn).await?
+    } else {
+        let sql =
+            format!("SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2");
+        sqlx::query(&sql).bind(after).bind(limit).fetch_all(conn).await?
+    };
+    let mut names = Names::default();
+    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
+}
+
+/// The events at `first ..= last`.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn read_range(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    first: Position,
+    last: Position,
+) -> sqlx::Result<Vec<Arc<Recorded>>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position");
+    let rows = sqlx::query(&sql).bind(first).bind(last).fetch_all(conn).await?;
+    let mut names = Names::default();
+    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
+}
+
+/// The events of one stream behind `sequence`, in order.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn read_stream(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    stream: &StreamKey,
+    sequence: i64,
+) -> sqlx::Result<Vec<Arc<Recorded>>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 \
+         AND sequence > $3 ORDER BY sequence"
+    );
+    let rows = sqlx::query(&sql)
+        .bind(stream.kind().as_str())
+        .bind(&**stream.aggregate_id())
+        .bind(sequence)
+        .fetch_all(conn)
+        .await?;
+    let mut names = Names::default();
+    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
+}
+
+/// Texts that nearly every row of a page repeats are kept once.
+#[derive(Debug, Default)]
+pub struct Names(Vec<Arc<str>>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| &***known == name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        if self.0.len() < 32 {
+            self.0.push(Arc::clone(&name));
+        }
+        name
+    }
+}
+
+/// A row of [`COLUMNS`] as an event.
+///
+/// # Errors
+/// When a column has another type than the migration gave it.
+pub fn recorded(codec: &Codec, names: &mut Names, row: &PgRow) -> sqlx::Result<Recorded> {
+    let aggregate_type: &str = row.try_get(2)?;
+    let aggregate_id: &str = row.try_get(3)?;
+    let event_type: &str = row.try_get(5)?;
+    let event_version: &str = row.try_get(6)?;
+    let payload: String = row.try_get(7)?;
+    Ok(Recorded {
+        position: row.try_get(0)?,
+        stream: StreamKey::from_columns(aggregate_type, aggregate_id),
+        sequence: row.try_get(4)?,
+        decoded: codec.decode(aggregate_type, event_type, event_version, &payload),
+        row: Arc::new(Row {
+            program: names.get(row.try_get(1)?),
+            aggregate_type: names.get(aggregate_type),
+            aggregate_id: aggregate_id.into(),
+            event_type: names.get(event_type),
+            event_version: names.get(event_version),
+            payload,
+            metadata: row.try_get(8)?,
+            recorded_at: row.try_get(9)?,
+        }),
+    })
+}

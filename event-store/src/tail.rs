@@ -1,0 +1,155 @@
+//! The tail of the log in memory: what was committed last, fanned out to every follower without
+//! another read; whoever is further behind reads the database.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::codec::Codec;
+use crate::log;
+use crate::record::{Position, Recorded};
+
+/// Most events kept in memory.
+pub const TAIL_EVENTS_MAX: usize = 32_768;
+
+/// How often the head is read for what other processes have appended.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(25);
+
+/// The tail. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tail(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ring: Mutex<Ring>,
+    head: watch::Sender<Position>,
+    pool: PgPool,
+    codec: Codec,
+}
+
+/// A run of events without a gap: `batches` cover `first .. next`.
+#[derive(Debug, Default)]
+struct Ring {
+    batches: VecDeque<Vec<Arc<Recorded>>>,
+    first: Position,
+    next: Position,
+    events: usize,
+}
+
+impl Tail {
+    /// A tail that begins behind `head`.
+    #[must_use]
+    pub fn new(pool: PgPool, codec: Codec, head: Position) -> Self {
+        let ring = Ring { first: head + 1, next: head + 1, ..Ring::default() };
+        Self(Arc::new(Inner {
+            ring: Mutex::new(ring),
+            head: watch::Sender::new(head),
+            pool,
+            codec,
+        }))
+    }
+
+    /// The last position that is known to be in the log, and a way to wait for later ones.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<Position> {
+        self.0.head.subscribe()
+    }
+
+    /// The decoder that everything here was read with.
+    #[must_use]
+    pub fn codec(&self) -> &Codec {
+        &self.0.codec
+    }
+
+    /// Adds what this process has just committed.
+    pub fn push(&self, events: Vec<Arc<Recorded>>) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        let (first, last) = (first.position, last.position);
+        {
+            let mut ring = self.ring();
+            // Another process has appended in between: begin anew, the gap is read from disk.
+            if first != ring.next {
+                *ring = Ring { first, next: first, ..Ring::default() };
+            }
+            ring.next = last + 1;
+            ring.events += events.len();
+            ring.batches.push_back(events);
+            while ring.events > TAIL_EVENTS_MAX && ring.batches.len() > 1 {
+                if let Some(old) = ring.batches.pop_front() {
+                    ring.events -= old.len();
+                    ring.first += Position::try_from(old.len()).unwrap_or(0);
+                }
+            }
+        }
+        self.advance(last);
+    }
+
+    /// The events behind `after`, in order, without a gap, at most about `limit` of them; empty
+    /// when there are none.
+    ///
+    /// # Errors
+    /// As Postgres gives them, when memory does not reach back that far.
+    pub async fn read(&self, after: Position, limit: usize) -> sqlx::Result<Vec<Arc<Recorded>>> {
+        if after >= *self.0.head.borrow() {
+            return Ok(Vec::new());
+        }
+        if let Some(events) = self.from_memory(after, limit) {
+            return Ok(events);
+        }
+        let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
+        let mut conn = self.0.pool.acquire().await?;
+        log::read_after(&mut conn, &self.0.codec, after, limit, None).await
+    }
+
+    fn from_memory(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {
+        let ring = self.ring();
+        if after + 1 < ring.first || after + 1 >= ring.next {
+            return None;
+        }
+        let mut found = Vec::new();
+        for batch in &ring.batches {
+            if batch.last().is_none_or(|last| last.position <= after) {
+                continue;
+            }
+            let fresh = batch.iter().filter(|event| event.position > after);
+            found.extend(fresh.take(limit - found.len()).cloned());
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Some(found)
+    }
+
+    /// Reads the head now and then, so that what other processes append is noticed; ends with
+    /// `stop`.
+    pub async fn poll(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let Ok(mut conn) = self.0.pool.acquire().await else { continue };
+            if let Ok(head) = log::head(&mut conn).await {
+                self.advance(head);
+            }
+        }
+    }
+
+    fn advance(&self, head: Position) {
+        self.0.head.send_if_modified(|known| {
+            let news = head > *known;
+            *known = head.max(*known);
+            news
+        });
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

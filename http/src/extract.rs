@@ -1,0 +1,220 @@
+//! Extractors that answer with a problem: bodies, paths, queries, and the headers of every call.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use accrue_domain::id::{CommandId, ProgramId};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// Largest body of a single command, in bytes.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// The program that a request speaks for: `Accrue-Program`, else `default`.
+#[derive(Debug, Clone)]
+pub struct Program(pub ProgramId);
+
+/// The client's `Idempotency-Key`, if it sent one.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey(pub Option<CommandId>);
+
+/// A JSON body, unknown fields refused by its type, errors with a pointer.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+/// Path parameters.
+#[derive(Debug, Clone)]
+pub struct Path<T>(pub T);
+
+/// Query parameters.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+/// A header as text; a problem when it is no ASCII, or there twice.
+///
+/// # Errors
+/// A problem that names the header.
+pub fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid(name, "expected the header once"));
+    }
+    let text = value.to_str().map_err(|_| Problem::invalid(name, "expected visible ASCII"))?;
+    Ok(Some(text.trim()))
+}
+
+fn header_value<T: FromStr<Err: Display>>(
+    headers: &HeaderMap,
+    name: &str,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = header_text(headers, name)? else { return Ok(None) };
+    // The IETF draft writes keys as structured-field strings, in quotes; most clients do not.
+    let text = text.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(text);
+    text.parse().map(Some).map_err(|error: T::Err| Problem::invalid(name, error.to_string()))
+}
+
+impl<S: Sync> FromRequestParts<S> for Program {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(header_value(&parts.headers, "Accrue-Program")?.unwrap_or_default()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(header_value(&parts.headers, "Idempotency-Key")?))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        check_media_type(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| body(&error))?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    // A body without a type is taken as JSON: there is nothing else it could be.
+    let Some(text) = header_text(headers, header::CONTENT_TYPE.as_str())? else { return Ok(()) };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
+        return Ok(());
+    }
+    let detail = format!("expected application/json, got {essence:?}");
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "The body has another media type",
+        detail.clone(),
+    )
+    .at("Content-Type", detail))
+}
+
+/// The problem of a body that could not be read.
+fn body(error: &BytesRejection) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large",
+            format!("expected a body of at most {BODY_BYTES_MAX} bytes"),
+        );
+    }
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "incomplete-body",
+        "The body did not arrive",
+        "the connection ended before the body did",
+    )
+}
+
+/// Reads JSON into a type; errors carry a pointer to the field.
+///
+/// # Errors
+/// 400 for what is no JSON, 422 for JSON of another shape.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(malformed("expected a JSON object, got an empty body"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| shape(&error))?;
+    json.end().map_err(|error| malformed(&error.to_string()))?;
+    Ok(value)
+}
+
+fn malformed(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON", detail)
+}
+
+fn shape(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let inner = error.inner();
+    if inner.is_syntax() || inner.is_eof() || inner.is_io() {
+        return malformed(&inner.to_string());
+    }
+    let text = inner.to_string();
+    // The position speaks of bytes in the body; the pointer says it better.
+    let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
+    Problem::invalid(pointer(error.path(), detail), detail)
+}
+
+/// The path of an error as a JSON pointer. For a missing or unknown field it is that field's.
+#[must_use]
+pub fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&escape(key)),
+            Segment::Enum { variant } => pointer.push_str(&escape(variant)),
+            Segment::Unknown => pointer.push('?'),
+        }
+    }
+    let named = detail.strip_prefix("missing field `").and_then(|it| it.split('`').next());
+    if let Some(field) = named {
+        pointer.push('/');
+        pointer.push_str(&escape(field));
+    }
+    pointer
+}
+
+/// Escapes a key for a JSON pointer (RFC 6901).
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value)).map_err(|error| in_path(&error))
+    }
+}
+
+fn in_path(error: &PathRejection) -> Problem {
+    use axum::extract::path::ErrorKind;
+    let PathRejection::FailedToDeserializePathParams(failed) = error else {
+        return Problem::fault(error);
+    };
+    match failed.kind() {
+        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::InvalidUtf8InPathParam { key } => {
+            Problem::invalid(key.clone(), failed.body_text())
+        }
+        ErrorKind::DeserializeError { key, message, .. } => {
+            Problem::invalid(key.clone(), message.clone())
+        }
+        kind => Problem::invalid("path", kind.to_string()),
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::from_request_parts(parts, state).await;
+        query.map(|axum::extract::Query(value)| Self(value)).map_err(|error| in_query(&error))
+    }
+}
+
+fn in_query(error: &QueryRejection) -> Problem {
+    let text = error.body_text();
+    let detail = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text.as_str())
+        .to_owned();
+    // "limit: invalid digit …": serde_path_to_error puts the parameter's name first.
+    match detail.split_once(": ") {
+        Some((name, rest)) if !name.contains(' ') => Problem::invalid(name, rest),
+        _ => Problem::invalid("query", detail),
+    }
+}

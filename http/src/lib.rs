@@ -1,0 +1,8 @@
+//! What every HTTP resource shares: problems, extractors, pages. Both the writing and the reading
+//! service stand on it, so that neither imports the other.
+
+pub mod extract;
+pub mod page;
+pub mod problem;
+pub mod receipt;
+pub mod wait;

@@ -1,0 +1,132 @@
+//! Receipts: what an accepted write is answered, and an event as every API shows it.
+
+use accrue_event_store::receipt::Receipt;
+use accrue_event_store::record::{Recorded, Row};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::problem::IDEMPOTENCY_HIT;
+
+/// An event in an answer. `data` and `metadata` are as stored.
+#[derive(Debug, ToSchema)]
+#[schema(as = Event)]
+pub struct EventView {
+    /// Place in the log, dense from 1; 0 in a dry run.
+    pub position: i64,
+    /// Name.
+    #[schema(example = "PointsIssued")]
+    pub r#type: String,
+    /// Version of the body.
+    pub version: u32,
+    /// The tenant.
+    pub program: String,
+    /// Kind and id of the stream.
+    #[schema(example = "account/17850")]
+    pub subject: String,
+    /// Business time.
+    pub occurred_at: chrono::DateTime<chrono::Utc>,
+    /// The server's clock.
+    pub recorded_at: chrono::DateTime<chrono::Utc>,
+    /// What happened.
+    pub data: serde_json::Value,
+    /// Command, correlation, causation, actor.
+    pub metadata: serde_json::Value,
+}
+
+/// The answer to an accepted write.
+#[derive(Debug, ToSchema)]
+#[schema(as = Receipt)]
+pub struct ReceiptView {
+    /// The command's id: the `Idempotency-Key`, or one made here.
+    pub command_id: String,
+    /// Position of its last event: what reads take as `min_position`.
+    pub position: i64,
+    /// Version of the (last) stream it changed; what `If-Match` takes.
+    pub version: i64,
+    /// What happened; empty when nothing had to.
+    pub events: Vec<EventView>,
+}
+
+/// Writes an event as JSON. Stored texts are copied, not parsed: this is on the way of every
+/// answer.
+pub fn write_event(out: &mut String, event: &Recorded) {
+    let row: &Row = &event.row;
+    let at = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    out.push_str("{\"position\":");
+    out.push_str(&event.position.to_string());
+    text(out, ",\"type\":", &row.event_type);
+    out.push_str(",\"version\":");
+    match row.event_version.parse::<u32>() {
+        Ok(version) => out.push_str(&version.to_string()),
+        Err(_) => text(out, "", &row.event_version),
+    }
+    text(out, ",\"program\":", &row.program);
+    text(out, ",\"subject\":", &row.subject());
+    let recorded_at = at(row.recorded_at);
+    match occurred_at(&row.metadata) {
+        Some(occurred_at) => text(out, ",\"occurred_at\":", occurred_at),
+        None => text(out, ",\"occurred_at\":", &recorded_at),
+    }
+    text(out, ",\"recorded_at\":", &recorded_at);
+    out.push_str(",\"data\":");
+    out.push_str(row.data());
+    out.push_str(",\"metadata\":");
+    out.push_str(&row.metadata);
+    out.push('}');
+}
+
+/// The metadata's business time, without parsing the rest. Our own metadata always holds it as
+/// an RFC 3339 text, which needs no unescaping.
+fn occurred_at(metadata: &str) -> Option<&str> {
+    let (_, rest) = metadata.split_once("\"occurred_at\":\"")?;
+    rest.split('"').next()
+}
+
+fn text(out: &mut String, key: &str, value: &str) {
+    out.push_str(key);
+    // A text always serialises.
+    out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "\"\"".to_owned()));
+}
+
+/// A receipt as JSON.
+#[must_use]
+pub fn body(receipt: &Receipt) -> String {
+    let mut out = String::with_capacity(160 + receipt.events.len() * 400);
+    text(&mut out, "{\"command_id\":", receipt.command_id.as_str());
+    out.push_str(",\"position\":");
+    out.push_str(&receipt.position.to_string());
+    out.push_str(",\"version\":");
+    out.push_str(&receipt.version.to_string());
+    out.push_str(",\"events\":[");
+    for (at, event) in receipt.events.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write_event(&mut out, event);
+    }
+    out.push_str("]}");
+    out
+}
+
+/// A receipt as raw JSON, to be put into another answer.
+///
+/// # Errors
+/// Never for our own rows; a foreign row's text could be no JSON.
+pub fn raw(receipt: &Receipt) -> serde_json::Result<Box<RawValue>> {
+    RawValue::from_string(body(receipt))
+}
+
+/// A receipt as a response.
+#[must_use]
+pub fn response(status: StatusCode, receipt: &Receipt) -> Response {
+    let mut response = (status, body(receipt)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if receipt.replayed {
+        headers.insert(IDEMPOTENCY_HIT, HeaderValue::from_static("true"));
+    }
+    response
+}
