@@ -15,6 +15,7 @@ use machine::Machine;
 use report::{Circumstances, Figure};
 use scenario::{Bench, Settings, Side};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures Accrue against a baseline on the same Postgres and machine
@@ -84,8 +85,18 @@ const ALL: [Scenario; 7] = [
     Scenario::Growth,
 ];
 
-fn main() -> anyhow::Result<()> {
-    let (settings, scenarios) = match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let (settings, scenarios) = match command {
         Command::All(settings) => (settings, &ALL[..]),
         Command::Issue(settings) => (settings, &[Scenario::Issue][..]),
         Command::Hot(settings) => (settings, &[Scenario::Hot][..]),

@@ -1,5 +1,6 @@
 //! The table of figures, on the terminal and as a file.
 
+use crate::load::outcome::Outcome;
 use crate::machine::Machine;
 use anyhow::Context as _;
 use std::fmt::Write as _;
@@ -28,6 +29,24 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// Answers that were not ok; Accrue is to have none.
+    pub(crate) fn errors<'a>(
+        name: &str,
+        accrue: impl IntoIterator<Item = &'a Outcome>,
+        beside: impl IntoIterator<Item = &'a Outcome>,
+    ) -> Self {
+        let accrue: u64 = accrue.into_iter().map(|run| run.tally.errors()).sum();
+        let beside: u64 = beside.into_iter().map(|run| run.tally.errors()).sum();
+        Self {
+            name: format!("{name}, errors"),
+            accrue: accrue.to_string(),
+            beside: beside.to_string(),
+            value: accrue as f64,
+            unit: "",
+            goal: Goal::AtMost(0.0),
+        }
+    }
+
     fn verdict(&self) -> (String, &'static str) {
         let met = |met| if met { "yes" } else { "NO" };
         match self.goal {

@@ -53,6 +53,7 @@ pub(crate) struct Outcome {
     pub units: u64,
     /// The measured window, warm-up excluded.
     pub window: Duration,
+    /// Of the answers that were ok: a refusal that comes fast must not make a server look fast.
     micros: Histogram<u64>,
 }
 
@@ -67,12 +68,9 @@ impl Outcome {
         self.tally.count(status);
         if (200..=299).contains(&status) {
             self.units += units;
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            self.micros.saturating_record(micros);
         }
-        self.record(latency);
-    }
-
-    pub(crate) fn record(&mut self, latency: Duration) {
-        self.micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Units a second.
@@ -80,7 +78,11 @@ impl Outcome {
         per_second(self.units, self.window)
     }
 
+    /// Infinite when nothing was ok, so that it meets no limit.
     pub(crate) fn quantile_ms(&self, quantile: f64) -> f64 {
+        if self.micros.is_empty() {
+            return f64::INFINITY;
+        }
         self.micros.value_at_quantile(quantile) as f64 / 1000.0
     }
 
@@ -130,8 +132,8 @@ mod tests {
 
     #[test]
     fn the_line_shows_rate_percentiles_and_errors() {
-        let mut outcome = of([2; 99]);
-        outcome.answered(409, Duration::from_millis(10), 1);
+        let mut outcome = of([2; 99].into_iter().chain([10]));
+        outcome.answered(409, Duration::from_millis(50), 1);
         outcome.tally.lost += 2;
         assert_eq!(
             outcome.line(),
@@ -158,7 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_has_a_line_too() {
-        assert!(of([]).line().ends_with("errors: none"));
+    fn a_run_without_a_good_answer_has_no_good_latency() {
+        let mut outcome = of([]);
+        assert!(outcome.line().ends_with("errors: none"));
+        outcome.answered(503, Duration::from_millis(1), 1);
+        assert_eq!(outcome.quantile_ms(0.99), f64::INFINITY);
     }
 }

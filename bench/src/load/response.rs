@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_is_not_http_is_refused() {
-        assert_eq!(read(&[b"SSH-2.0-x\r\n\r\n"]), Err(Malformed("status line")));
+        assert_eq!(read(&[b"ICY/1.00 200 OK\r\n\r\n"]), Err(Malformed("status line")));
         let no_length = b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n";
         assert_eq!(read(&[no_length]), Err(Malformed("content-length")));
         let bad_chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";

@@ -86,6 +86,7 @@ fn figures(grown: &[Outcome], empty: &[Outcome], memories: &[Memory]) -> Vec<Fig
             unit: "x",
             goal: Goal::AtMost(1.3),
         },
+        Figure::errors("grown ledger", grown, empty),
         Figure {
             name: "grown ledger, memory of the server".to_owned(),
             accrue: format!("{resident} MiB"),

@@ -22,9 +22,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
         }
     }
     let rate = |runs: &[Outcome]| median(runs.iter().map(Outcome::rate));
-    let errors = |runs: &[Outcome]| runs.iter().map(|run| run.tally.errors()).sum::<u64>();
     let (ours, theirs) = (rate(&outcomes.accrue), rate(&outcomes.baseline));
-    let (our_errors, their_errors) = (errors(&outcomes.accrue), errors(&outcomes.baseline));
     Ok(vec![
         Figure {
             name: format!("hot account, {CONNECTIONS} connections, successes"),
@@ -34,13 +32,6 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
             unit: "x",
             goal: Goal::AtLeast(100.0),
         },
-        Figure {
-            name: "hot account, errors".to_owned(),
-            accrue: our_errors.to_string(),
-            beside: their_errors.to_string(),
-            value: our_errors as f64,
-            unit: "",
-            goal: Goal::AtMost(0.0),
-        },
+        Figure::errors("hot account", &outcomes.accrue, &outcomes.baseline),
     ])
 }

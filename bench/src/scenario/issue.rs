@@ -30,7 +30,12 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let figures = STEPS.iter().flat_map(|(connections, goal)| {
         outcomes.get(connections).map(|sides| figures(*connections, *goal, sides))
     });
-    Ok(figures.flatten().collect())
+    let errors = Figure::errors(
+        "issue",
+        outcomes.values().flat_map(|sides| &sides.accrue),
+        outcomes.values().flat_map(|sides| &sides.baseline),
+    );
+    Ok(figures.flatten().chain([errors]).collect())
 }
 
 fn figures(connections: usize, goal: Goal, sides: &Sides<Vec<Outcome>>) -> [Figure; 2] {

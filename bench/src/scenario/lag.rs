@@ -39,14 +39,15 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let p99 = |runs: &[Outcome]| median(runs.iter().map(|run| run.quantile_ms(0.99)));
     let rate = median(commands.iter().map(Outcome::rate));
     let (lag, latency) = (p99(&lags), p99(&commands));
-    Ok(vec![Figure {
+    let lag = Figure {
         name: format!("projection lag at {COMMANDS_PER_SECOND}/s, p99"),
         accrue: format!("{} ms", rounded(lag)),
         beside: format!("{rate:.0}/s, p99 {} ms", rounded(latency)),
         value: lag,
         unit: " ms",
         goal: Goal::AtMost(100.0),
-    }])
+    };
+    Ok(vec![lag, Figure::errors("open loop", &commands, [])])
 }
 
 #[derive(Deserialize)]

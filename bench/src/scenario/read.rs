@@ -34,14 +34,15 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     }
     let rate = |runs: &[Outcome]| median(runs.iter().map(Outcome::rate));
     let (ours, bare) = (rate(&outcomes.accrue), rate(&outcomes.baseline));
-    Ok(vec![Figure {
+    let read = Figure {
         name: format!("read an account, {CONNECTIONS} connections"),
         accrue: format!("{ours:.0}/s"),
         beside: format!("{bare:.0}/s"),
         value: ratio(ours, bare),
         unit: "x",
         goal: Goal::AtLeast(0.7),
-    }])
+    };
+    Ok(vec![read, Figure::errors("read", &outcomes.accrue, &outcomes.baseline)])
 }
 
 async fn rows(bench: &Bench) -> anyhow::Result<Database> {
