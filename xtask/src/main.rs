@@ -4,6 +4,7 @@ mod check;
 mod process;
 mod setup;
 
+use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -35,7 +36,7 @@ enum Chore {
     Bench(PassedOn),
 }
 
-/// What the chore hands to the program that it runs.
+/// Words for the program that the chore runs: see [`passed_on`].
 #[derive(Debug, clap::Args)]
 struct PassedOn {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
@@ -43,7 +44,8 @@ struct PassedOn {
 }
 
 fn main() -> ExitCode {
-    match perform(Arguments::parse().chore) {
+    let words: Vec<String> = env::args().collect();
+    match perform(&Arguments::parse_from(&words).chore, passed_on(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, also where RUST_BACKTRACE is set.
@@ -53,18 +55,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(chore: Chore) -> Result<()> {
+/// All that follows the chore, as it was typed: a parser would keep the `--` to itself that divides
+/// cargo's words from those of the tests.
+fn passed_on(words: &[String]) -> &[String] {
+    words.get(2..).unwrap_or_default()
+}
+
+fn perform(chore: &Chore, passed_on: &[String]) -> Result<()> {
     match chore {
         Chore::Setup => setup::setup(),
-        Chore::Demo(passed_on) => demo(&passed_on.arguments),
-        Chore::Test(passed_on) => test(&passed_on.arguments),
+        Chore::Demo(_) => demo(passed_on),
+        Chore::Test(_) => test(passed_on),
         Chore::Ci => ci(),
         Chore::Schemas => {
             run(cargo().args(["run", "-p", "accrue", "--", "schemas", "write", "schemas/"]))
         }
-        Chore::Bench(passed_on) => {
+        Chore::Bench(_) => {
             let bench = ["run", "--release", "-p", "accrue-bench", "--"];
-            run(cargo().args(bench).args(passed_on.arguments))
+            run(cargo().args(bench).args(passed_on))
         }
     }
 }
@@ -89,4 +97,17 @@ fn ci() -> Result<()> {
     check::lints()?;
     check::dependencies()?;
     test(&["--locked".to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_the_tests_stay_behind_their_double_dash() {
+        let typed = ["xtask", "test", "-p", "accrue", "--", "--nocapture"].map(str::to_owned);
+        assert!(matches!(Arguments::parse_from(&typed).chore, Chore::Test(_)));
+        assert_eq!(passed_on(&typed), ["-p", "accrue", "--", "--nocapture"]);
+        assert!(passed_on(&["xtask".to_owned(), "test".to_owned()]).is_empty());
+    }
 }
