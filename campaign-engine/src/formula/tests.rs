@@ -258,6 +258,8 @@ fn nesting_has_a_bound() {
         assert!(Formula::parse(&nested(64)).is_ok(), "{}", error(&nested(64)));
         assert!(error(&nested(65)).ends_with("expected at most 64 levels of nesting"));
     }
+    let side_by_side = "(1)+abs(1)--1+".repeat(70);
+    assert!(Formula::parse(&format!("{side_by_side}1")).is_ok(), "levels end");
     for open in ["(", "-", "min(", "$["] {
         assert!(Formula::parse(&open.repeat(1_000 / open.len())).is_err());
     }

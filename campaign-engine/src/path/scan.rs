@@ -2,8 +2,8 @@
 
 /// Brackets and parentheses of a path, so that the parser's recursion stays shallow.
 const NESTING_MAX: usize = 16;
-/// Calls within calls. The grammar tries each call several times, so the time to parse grows
-/// threefold with every level.
+/// Calls within calls. The grammar tries a call that does not fit several times, so the time to
+/// refuse a path grows threefold with every level: 13 of them take seconds.
 const CALLS_NESTED_MAX: usize = 4;
 
 /// The bytes of the path that `text` starts with. The path of `$.amount/10` is `$.amount`, that of
@@ -24,14 +24,13 @@ pub(crate) fn path_bytes(text: &str) -> usize {
     at
 }
 
+/// A point with its name or `*`; of `..` the first alone.
 fn dotted_bytes(rest: &str) -> usize {
-    let dots = if rest.starts_with("..") { 2 } else { 1 };
-    let after = rest.get(dots..).unwrap_or_default();
+    let after = rest.strip_prefix('.').unwrap_or(rest);
     if after.starts_with('*') {
-        return dots + 1;
+        return 2;
     }
-    let end = after.find(|c: char| !is_name_char(c)).unwrap_or(after.len());
-    dots + end
+    1 + after.find(|c: char| !is_name_char(c)).unwrap_or(after.len())
 }
 
 /// As RFC 9535 has it for `member-name-shorthand`: no hyphen.

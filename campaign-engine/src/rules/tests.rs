@@ -67,6 +67,7 @@ fn a_total_is_rounded_once_in_the_way_the_rule_says() {
         ("up", "13.001", "14"),
         ("up", "13", "13"),
         ("half_up", "13.5", "14"),
+        ("half_up", "12.5", "13"),
         ("half_up", "13.499", "13"),
         ("down", "0.7 + 0.7", "1"),
         ("up", "0.2 + 0.2", "1"),
