@@ -103,3 +103,47 @@ impl Event {
         names.contains(&name).then_some(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_listed_by_its_name_and_version() {
+        for event in crate::samples::events() {
+            let (name, version) = event.name();
+            assert_eq!(Event::version_of(event.kind(), name), Some(version), "{name}");
+            let stored = serde_json::to_value(&event).unwrap();
+            let tag = stored.as_object().unwrap().keys().next().unwrap();
+            assert_eq!(tag, name, "the tag in the log is the name");
+            assert_eq!(serde_json::from_value::<Event>(stored).unwrap(), event);
+        }
+        assert_eq!(Event::version_of(Kind::Sale, "PointsIssued"), None);
+    }
+
+    #[test]
+    fn every_event_has_one_sample() {
+        let mut sampled: Vec<_> = crate::samples::events().iter().map(|e| e.name().0).collect();
+        sampled.sort_unstable();
+        let mut listed: Vec<_> = [
+            schemars::schema_for!(account::event::Event),
+            schemars::schema_for!(campaign::Event),
+            schemars::schema_for!(program::Event),
+            schemars::schema_for!(sale::Event),
+        ]
+        .iter()
+        .flat_map(variants)
+        .collect();
+        listed.sort_unstable();
+        assert_eq!(sampled, listed);
+    }
+
+    /// The names of an enum's variants, as its schema has them.
+    fn variants(schema: &schemars::Schema) -> Vec<String> {
+        let variants = schema.get("oneOf").and_then(|all| all.as_array());
+        let one = [schema.as_value().clone()];
+        let variants = variants.map_or(&one[..], |all| &all[..]);
+        let tag = |variant: &serde_json::Value| variant["required"][0].as_str().map(str::to_owned);
+        variants.iter().filter_map(tag).collect()
+    }
+}

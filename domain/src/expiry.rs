@@ -137,8 +137,8 @@ fn end_of_gap(local: NaiveDateTime, zone: Zone) -> Option<DateTime<Utc>> {
     let offset = before.offset().fix();
     let mut behind = before.checked_add_signed(TimeDelta::hours(49))?;
     // Halves the span until one second is left: the offset changes at its end.
-    while behind.signed_duration_since(&before) > TimeDelta::seconds(1) {
-        let half = behind.signed_duration_since(&before).num_seconds().checked_div(2)?;
+    while behind.signed_duration_since(before) > TimeDelta::seconds(1) {
+        let half = behind.signed_duration_since(before).num_seconds().checked_div(2)?;
         let middle = before.checked_add_signed(TimeDelta::seconds(half))?;
         if middle.offset().fix() == offset {
             before = middle;

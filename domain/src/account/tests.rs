@@ -1,1 +1,8 @@
-//! Tests.
+//! Given, when, then: one promise of an account each.
+
+pub(crate) mod member;
+
+mod earning;
+mod holding;
+mod reversing;
+mod spending;

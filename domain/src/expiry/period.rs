@@ -187,7 +187,18 @@ mod tests {
     fn a_period_is_read_and_written() {
         assert_snapshot!(
             ["P12M", "P1Y", "P30D", "P2W", "P1Y6M", "P1Y2M3W4D", "P0Y1M", "P1D", "P100Y", "P36525D"]
-                .map(read).join("\n"), @"");
+                .map(read).join("\n"), @r"
+    P12M: 12 months, 0 days
+    P1Y: 12 months, 0 days
+    P30D: 0 months, 30 days
+    P2W: 0 months, 14 days
+    P1Y6M: 18 months, 0 days
+    P1Y2M3W4D: 14 months, 25 days
+    P1M: 1 months, 0 days
+    P1D: 0 months, 1 days
+    P100Y: 1200 months, 0 days
+    P36525D: 0 months, 36525 days
+    ");
     }
 
     #[test]
@@ -195,6 +206,26 @@ mod tests {
         assert_snapshot!(
             ["", "12M", "P", "P12", "PM", "P1.5M", "PT1H", "P1MT1H", "P1D1M", "P1M1M", "P1X", "P-1M",
              "p1m", "P0D", "P101Y", "P1200M1D", "P99999999999Y", "P1M ", "P1é"]
-                .map(read).join("\n"), @"");
+                .map(read).join("\n"), @r#"
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "": it does not begin with P
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "12M": it does not begin with P
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P": no number follows the P
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P12": a unit is missing behind the last number
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "PM": a number is missing
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1.5M": fractions are not allowed
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "PT1H": hours, minutes and seconds are not allowed
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1MT1H": hours, minutes and seconds are not allowed
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1D1M": each unit may stand once, in the order Y, M, W, D
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1M1M": each unit may stand once, in the order Y, M, W, D
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1X": the units are Y, M, W and D
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P-1M": a number is missing
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "p1m": it does not begin with P
+    expected a period of at least 1 day
+    expected a period of at most 100 years
+    expected a period of at most 100 years
+    expected a period of at most 100 years
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1M ": a number is missing
+    expected an ISO 8601 duration of whole years, months, weeks and days such as P12M, P1Y6M or P30D, got "P1é": the units are Y, M, W and D
+    "#);
     }
 }

@@ -27,12 +27,22 @@ pub(super) enum Never {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fields {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_instant")]
     at: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<Period>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     round: Option<Round>,
+}
+
+/// chrono's own messages do not say what is expected.
+fn some_instant<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+    let at = DateTime::parse_from_rfc3339(&text).map_err(|_| {
+        let text = serde::de::Unexpected::Str(&text);
+        serde::de::Error::invalid_value(text, &"an RFC 3339 instant such as 2027-01-31T00:00:00Z")
+    })?;
+    Ok(Some(at.with_timezone(&Utc)))
 }
 
 /// Why the fields make no policy.
