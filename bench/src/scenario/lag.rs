@@ -97,3 +97,53 @@ async fn shown(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::probe;
+    use crate::load::{Load, Pace};
+    use axum::extract::{Query, State};
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    /// Reads of a position that are refused before it shows, 10 ms each.
+    const REFUSALS: u64 = 3;
+
+    async fn issue(State(reads): State<Arc<AtomicU64>>) -> Json<serde_json::Value> {
+        reads.store(0, Ordering::SeqCst);
+        Json(serde_json::json!({"command_id": "c", "position": 41, "events": []}))
+    }
+
+    async fn account(
+        State(reads): State<Arc<AtomicU64>>,
+        Query(query): Query<HashMap<String, u64>>,
+    ) -> StatusCode {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if query.get("min_position") != Some(&41) {
+            return StatusCode::BAD_REQUEST;
+        }
+        let shown = reads.fetch_add(1, Ordering::SeqCst) >= REFUSALS;
+        if shown { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
+    #[tokio::test]
+    async fn lag_lasts_until_the_read_model_has_the_position_of_the_answer() {
+        let router = Router::new()
+            .route("/v1/accounts/{id}/points/issue", post(issue))
+            .route("/v1/accounts/{id}", get(account))
+            .with_state(Arc::new(AtomicU64::new(0)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let (warm_up, duration) = (Duration::ZERO, Duration::from_millis(200));
+        let load = Load { address, connections: 1, warm_up, duration, pace: Pace::Closed };
+        let lag = probe(&load).await.unwrap();
+        assert!(lag.tally.ok > 0);
+        assert!(lag.quantile_ms(0.0) >= 40.0, "{}", lag.line());
+    }
+}
