@@ -198,12 +198,11 @@ impl Ledger {
 /// [`OpenError::Newer`] when the database is ahead of this build.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT CASE WHEN to_regclass('public._sqlx_migrations') IS NULL THEN NULL ELSE 0 END",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if found.is_some() {
+    let migrated: bool =
+        sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL")
+            .fetch_one(&mut *conn)
+            .await?;
+    if migrated {
         let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
             .fetch_one(&mut *conn)
             .await?;

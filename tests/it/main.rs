@@ -1,2 +1,4 @@
-#[test]
-fn t() {}
+//! Proofs: the real thing on a real Postgres, seen from outside.
+
+mod executor;
+mod outcome;

@@ -1,0 +1,215 @@
+//! The executor: nothing lost, nothing twice, whoever competes.
+
+use std::collections::BTreeSet;
+
+use accrue_domain::account::Account;
+use accrue_domain::id::ProgramId;
+use accrue_event_store::receipt::{ExecuteError, Receipt};
+use accrue_tests::command::{issue, keyed, redeem, unkeyed};
+use accrue_tests::database::Database;
+use accrue_tests::ledger;
+use futures::future::join_all;
+
+async fn positions_are_dense(database: &Database) {
+    let sql = "SELECT count(*) - coalesce(max(position), 0) FROM events";
+    assert_eq!(database.number(sql).await, 0);
+    let gaps = "SELECT count(*) FROM (SELECT max(sequence) - count(*) AS gap FROM events
+                 GROUP BY aggregate_type, aggregate_id) s WHERE gap <> 0";
+    assert_eq!(database.number(gaps).await, 0);
+}
+
+#[tokio::test]
+async fn of_fifty_redeems_of_everything_one_succeeds() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    ledger.execute(unkeyed("i", vec![issue("a", 100)])).await.expect("points are issued");
+    let redeem = |at: i32| ledger.execute(keyed(&format!("r{at}"), vec![redeem("a", 100)]));
+    let answers = join_all((0..50).map(redeem)).await;
+    assert_eq!(answers.iter().filter(|it| it.is_ok()).count(), 1);
+    let refused = |it: &&Result<Receipt, ExecuteError>| matches!(it, Err(ExecuteError::Refused { refusal, .. }) if refusal.code == "insufficient-points");
+    assert_eq!(answers.iter().filter(refused).count(), 49);
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_answer_also_after_a_restart() {
+    let database = Database::create().await;
+    let first = ledger::open(&database).await;
+    let once = first.execute(keyed("k", vec![issue("a", 7)])).await.expect("accepted");
+    let twice = first.execute(keyed("k", vec![issue("a", 7)])).await.expect("answered again");
+    first.close().await;
+    let second = ledger::open(&database).await;
+    let thrice = second.execute(keyed("k", vec![issue("a", 7)])).await.expect("answered again");
+    assert!(!once.replayed && twice.replayed && thrice.replayed);
+    for again in [&twice, &thrice] {
+        assert_eq!((again.position, again.version), (once.position, once.version));
+        let rows = |it: &Receipt| {
+            it.events.iter().map(|e| (e.position, e.row.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(again), rows(&once));
+    }
+    let other = second.execute(keyed("k", vec![issue("a", 8)])).await;
+    assert_eq!(other.expect_err("another request"), ExecuteError::KeyReused);
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn twins_in_flight_have_one_effect() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let twins = (0..20).map(|_| ledger.execute(keyed("k", vec![issue("a", 7)])));
+    let answers = join_all(twins).await;
+    let positions: BTreeSet<_> = answers.iter().flatten().map(|it| it.position).collect();
+    assert_eq!(positions.len(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|it| it.as_ref().is_ok_and(|it| !it.replayed)).count(), 1);
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_decided_refusal_stays_a_refusal() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let no = ledger.execute(keyed("k", vec![redeem("a", 5)])).await.expect_err("nothing there");
+    ledger.execute(unkeyed("i", vec![issue("a", 100)])).await.expect("points are issued");
+    let again = ledger.execute(keyed("k", vec![redeem("a", 5)])).await.expect_err("still no");
+    let (
+        ExecuteError::Refused { refusal: first, replayed: false },
+        ExecuteError::Refused { refusal, replayed: true },
+    ) = (no, again)
+    else {
+        panic!("two refusals, the second replayed");
+    };
+    assert_eq!(first, refusal);
+}
+
+#[tokio::test]
+async fn a_command_of_two_actions_happens_whole_or_not_at_all() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let both = ledger.execute(unkeyed("c1", vec![issue("a", 5), redeem("b", 1)])).await;
+    assert!(matches!(both, Err(ExecuteError::Refused { .. })));
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 0);
+    let both = ledger.execute(unkeyed("c2", vec![issue("a", 5), redeem("a", 5)])).await;
+    assert_eq!(both.expect("the second sees the first").events.len(), 3);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_the_same_and_keeps_nothing() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let dry = ledger.executor().dry_run(keyed("k", vec![issue("a", 5)])).await.expect("would do");
+    assert_eq!(dry.events.len(), 2);
+    let refused = ledger.executor().dry_run(keyed("k", vec![redeem("a", 5)])).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused { .. })));
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM idempotency").await, 0);
+}
+
+#[tokio::test]
+async fn two_processes_on_one_log_conflict_inside_only() {
+    let database = Database::create().await;
+    let one = ledger::open(&database).await;
+    let two = ledger::open(&database).await;
+    let mut commands = Vec::new();
+    for at in 0..300 {
+        let ledger = if at % 2 == 0 { &one } else { &two };
+        let account = format!("a{}", at % 3);
+        commands.push(ledger.execute(keyed(&format!("k{at}"), vec![issue(&account, 1)])));
+    }
+    for answer in join_all(commands).await {
+        answer.expect("no conflict reaches a caller");
+    }
+    positions_are_dense(&database).await;
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        300
+    );
+    for account in ["a0", "a1", "a2"] {
+        let (state, _) = one
+            .load::<Account>(&ProgramId::default(), account)
+            .await
+            .expect("the database answers")
+            .expect("the account is there");
+        assert_eq!(state.balance(), 100);
+    }
+}
+
+#[tokio::test]
+async fn the_same_key_sent_to_two_processes_at_once_has_one_effect() {
+    let database = Database::create().await;
+    let one = ledger::open(&database).await;
+    let two = ledger::open(&database).await;
+    for at in 0..50 {
+        let key = format!("k{at}");
+        let (left, right) = tokio::join!(
+            one.execute(keyed(&key, vec![issue("a", 1)])),
+            two.execute(keyed(&key, vec![issue("a", 1)])),
+        );
+        let (left, right) = (left.expect("answered"), right.expect("answered"));
+        assert_eq!(left.position, right.position);
+        assert_eq!(u8::from(left.replayed) + u8::from(right.replayed), 1);
+    }
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        50
+    );
+}
+
+#[tokio::test]
+async fn a_commit_held_up_by_somebody_else_holds_nobody_back_for_good() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    // Every commit waits for an advisory lock that the test holds, so that a batch is parked in
+    // Postgres while another process's batch queues up behind it.
+    database
+        .run(
+            "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()",
+        )
+        .await;
+    let mut holder = database.connect().await;
+    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut holder).await.expect("locked");
+    let other = ledger::open(&database).await;
+    let first = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.execute(unkeyed("c1", vec![issue("a", 1)])).await }
+    });
+    let second = tokio::spawn({
+        let other = other.clone();
+        async move { other.execute(unkeyed("c2", vec![issue("b", 1)])).await }
+    });
+    let parked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                  AND datname = current_database()";
+    while database.number(parked).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    let tail = other.tail();
+    assert!(tail.read(0, 10).await.expect("readable").is_empty(), "nothing is visible yet");
+    sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut holder).await.expect("unlocked");
+    let first = first.await.expect("ends").expect("accepted");
+    let second = second.await.expect("ends").expect("accepted");
+    assert_eq!(first.position.max(second.position), 4);
+    let mut head = tail.head();
+    head.wait_for(|head| *head == 4).await.expect("the tail lives");
+    let seen = tail.read(0, 10).await.expect("readable");
+    assert_eq!(seen.iter().map(|it| it.position).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn an_idle_transaction_elsewhere_hides_nothing_and_holds_nothing_back() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let mut idle = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut idle).await.expect("begun");
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut idle).await.expect("has an id");
+    let receipt = ledger.execute(unkeyed("c", vec![issue("a", 1)])).await.expect("accepted");
+    let seen = ledger.tail().read(0, 10).await.expect("readable");
+    assert_eq!(seen.last().map(|it| it.position), Some(receipt.position));
+}

@@ -1,0 +1,97 @@
+//! Answers that were lost: the outcome is found out before anybody is answered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use accrue_event_store::ledger::Ledger;
+use accrue_tests::command::{issue, keyed, unkeyed};
+use accrue_tests::database::{Database, cluster};
+use accrue_tests::ledger;
+use accrue_tests::proxy::{Mode, Proxy};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+async fn behind_proxy(database: &Database) -> (Ledger, Proxy) {
+    let host = cluster().await.data_dir().join("socket");
+    let socket = database.options().get_socket().cloned().unwrap_or(host);
+    let port = database.options().get_port();
+    let file: PathBuf = socket.join(format!(".s.PGSQL.{port}"));
+    let proxy = Proxy::start(file).await;
+    let options = PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(proxy.address.port())
+        .username(database.options().get_username())
+        .database(database.options().get_database().unwrap_or("postgres"))
+        .ssl_mode(PgSslMode::Disable);
+    let clock = Arc::new(accrue_event_store::clock::SystemClock);
+    (ledger::open_with(options, clock).await, proxy)
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_was_lost_is_answered_as_what_it_was() {
+    let database = Database::create().await;
+    let (ledger, proxy) = behind_proxy(&database).await;
+    ledger.execute(keyed("k0", vec![issue("a", 1)])).await.expect("accepted");
+    for at in 1..=10 {
+        proxy.set(Mode::LoseAnswer);
+        let receipt = ledger.execute(keyed(&format!("k{at}"), vec![issue("a", 1)])).await;
+        assert!(receipt.is_ok(), "{receipt:?}");
+    }
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        11
+    );
+}
+
+#[tokio::test]
+async fn an_append_that_never_arrived_is_sent_again() {
+    let database = Database::create().await;
+    let (ledger, proxy) = behind_proxy(&database).await;
+    ledger.execute(keyed("k0", vec![issue("a", 1)])).await.expect("accepted");
+    for at in 1..=10 {
+        proxy.set(Mode::LoseRequest);
+        let receipt = ledger.execute(keyed(&format!("k{at}"), vec![issue("a", 1)])).await;
+        assert!(receipt.is_ok(), "{receipt:?}");
+        assert!(!proxy.is(Mode::LoseRequest), "the request was lost once");
+    }
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        11
+    );
+}
+
+#[tokio::test]
+async fn a_batch_still_at_work_in_its_old_backend_is_not_reported_as_failed_and_not_done_twice() {
+    let database = Database::create().await;
+    let (ledger, proxy) = behind_proxy(&database).await;
+    ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("accepted");
+    database
+        .run(
+            "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()",
+        )
+        .await;
+    let mut holder = database.connect().await;
+    sqlx::query("SELECT pg_advisory_lock(7)").execute(&mut holder).await.expect("locked");
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.execute(unkeyed("c1", vec![issue("a", 1)])).await }
+    });
+    let parked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
+                  AND datname = current_database()";
+    while database.number(parked).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    // The connection breaks while the statement is still at work in its backend.
+    proxy.set(Mode::Refuse);
+    proxy.set(Mode::Pass);
+    // Its backend is ended; the batch is sent again and waits for the lock again.
+    sqlx::query("SELECT pg_advisory_unlock(7)").execute(&mut holder).await.expect("unlocked");
+    waiting.await.expect("ends").expect("accepted in the end");
+    assert_eq!(
+        database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,
+        2
+    );
+    assert_eq!(database.number("SELECT position FROM log_head").await, 3);
+}

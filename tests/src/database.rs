@@ -1,0 +1,70 @@
+//! One cluster a test run, one database a test.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use accrue_private_postgres::cluster::Cluster;
+use accrue_private_postgres::options::Options;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::OnceCell;
+
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The cluster that all tests share.
+pub async fn cluster() -> &'static Cluster {
+    let start = async || {
+        let options = Options { connections_max: 500, ..Options::small() };
+        Cluster::scratch(options).await.expect("a private cluster starts")
+    };
+    CLUSTER.get_or_init(start).await
+}
+
+/// A database of one's own.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its URL, for other processes.
+    pub url: String,
+}
+
+impl Database {
+    /// A new, empty database in the shared cluster.
+    pub async fn create() -> Self {
+        Self::create_in(cluster().await).await
+    }
+
+    /// A new, empty database in that cluster.
+    pub async fn create_in(cluster: &Cluster) -> Self {
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let options = PgConnectOptions::from_str(&cluster.url()).expect("our own URL parses");
+        let mut conn = options.connect().await.expect("the cluster answers");
+        let create = format!("CREATE DATABASE {name}");
+        conn.execute(create.as_str()).await.expect("a database is created");
+        conn.close().await.expect("a connection closes");
+        Self { url: cluster.url_of(&name) }
+    }
+
+    /// How to connect to it.
+    #[must_use]
+    pub fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::from_str(&self.url)
+            .expect("our own URL parses")
+            .disable_statement_logging()
+    }
+
+    /// A connection.
+    pub async fn connect(&self) -> PgConnection {
+        self.options().connect().await.expect("the database answers")
+    }
+
+    /// Runs SQL that gives nothing back.
+    pub async fn run(&self, sql: &str) {
+        self.connect().await.execute(sql).await.expect("the statement runs");
+    }
+
+    /// One number.
+    pub async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut self.connect().await).await.expect("a number")
+    }
+}
