@@ -96,10 +96,12 @@ impl Codec {
         let malformed =
             |detail: String| DecodeError::Malformed { event_type: event_type.to_owned(), detail };
         let number: u32 = version.parse().map_err(|_| unknown())?;
-        let current = Event::version_of(kind, event_type) == Some(number);
         let upcast = !self.upcasters.is_empty()
             && self.upcasters.contains_key(&(kind, event_type.to_owned(), number));
-        if current && !upcast {
+        if !upcast {
+            if Event::version_of(kind, event_type) != Some(number) {
+                return Err(unknown());
+            }
             return parse(kind, payload).map(Decoded::One).map_err(|e| malformed(e.to_string()));
         }
         self.upcast(kind, event_type, number, payload, &unknown, &malformed)

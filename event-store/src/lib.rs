@@ -12,6 +12,7 @@ pub mod follow;
 pub mod idempotency;
 pub mod ledger;
 pub mod log;
+pub mod log_query;
 pub mod metrics;
 pub mod receipt;
 pub mod record;

@@ -1,4 +1,8 @@
 //! Proofs: the real thing on a real Postgres, seen from outside.
 
 mod executor;
+mod follow;
+mod framework;
 mod outcome;
+mod snapshots;
+mod upcast;

@@ -1,0 +1,187 @@
+//! Followers: effect and checkpoint together, nothing skipped, bad events set aside visibly.
+
+use std::sync::{Arc, Mutex};
+
+use accrue_event_store::executor::{RawEvent, RawStream};
+use accrue_event_store::follow::{FollowError, Follower, Runner, Status, parked};
+use accrue_event_store::ledger::Ledger;
+use accrue_event_store::record::{Position, Recorded};
+use accrue_tests::command::{issue, unkeyed};
+use accrue_tests::database::Database;
+use accrue_tests::ledger;
+use async_trait::async_trait;
+use futures::future::join_all;
+use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
+
+/// Writes every position down; chokes on the events of one account.
+#[derive(Debug, Clone)]
+struct Diary {
+    chokes_on: &'static str,
+    resets: Arc<Mutex<Vec<Position>>>,
+}
+
+#[async_trait]
+impl Follower for Diary {
+    fn name(&self) -> &str {
+        "diary"
+    }
+
+    async fn reset(&mut self, _: &mut PgConnection, at: Position) -> Result<(), FollowError> {
+        self.resets.lock().expect("not poisoned").push(at);
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        conn: &mut PgConnection,
+        events: &[Arc<Recorded>],
+    ) -> Result<(), FollowError> {
+        for event in events {
+            sqlx::query("INSERT INTO diary VALUES ($1)")
+                .bind(event.position)
+                .execute(&mut *conn)
+                .await?;
+            if &*event.row.aggregate_id == self.chokes_on {
+                let reason = "not to my taste".to_owned();
+                return Err(FollowError::Poison { position: event.position, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Running {
+    status: Status,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(ledger: &Ledger, chokes_on: &'static str) -> Self {
+        let diary = Diary { chokes_on, resets: Arc::default() };
+        let (runner, status) = Runner::new(ledger.clone(), diary);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(runner.run(stop.clone()));
+        Self { status, stop, task }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.expect("the runner ends");
+    }
+}
+
+async fn with_diary() -> (Database, Ledger) {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    database.run("CREATE TABLE read.diary (position bigint PRIMARY KEY)").await;
+    (database, ledger)
+}
+
+async fn issue_to(ledger: &Ledger, account: &str, from: usize, to: usize) -> Position {
+    let command = |at| ledger.execute(unkeyed(&format!("{account}{at}"), vec![issue(account, 1)]));
+    let mut last = 0;
+    for answer in join_all((from..to).map(command)).await {
+        last = last.max(answer.expect("issued").position);
+    }
+    last
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_event_once_also_when_it_is_stopped_at_any_time() {
+    let (database, ledger) = with_diary().await;
+    let mut last = 0;
+    for round in 0..10 {
+        let running = Running::start(&ledger, "");
+        last = issue_to(&ledger, "a", round * 50, round * 50 + 50).await;
+        if round % 2 == 0 {
+            running.status.reached(last).await;
+        }
+        running.end().await;
+    }
+    let running = Running::start(&ledger, "");
+    running.status.reached(last).await;
+    running.end().await;
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, last);
+    assert_eq!(database.number("SELECT position FROM checkpoints").await, last);
+}
+
+#[tokio::test]
+async fn two_workers_of_one_name_do_no_work_twice() {
+    let (database, ledger) = with_diary().await;
+    let (one, two) = (Running::start(&ledger, ""), Running::start(&ledger, ""));
+    let last = issue_to(&ledger, "a", 0, 500).await;
+    one.status.reached(last).await;
+    two.status.reached(last).await;
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, last);
+    one.end().await;
+    two.end().await;
+}
+
+#[tokio::test]
+async fn a_bad_event_parks_its_stream_and_the_others_go_on() {
+    let (database, ledger) = with_diary().await;
+    let running = Running::start(&ledger, "default/bad");
+    issue_to(&ledger, "good", 0, 10).await;
+    issue_to(&ledger, "bad", 0, 10).await;
+    let last = issue_to(&ledger, "good", 10, 20).await;
+    running.status.reached(last).await;
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, 21);
+    let set_aside = parked(&mut database.connect().await, "diary").await.expect("readable");
+    assert_eq!(set_aside.len(), 1);
+    assert_eq!(set_aside[0].aggregate_id, "default/bad");
+    assert!(set_aside[0].reason.contains("not to my taste"), "{}", set_aside[0].reason);
+    running.end().await;
+}
+
+async fn append_foreign(ledger: &Ledger, event_type: &str, version: &str, payload: &str) {
+    let stream = RawStream { aggregate_type: "account".into(), aggregate_id: "default/odd".into() };
+    let event = RawEvent {
+        event_type: event_type.into(),
+        event_version: version.into(),
+        payload: payload.to_owned(),
+        metadata: "{}".to_owned(),
+    };
+    ledger.executor().append(stream, 0, vec![event]).await.expect("appended");
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_build_stops_the_follower_and_is_never_skipped() {
+    let (database, ledger) = with_diary().await;
+    let before = issue_to(&ledger, "a", 0, 5).await;
+    append_foreign(&ledger, "PointsTeleported", "1", r#"{"PointsTeleported":{}}"#).await;
+    issue_to(&ledger, "a", 5, 10).await;
+    let running = Running::start(&ledger, "");
+    running.status.reached(before).await;
+    while running.status.health().stopped.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let reason = running.status.health().stopped.expect("it says why");
+    assert!(reason.contains("PointsTeleported"), "{reason}");
+    assert_eq!(database.number("SELECT position FROM checkpoints").await, before);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_damaged_event_parks_its_stream_only() {
+    let (database, ledger) = with_diary().await;
+    append_foreign(&ledger, "PointsIssued", "1", r#"{"PointsIssued":{"lot":7}}"#).await;
+    let last = issue_to(&ledger, "a", 0, 5).await;
+    let running = Running::start(&ledger, "");
+    running.status.reached(last).await;
+    assert_eq!(running.status.health().parked, 1);
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, last - 1);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn events_of_another_process_arrive_without_a_gap() {
+    let (database, ledger) = with_diary().await;
+    let other = ledger::open(&database).await;
+    let running = Running::start(&ledger, "");
+    let (left, right) = tokio::join!(issue_to(&ledger, "a", 0, 300), issue_to(&other, "b", 0, 300));
+    running.status.reached(left.max(right)).await;
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, 602);
+    running.end().await;
+}
