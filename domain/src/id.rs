@@ -224,3 +224,39 @@ fn named_by(command: &CommandId) -> Arc<str> {
     let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, command.as_str().as_bytes());
     Arc::from(name.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    #[test]
+    fn an_id_has_1_to_100_safe_characters() {
+        let read = |text: &str| match AccountId::new(text) {
+            Ok(id) => id.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_snapshot!(read("17850"), @"17850");
+        assert_snapshot!(read("a-b_c.d:e@f+g~h"), @"a-b_c.d:e@f+g~h");
+        assert_eq!(read(&"x".repeat(100)), "x".repeat(100));
+        assert_snapshot!(read(&"x".repeat(101)), @"expected an id of at most 100 characters, got 101");
+        assert_snapshot!(read(""), @"expected an id of 1 to 100 characters, got an empty text");
+        assert_snapshot!(read("a/b"), @"expected letters, digits and - _ . : @ + ~, got '/' at character 2");
+        assert_snapshot!(read("é"), @"expected letters, digits and - _ . : @ + ~, got 'é' at character 1");
+        assert_snapshot!(read(".."), @"expected at least one character other than '.'");
+    }
+
+    #[test]
+    fn ids_that_a_client_left_open_follow_from_the_command() {
+        let plain = CommandId::new("order-17").unwrap();
+        assert_eq!(LotId::of_command(&plain).as_str(), "order-17");
+        assert_eq!(ReturnId::of_command(&plain).as_str(), "order-17");
+        // A key that is no lot's id: with a slash, or longer than an id.
+        let slash = CommandId::new("order/17").unwrap();
+        let long = CommandId::new(&"k".repeat(200)).unwrap();
+        assert_snapshot!(LotId::of_command(&slash), @"35e1f488-5dba-5a98-9e4f-40a1b7562c95");
+        assert_eq!(LotId::of_command(&slash).as_str(), ReturnId::of_command(&slash).as_str());
+        assert_ne!(LotId::of_command(&slash), LotId::of_command(&long));
+        assert_eq!(LotId::of_command(&long), LotId::of_command(&long));
+    }
+}

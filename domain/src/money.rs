@@ -167,3 +167,38 @@ impl JsonSchema for Minor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_in_major_units_is_exact() {
+        let major = |units, code: &str| {
+            Money { amount: Minor::new(units).unwrap(), currency: code.parse().unwrap() }.major()
+        };
+        assert_eq!(major(13_912, "GBP"), "139.12");
+        assert_eq!(major(5, "GBP"), "0.05");
+        assert_eq!(major(0, "GBP"), "0.00");
+        assert_eq!(major(500, "JPY"), "500");
+        assert_eq!(major(1_234, "KWD"), "1.234");
+    }
+
+    #[test]
+    fn minor_units_have_a_range() {
+        assert!(Minor::new(0).is_ok() && Minor::new(Minor::MAX.get()).is_ok());
+        assert_eq!(Minor::new(-1), Err(MinorOutOfRange(-1)));
+        assert!(Minor::new(Minor::MAX.get() + 1).is_err());
+        for json in ["-1", "1.5", "\"1\"", "1000000000000001"] {
+            assert!(serde_json::from_str::<Minor>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_three_capital_letters() {
+        assert!("GBP".parse::<Currency>().is_ok());
+        for code in ["gbp", "GB", "XYZ", ""] {
+            assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency(code.to_owned())), "{code}");
+        }
+    }
+}

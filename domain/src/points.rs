@@ -158,3 +158,30 @@ impl JsonSchema for Amount {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_whole_and_in_range() {
+        let max = Points::MAX.get();
+        assert!(Points::new(0).is_ok() && Points::new(max).is_ok() && Amount::new(1).is_ok());
+        assert_eq!(Amount::new(0), Err(OutOfRange { min: 1, actual: 0 }));
+        assert!(Points::new(-1).is_err() && Points::new(max + 1).is_err());
+        assert!(Amount::new(-1).is_err() && Amount::new(max + 1).is_err());
+        for json in ["0", "-1", "1.5", "1.0", "\"1\"", "null", "1000000000001", "1e3"] {
+            assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
+        }
+        assert_eq!(serde_json::from_str::<Amount>("1").unwrap(), Amount(1));
+    }
+
+    #[test]
+    fn sums_and_differences_stay_in_range() {
+        let (one, max) = (Points(1), Points::MAX);
+        assert_eq!(max.checked_add(one), None);
+        assert_eq!(Points(2).checked_add(one), Some(Points(3)));
+        assert_eq!(one.checked_sub(Points(2)), None);
+        assert_eq!(one.saturating_sub(Points(2)), Points::ZERO);
+    }
+}

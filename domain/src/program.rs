@@ -86,3 +86,35 @@ impl Aggregate for Program {
         self.settings = settings.clone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::CommandId;
+
+    fn decide(program: &Program, settings: &Settings) -> Vec<Event> {
+        let (now, command_id) = (chrono::DateTime::UNIX_EPOCH, CommandId::new("c").unwrap());
+        let context = Context { now, occurred_at: now, command_id: &command_id, settings };
+        program.decide(Command::Configure(settings.clone()), &context).unwrap()
+    }
+
+    #[test]
+    fn settings_are_replaced_once() {
+        let mut program = Program::default();
+        assert_eq!(decide(&program, &Settings::default()), [], "the defaults hold already");
+        let settings = Settings { zone: "Europe/Paris".parse().unwrap(), ..Settings::default() };
+        let events = decide(&program, &settings);
+        assert_eq!(events, [Event::ProgramConfigured { settings: settings.clone() }]);
+        program.evolve(&events[0]);
+        assert_eq!(decide(&program, &settings), []);
+    }
+
+    #[test]
+    fn settings_have_one_json_form() {
+        let json = r#"{"currency":"GBP","zone":"UTC","expiry":"never"}"#;
+        assert_eq!(serde_json::to_string(&Settings::default()).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Settings>(json).unwrap(), Settings::default());
+        let more = r#"{"currency":"GBP","zone":"UTC","expiry":"never","colour":"red"}"#;
+        assert!(serde_json::from_str::<Settings>(more).is_err());
+    }
+}

@@ -66,10 +66,9 @@ impl Holds {
         self.deadlines.first().map(|((at, _), ())| *at)
     }
 
-    /// An open hold whose deadline has passed at that time: the one that is longest overdue.
-    #[must_use]
-    pub fn overdue(&self, now: DateTime<Utc>) -> Option<&HoldId> {
-        self.deadlines.first().filter(|((at, _), ())| *at <= now).map(|((_, id), ())| id)
+    /// Open holds whose deadline has passed at that time, longest overdue first.
+    pub fn overdue(&self, now: DateTime<Utc>) -> impl Iterator<Item = &HoldId> {
+        self.deadlines.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| id)
     }
 
     pub(super) fn insert(&mut self, id: &HoldId, hold: Hold) -> Result<(), Damage> {

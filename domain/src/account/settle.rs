@@ -14,7 +14,8 @@ pub(super) const PARTS_MAX: usize = 1_000;
 impl Draft<'_> {
     /// Makes the state what time has made of it as of now.
     pub(super) fn settle(&mut self) {
-        while let Some(hold) = self.state.holds.overdue(self.context.now).cloned() {
+        let overdue: Vec<HoldId> = self.state.holds.overdue(self.context.now).cloned().collect();
+        for hold in overdue {
             self.release(hold, ReleaseReason::Deadline, None);
         }
         self.level();

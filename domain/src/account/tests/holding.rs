@@ -108,3 +108,18 @@ fn a_hold_of_too_many_lots_is_refused() {
     assert_snapshot!(member.does(place("h", 10_001, None)), @"limit-exceeded /points Conflict: the number of lots in a hold would exceed the limit of 10000");
     assert!(member.asks(place("h", 10_000, None)).is_ok());
 }
+
+#[test]
+fn overdue_holds_are_released_longest_overdue_first() {
+    let mut member = Member::new()
+        .did(issue("n", 9))
+        .did(place("late", 2, Some(4)))
+        .did(place("early", 3, Some(3)))
+        .did(place("open", 4, Some(6)))
+        .on(5);
+    assert_snapshot!(member.does(Command::Settle), @r"
+    HoldReleased hold=early lots=[n:3] points=3 reason=deadline
+    HoldReleased hold=late lots=[n:2] points=2 reason=deadline
+    ");
+    assert_eq!(member.account.next_deadline(), Some(day(6)));
+}
