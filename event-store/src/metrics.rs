@@ -40,6 +40,8 @@ pub struct Metrics {
     pub batches_rejected: Counter,
     /// Batches whose answer was lost and that were looked up.
     pub batches_unknown: Counter,
+    /// 1 while the outcome of an append is not known, 0 when it is: nothing is written meanwhile.
+    pub append_stalled: Gauge,
     /// Aggregates in memory.
     pub cached_aggregates: Gauge,
     /// Last position known to be in the log.
@@ -69,6 +71,7 @@ impl Metrics {
             append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             batches_rejected: Counter::default(),
             batches_unknown: Counter::default(),
+            append_stalled: Gauge::default(),
             cached_aggregates: Gauge::default(),
             head: Gauge::default(),
             follower_position: Family::default(),
@@ -93,6 +96,11 @@ impl Metrics {
             "batches_unknown",
             "Batches whose answer was lost and looked up",
             it.batches_unknown.clone(),
+        );
+        r.register(
+            "append_stalled",
+            "1 while the outcome of an append is not known",
+            it.append_stalled.clone(),
         );
         r.register("cached_aggregates", "Aggregates in memory", it.cached_aggregates.clone());
         r.register("log_head", "Last position known to be in the log", it.head.clone());

@@ -120,6 +120,7 @@ impl Writer {
                     return Report::Committed;
                 }
                 Attempt::Rejected { by_key } => {
+                    self.metrics.append_stalled.set(0);
                     self.metrics.batches_rejected.inc();
                     return Report::Rejected { decided: job.pending.decided, by_key };
                 }
@@ -130,12 +131,14 @@ impl Writer {
                 }
                 Attempt::Transient(error) | Attempt::Refused(error) => {
                     tracing::error!(%error, "append was refused by the database");
+                    self.metrics.append_stalled.set(0);
                     fail(job.pending);
                     return Report::Failed;
                 }
                 Attempt::Unknown(reason) => {
                     tracing::warn!(reason, batch = %batch.id, "outcome of an append is unknown");
                     self.metrics.batches_unknown.inc();
+                    self.metrics.append_stalled.set(1);
                     if self.reports.send(Report::Degraded).await.is_err() {
                         return Report::Failed;
                     }
@@ -220,6 +223,7 @@ impl Writer {
 
     /// Publishes and answers a durable batch.
     fn commit(&self, pending: Pending, base: Position) {
+        self.metrics.append_stalled.set(0);
         let mut position = base;
         let fresh = pending.events.into_iter();
         let events: Vec<Arc<Recorded>> = fresh
