@@ -179,12 +179,14 @@ impl Writer {
         let doubtful = self.session.take().map(|session| (session.pid, session.started));
         let mut pause = BACKOFF.0;
         loop {
-            match self.look_up(doubtful, batch.id).await {
-                Ok((session, base)) => {
+            let look_up = tokio::time::timeout(self.timeout, self.look_up(doubtful, batch.id));
+            match look_up.await {
+                Ok(Ok((session, base))) => {
                     self.session = Some(session);
                     return base;
                 }
-                Err(error) => tracing::debug!(%error, "the database is out of reach"),
+                Ok(Err(error)) => tracing::debug!(%error, "the database is out of reach"),
+                Err(_) => tracing::debug!("the database does not answer in time"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
