@@ -1,7 +1,6 @@
 //! The log's tables in SQL: the append, and reading in order. No other module writes `events`,
 //! `log_head`, `commits`, `idempotency` or a stream's row in `timers`.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
@@ -199,31 +198,6 @@ pub async fn read_range(
     let sql =
         format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position");
     let rows = sqlx::query(&sql).bind(first).bind(last).fetch_all(conn).await?;
-    let mut names = Names::default();
-    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
-}
-
-/// The first events at `positions` of these kinds, in order, at most `limit` of them. Meant for
-/// campaigns and programs, of which a partial index knows the place.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn read_kinds(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    kinds: &[Kind],
-    positions: RangeInclusive<Position>,
-    limit: i64,
-) -> sqlx::Result<Vec<Arc<Recorded>>> {
-    // The kinds are written out: the planner uses a partial index for constants alone.
-    let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE position BETWEEN $1 AND $2 \
-         AND aggregate_type IN ({}) ORDER BY position LIMIT $3",
-        kinds.join(", ")
-    );
-    let query = sqlx::query(&sql).bind(*positions.start()).bind(*positions.end()).bind(limit);
-    let rows = query.fetch_all(conn).await?;
     let mut names = Names::default();
     rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
 }

@@ -1,0 +1,179 @@
+//! Deadlines: what time does to an account is recorded soon after it happened.
+//!
+//! Nothing depends on this being prompt: every decision and every reading counts a lapsed lot as
+//! lapsed and an overdue hold as released from the instant on. Any number of schedulers may run.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use accrue_domain::account::command::Command;
+use accrue_domain::action::Action;
+use accrue_domain::aggregate::Kind;
+use accrue_domain::envelope::Envelope;
+use accrue_domain::id::{AccountId, ProgramId};
+use accrue_event_store::ledger::Ledger;
+use accrue_event_store::receipt::ExecuteError;
+use accrue_event_store::stream::StreamKey;
+use accrue_event_store::timers::{self, Due};
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// Most deadlines in one page.
+const PAGE_MAX: usize = 1_000;
+
+/// First and longest pause of a deadline that cannot be settled; the first is also that of the
+/// scheduler itself while there is no database.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Who sends the commands.
+const ACTOR: &str = "accrue/deadlines";
+
+/// Settles every account whose deadline has passed.
+#[derive(Debug)]
+pub struct Scheduler {
+    ledger: Ledger,
+    metrics: Metrics,
+    every: Duration,
+    /// Deadlines that did not go away: they wait, so that they are no load, and never stand in
+    /// the way of others.
+    aside: HashMap<StreamKey, Aside>,
+    /// The page that was settled last.
+    settled: HashMap<StreamKey, DateTime<Utc>>,
+}
+
+#[derive(Debug)]
+struct Aside {
+    due_at: DateTime<Utc>,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+/// Why a page could not be settled.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Executor(#[from] ExecuteError),
+}
+
+impl Scheduler {
+    /// A scheduler that looks so often.
+    #[must_use]
+    pub fn new(ledger: Ledger, metrics: Metrics, every: Duration) -> Self {
+        Self { ledger, metrics, every, aside: HashMap::new(), settled: HashMap::new() }
+    }
+
+    /// Settles until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let page = tokio::select! {
+                () = stop.cancelled() => return,
+                page = self.page() => page,
+            };
+            let pause = match page {
+                Ok(count) if count >= PAGE_MAX => Duration::ZERO,
+                Ok(_) => self.every,
+                Err(error) => {
+                    tracing::warn!(%error, "deadlines will be tried again");
+                    self.every.max(PAUSE.0)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Settles what is due, at most a page of it, and returns how much that was.
+    async fn page(&mut self) -> Result<usize, Failure> {
+        let due = self.due().await?;
+        let count = due.len();
+        let settled = std::mem::take(&mut self.settled);
+        let mut waiting = Vec::with_capacity(count);
+        for due in due {
+            if settled.get(&due.stream) == Some(&due.due_at) {
+                self.set_aside(due, "it was settled and did not move");
+            } else if let Some(envelope) = settle(&due) {
+                let answer = self.ledger.executor().submit(envelope).await;
+                waiting.push((due, answer?));
+            } else {
+                self.set_aside(due, "only accounts have deadlines");
+            }
+        }
+        let mut failure = None;
+        for (due, answer) in waiting {
+            match answer.await {
+                Ok(receipt) => {
+                    if !receipt.events.is_empty() {
+                        self.metrics.deadlines_settled.inc();
+                    }
+                    self.aside.remove(&due.stream);
+                    self.settled.insert(due.stream, due.due_at);
+                }
+                Err(error @ (ExecuteError::Refused { .. } | ExecuteError::Fault)) => {
+                    self.set_aside(due, &error.to_string());
+                }
+                Err(error) => failure = Some(Failure::Executor(error)),
+            }
+        }
+        failure.map_or(Ok(count), Err)
+    }
+
+    /// What is due, without those that wait.
+    async fn due(&mut self) -> sqlx::Result<Vec<Due>> {
+        // So many more that those that wait, which are the oldest, hide no other.
+        let limit = i64::try_from(PAGE_MAX + self.aside.len()).unwrap_or(i64::MAX);
+        let mut conn = self.ledger.pool().acquire().await?;
+        let mut due = timers::due(&mut conn, self.ledger.clock().now(), limit).await?;
+        let now = Instant::now();
+        due.retain(|due| self.aside.get(&due.stream).is_none_or(|it| !it.waits(due, now)));
+        due.truncate(PAGE_MAX);
+        Ok(due)
+    }
+
+    fn set_aside(&mut self, due: Due, reason: &str) {
+        let before = self.aside.get(&due.stream).filter(|it| it.due_at == due.due_at);
+        let pause = before.map_or(PAUSE.0, |it| (it.pause * 2).min(PAUSE.1));
+        if before.is_none() {
+            self.metrics.deadlines_set_aside.inc();
+            tracing::error!(stream = ?due.stream, due_at = %due.due_at, reason, "deadline set aside");
+        }
+        let retry_at = Instant::now() + pause;
+        self.aside.insert(due.stream, Aside { due_at: due.due_at, retry_at, pause });
+    }
+}
+
+impl Aside {
+    fn waits(&self, due: &Due, now: Instant) -> bool {
+        self.due_at == due.due_at && now < self.retry_at
+    }
+}
+
+/// The command that a deadline leads to; none for a stream that has no deadlines.
+///
+/// Its answer is not kept under its id. Settling twice changes nothing by itself, so a kept answer
+/// would save nothing; and where the same deadline comes again (another process with a clock that
+/// lags gives points that lapse at that very instant) it would be repeated in place of settling,
+/// and the deadline would be due for ever.
+fn settle(due: &Due) -> Option<Envelope> {
+    let account = match due.stream.kind() {
+        Kind::Account => AccountId::new(due.stream.id()).ok()?,
+        Kind::Campaign | Kind::Program | Kind::Sale => return None,
+    };
+    Some(Envelope {
+        id: due.command_id(),
+        fingerprint: None,
+        program: ProgramId::new(due.stream.program()).ok()?,
+        occurred_at: None,
+        correlation_id: None,
+        causation_id: None,
+        actor: Some(ACTOR.into()),
+        expected_version: None,
+        actions: vec![Action::Account(account, Command::Settle)],
+    })
+}

@@ -1,0 +1,92 @@
+//! What campaigns judge: an event as the document that rules read, with the account that an award
+//! would go to. The next kind of event that can earn is one more arm here.
+
+use accrue_domain::event::Event;
+use accrue_domain::id::{AccountId, SaleId};
+use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::sale::{self, Line};
+use accrue_event_store::stream::StreamKey;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Number, Value, json};
+
+/// An event that campaigns can judge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Occasion {
+    /// Who earns.
+    pub account: AccountId,
+    /// Business time: an award counts from then.
+    pub occurred_at: DateTime<Utc>,
+    /// The sale, where it is one: its returns take the award back.
+    pub sale: Option<SaleId>,
+    /// What the rules read.
+    pub document: Value,
+}
+
+/// The event as an occasion; none for one that earns nothing, such as an anonymous sale.
+#[must_use]
+pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
+    match event {
+        Event::Sale(sale::Event::SaleRecorded {
+            account: Some(account),
+            total,
+            lines,
+            occurred_at,
+            reference,
+        }) => {
+            let mut document = json!({
+                "type": "SaleRecorded",
+                "sale": stream.id(),
+                "account": account,
+                "amount": major(*total),
+                "currency": total.currency,
+                "lines": lines.iter().map(|it| line(it, total.currency)).collect::<Value>(),
+                "occurred_at": occurred_at,
+            });
+            note(&mut document, reference.as_deref());
+            Some(Occasion {
+                account: account.clone(),
+                occurred_at: *occurred_at,
+                sale: SaleId::new(stream.id()).ok(),
+                document,
+            })
+        }
+        Event::Sale(sale::Event::SaleRecorded { account: None, .. })
+        | Event::Sale(sale::Event::SaleReturned { .. })
+        | Event::Account(_)
+        | Event::Campaign(_)
+        | Event::Program(_) => None,
+    }
+}
+
+/// Money in major units as a JSON number whose shortest text is exact: 13912 GBP is 139.12.
+///
+/// An amount has at most 15 significant digits (or is 10^15 itself), so a double keeps them all.
+#[must_use]
+pub fn major(money: Money) -> Number {
+    let text = money.major();
+    if let Ok(whole) = text.parse::<i64>() {
+        return Number::from(whole);
+    }
+    let float = text.parse().ok().and_then(Number::from_f64);
+    float.expect("digits with a point among them are a finite number")
+}
+
+fn line(line: &Line, currency: Currency) -> Value {
+    let Line { product, quantity, amount } = line;
+    json!({ "product": product, "quantity": quantity, "amount": minor(*amount, currency) })
+}
+
+fn minor(amount: Minor, currency: Currency) -> Number {
+    major(Money { amount, currency })
+}
+
+/// An absent note is an absent field: a path to it selects nothing.
+fn note(document: &mut Value, reference: Option<&str>) {
+    let fields: Option<&mut Map<String, Value>> = document.as_object_mut();
+    if let (Some(fields), Some(reference)) = (fields, reference) {
+        fields.insert("reference".to_owned(), Value::from(reference));
+    }
+}
+
+#[cfg(test)]
+mod tests;
