@@ -1,1 +1,90 @@
-//! Placeholder.
+//! WRITING: HTTP in, commands out. One file a resource: bodies, handlers, and how a body becomes
+//! actions.
+//!
+//! A body is parsed into domain types at the edge; `command` makes one domain envelope of it,
+//! whether it came by a single call (`call`) or as a line of `POST /v1/commands` (`envelope`).
+
+use accrue_event_store::ledger::Ledger;
+use accrue_http::extract::BODY_BYTES_MAX;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{post, put};
+use utoipa::OpenApi;
+
+mod call;
+mod campaigns;
+mod command;
+mod commands;
+mod envelope;
+mod field;
+mod holds;
+mod lines;
+mod points;
+mod program;
+mod sales;
+mod strict;
+mod target;
+
+/// All writes. Has no fallback of its own: the server sets those of `accrue_http::fallback` on
+/// the whole router.
+pub fn router(ledger: Ledger) -> Router {
+    Router::new()
+        .route("/v1/sales", post(sales::record))
+        .route("/v1/sales/{sale}/returns", post(sales::take_back))
+        .route("/v1/accounts/{account}/points/issue", post(points::issue))
+        .route("/v1/accounts/{account}/points/redeem", post(points::redeem))
+        .route("/v1/accounts/{account}/points/adjust", post(points::adjust))
+        .route("/v1/accounts/{account}/points/reverse", post(points::reverse))
+        .route("/v1/accounts/{account}/holds", post(holds::place))
+        .route("/v1/accounts/{account}/holds/{hold}/capture", post(holds::capture))
+        .route("/v1/accounts/{account}/holds/{hold}/release", post(holds::release))
+        .route("/v1/campaigns", post(campaigns::create))
+        .route("/v1/campaigns/evaluate", post(campaigns::evaluate))
+        .route("/v1/campaigns/{campaign}/rules", put(campaigns::replace_rules))
+        .route("/v1/campaigns/{campaign}/activate", post(campaigns::activate))
+        .route("/v1/campaigns/{campaign}/pause", post(campaigns::pause))
+        .route("/v1/campaigns/{campaign}/retire", post(campaigns::retire))
+        .route("/v1/program", put(program::configure))
+        .route("/v1/commands", post(commands::execute))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(ledger)
+}
+
+/// The description of all writes, collected from the handlers.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Writes::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        sales::record,
+        sales::take_back,
+        points::issue,
+        points::redeem,
+        points::adjust,
+        points::reverse,
+        holds::place,
+        holds::capture,
+        holds::release,
+        campaigns::create,
+        campaigns::evaluate,
+        campaigns::replace_rules,
+        campaigns::activate,
+        campaigns::pause,
+        campaigns::retire,
+        program::configure,
+        commands::execute,
+    ),
+    components(schemas(points::ExpiryPolicy)),
+    tags(
+        (name = "sales", description = "Purchases made elsewhere, and what came back of them"),
+        (name = "points", description = "Issue, redeem, adjust, reverse"),
+        (name = "holds", description = "Points promised to something that is not settled yet"),
+        (name = "campaigns", description = "Rules that award points"),
+        (name = "program", description = "A program's settings"),
+        (name = "commands", description = "Many commands in one stream"),
+    ),
+)]
+struct Writes;

@@ -9,8 +9,9 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 
+use crate::object::Object;
 use crate::problem::Problem;
 
 /// Largest body of a single command, in bytes.
@@ -27,6 +28,10 @@ pub struct IdempotencyKey(pub Option<CommandId>);
 /// A JSON body, unknown fields refused by its type, errors with a pointer.
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
+
+/// As [`Json`], but no body at all is the same as `{}`.
+#[derive(Debug, Clone)]
+pub struct JsonOrEmpty<T>(pub T);
 
 /// Path parameters.
 #[derive(Debug, Clone)]
@@ -50,7 +55,11 @@ pub fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
     Ok(Some(text.trim()))
 }
 
-fn header_value<T: FromStr<Err: Display>>(
+/// A header as a value of its own type, none where it is absent.
+///
+/// # Errors
+/// A problem that names the header.
+pub fn header_value<T: FromStr<Err: Display>>(
     headers: &HeaderMap,
     name: &str,
 ) -> Result<Option<T>, Problem> {
@@ -79,6 +88,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         check_media_type(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|error| body(&error))?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrEmpty<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media_type = check_media_type(request.headers());
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| body(&error))?;
+        if bytes.is_empty() {
+            return from_json(b"{}").map(Self);
+        }
+        media_type?;
         from_json(&bytes).map(Self)
     }
 }
@@ -118,18 +140,30 @@ fn body(error: &BytesRejection) -> Problem {
     )
 }
 
-/// Reads JSON into a type; errors carry a pointer to the field.
+/// Reads a JSON object into a type; errors carry a pointer to the field.
 ///
 /// # Errors
 /// 400 for what is no JSON, 422 for JSON of another shape.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Keeping track of the path costs an allocation a key, so it is done for errors alone.
+    match serde_json::from_slice::<Object<T>>(bytes) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => Err(json_problem::<Object<T>>(bytes, &error)),
+    }
+}
+
+/// What is wrong with a text that could not be read as a `T`: reads it again and keeps track of
+/// where it is.
+#[must_use]
+pub fn json_problem<'a, T: Deserialize<'a>>(bytes: &'a [u8], error: &serde_json::Error) -> Problem {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(malformed("expected a JSON object, got an empty body"));
+        return malformed("expected a JSON object, got an empty body");
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| shape(&error))?;
-    json.end().map_err(|error| malformed(&error.to_string()))?;
-    Ok(value)
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => malformed(&error.to_string()),
+        Err(error) => shape(&error),
+    }
 }
 
 fn malformed(detail: &str) -> Problem {
@@ -138,16 +172,28 @@ fn malformed(detail: &str) -> Problem {
 
 fn shape(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
-    if inner.is_syntax() || inner.is_eof() || inner.is_io() {
-        return malformed(&inner.to_string());
-    }
     let text = inner.to_string();
+    // Well-formed by the grammar of JSON, but beyond what any field can hold.
+    let beyond = text.starts_with("number out of range");
+    if !beyond && (inner.is_syntax() || inner.is_eof() || inner.is_io()) {
+        return malformed(&text);
+    }
     // The position speaks of bytes in the body; the pointer says it better.
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    Problem::invalid(pointer(error.path(), detail), detail)
+    let pointer = pointer(error.path(), detail);
+    if pointer.is_empty() {
+        return Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "The request is not valid",
+            detail,
+        )
+        .at(pointer, detail);
+    }
+    Problem::invalid(pointer, detail)
 }
 
-/// The path of an error as a JSON pointer. For a missing or unknown field it is that field's.
+/// The path of an error as a JSON pointer. For a missing or repeated field it is that field's.
 #[must_use]
 pub fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
     use serde_path_to_error::Segment;
@@ -161,7 +207,9 @@ pub fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
             Segment::Unknown => pointer.push('?'),
         }
     }
-    let named = detail.strip_prefix("missing field `").and_then(|it| it.split('`').next());
+    let named = ["missing field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|prefix| detail.strip_prefix(prefix)?.split('`').next());
     if let Some(field) = named {
         pointer.push('/');
         pointer.push_str(&escape(field));

@@ -2,6 +2,8 @@
 //! service stand on it, so that neither imports the other.
 
 pub mod extract;
+pub mod fallback;
+pub mod object;
 pub mod page;
 pub mod problem;
 pub mod receipt;

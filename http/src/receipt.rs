@@ -119,7 +119,7 @@ pub fn raw(receipt: &Receipt) -> serde_json::Result<Box<RawValue>> {
     RawValue::from_string(body(receipt))
 }
 
-/// A receipt as a response.
+/// A receipt as a response; the version of its (last) stream is the `ETag`.
 #[must_use]
 pub fn response(status: StatusCode, receipt: &Receipt) -> Response {
     let mut response = (status, body(receipt)).into_response();
@@ -127,6 +127,12 @@ pub fn response(status: StatusCode, receipt: &Receipt) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if receipt.replayed {
         headers.insert(IDEMPOTENCY_HIT, HeaderValue::from_static("true"));
+    }
+    // No version: a dry run, which says nothing about what is there.
+    if receipt.version > 0
+        && let Ok(version) = HeaderValue::try_from(format!("\"{}\"", receipt.version))
+    {
+        headers.insert(header::ETAG, version);
     }
     response
 }

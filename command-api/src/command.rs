@@ -1,0 +1,107 @@
+//! Commands: a typed body, what its path names and who sends it become one domain envelope, the
+//! same for a single call and for a line of `POST /v1/commands`.
+
+use std::sync::Arc;
+
+use accrue_domain::action::Action;
+use accrue_domain::envelope::Envelope;
+use accrue_domain::id::{CommandId, ProgramId};
+use accrue_http::problem::Problem;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::target::Target;
+
+/// A kind of command: the body of a single call. Its serialised form is what fingerprints are
+/// made of, so fields that are absent are left out: a field that is added later changes no
+/// fingerprint of before.
+pub(crate) trait Command: Serialize + DeserializeOwned {
+    /// Its name in an envelope's `type`.
+    const TYPE: &'static str;
+    /// What an accepted one is answered: 201 where it creates something, else 200.
+    const STATUS: StatusCode = StatusCode::OK;
+    /// The name that the body's `id` has in an envelope, where `id` is the command's.
+    const ID_IN_ENVELOPE: Option<&'static str> = None;
+    /// Does the body have an `actor` of its own?
+    const HAS_ACTOR: bool = false;
+    /// Its path parameters.
+    type Target: Target;
+
+    /// Business time.
+    fn occurred_at(&self) -> Option<DateTime<Utc>>;
+
+    /// The body's own `actor`, which is the sender too where no other is named.
+    fn actor(&self) -> Option<&str> {
+        None
+    }
+
+    /// What to do.
+    ///
+    /// # Errors
+    /// A problem where the fields do not fit each other, or the rules do not compile.
+    fn actions(self, target: Self::Target) -> Result<Vec<Action>, Problem>;
+}
+
+/// Who sends a command, and why.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// The client's key.
+    pub(crate) key: Option<CommandId>,
+    pub(crate) correlation_id: Option<Arc<str>>,
+    pub(crate) causation_id: Option<Arc<str>>,
+    pub(crate) actor: Option<Arc<str>>,
+    /// `If-Match`.
+    pub(crate) expected_version: Option<i64>,
+}
+
+/// The domain envelope of a command.
+///
+/// # Errors
+/// As [`Command::actions`].
+pub(crate) fn envelope<C: Command>(
+    program: ProgramId,
+    sender: Sender,
+    target: C::Target,
+    body: C,
+) -> Result<Envelope, Problem> {
+    // An id that is made here is known to nobody before the answer, so no retry can bring it.
+    let fingerprint = sender.key.as_ref().map(|_| fingerprint(&target, &body));
+    let id = sender.key.unwrap_or_else(fresh_id);
+    let occurred_at = body.occurred_at();
+    let actor = sender.actor.or_else(|| body.actor().map(Arc::from));
+    Ok(Envelope {
+        id,
+        fingerprint,
+        program,
+        occurred_at,
+        correlation_id: sender.correlation_id,
+        causation_id: sender.causation_id,
+        actor,
+        expected_version: sender.expected_version,
+        actions: body.actions(target)?,
+    })
+}
+
+/// An id for a command that came without one; later ones sort behind earlier ones.
+pub(crate) fn fresh_id() -> CommandId {
+    let mut buffer = Uuid::encode_buffer();
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+    CommandId::new(text).expect("a UUID is 36 visible characters")
+}
+
+/// A digest of what is asked: type, path parameters and body, by meaning and not by spelling.
+fn fingerprint<C: Command>(target: &C::Target, body: &C) -> [u8; 32] {
+    let mut text = Vec::with_capacity(256);
+    text.extend_from_slice(C::TYPE.as_bytes());
+    for id in target.ids() {
+        text.push(0);
+        text.extend_from_slice(id.as_bytes());
+    }
+    text.push(0);
+    serde_json::to_writer(&mut text, body).expect("bodies are texts, numbers and lists of them");
+    Sha256::digest(&text).into()
+}

@@ -1,0 +1,79 @@
+//! The program: one brand's settings.
+
+use accrue_domain::action::Action;
+use accrue_domain::expiry::Policy;
+use accrue_domain::expiry::zone::Zone;
+use accrue_domain::money::Currency;
+use accrue_domain::program::{self, Settings};
+use accrue_event_store::ledger::Ledger;
+use accrue_http::extract::Json;
+use accrue_http::problem::Problem;
+use accrue_http::receipt::ReceiptView;
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
+use crate::command::Command;
+use crate::field;
+use crate::points::ExpiryPolicy;
+use crate::target::Nothing;
+
+/// All settings of a program.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "currency": "GBP", "zone": "Europe/London",
+    "expiry": {"after": "P12M", "round": "month_end"}
+}))]
+pub(crate) struct ConfigureProgram {
+    /// Currency of its sales: an ISO 4217 code.
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
+    currency: Currency,
+    /// IANA zone in which days, months and years end.
+    #[schema(value_type = String)]
+    zone: Zone,
+    /// When a lot lapses whose issue does not say.
+    #[schema(value_type = ExpiryPolicy)]
+    expiry: Policy,
+    /// Business time; now where absent.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_instant",
+        skip_serializing_if = "Option::is_none"
+    )]
+    occurred_at: Option<DateTime<Utc>>,
+}
+
+impl Command for ConfigureProgram {
+    const TYPE: &'static str = "configure_program";
+    type Target = Nothing;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        self.occurred_at
+    }
+
+    fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
+        let Self { currency, zone, expiry, occurred_at: _ } = self;
+        let settings = Settings { currency, zone, expiry };
+        Ok(vec![Action::Program(program::Command::Configure(settings))])
+    }
+}
+
+/// Replace the settings of the program.
+///
+/// They hold for commands from here on; lots that exist keep the expiry they were issued with.
+#[utoipa::path(
+    put, path = "/v1/program", tag = "program", operation_id = "configure_program",
+    params(Options, WriteHeaders, IfMatchHeader), request_body = ConfigureProgram,
+    responses((status = 200, description = "Replaced", body = ReceiptView), Problems),
+)]
+pub(crate) async fn configure(
+    State(ledger): State<Ledger>,
+    call: Call,
+    Json(body): Json<ConfigureProgram>,
+) -> Result<Response, Problem> {
+    call.execute(&ledger, Nothing, body).await
+}

@@ -1,0 +1,120 @@
+//! Targets: what the path of a call names. In an envelope the same names are fields.
+
+use accrue_domain::id::{AccountId, CampaignId, HoldId, SaleId};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// The path parameters of a kind of command.
+pub(crate) trait Target: Sized {
+    /// Their names, in the path's order.
+    const KEYS: &'static [&'static str];
+
+    /// From an envelope's fields; the name of the first that is missing otherwise.
+    fn take(named: &mut Named) -> Result<Self, &'static str>;
+
+    /// Its ids in the path's order, for the fingerprint.
+    fn ids(&self) -> [&str; 2];
+}
+
+/// An envelope's fields that stand for path parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) campaign: Option<CampaignId>,
+    pub(crate) hold: Option<HoldId>,
+    pub(crate) sale: Option<SaleId>,
+}
+
+/// No path parameters: the body says it all.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+/// `/v1/accounts/{account}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfAccount {
+    /// The account; it opens with its first command.
+    #[param(value_type = String, example = "17850")]
+    pub(crate) account: AccountId,
+}
+
+/// `/v1/accounts/{account}/holds/{hold}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfHold {
+    /// The account.
+    #[param(value_type = String, example = "17850")]
+    pub(crate) account: AccountId,
+    /// The hold.
+    #[param(value_type = String, example = "booking-5")]
+    pub(crate) hold: HoldId,
+}
+
+/// `/v1/campaigns/{campaign}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfCampaign {
+    /// The campaign.
+    #[param(value_type = String, example = "tenth")]
+    pub(crate) campaign: CampaignId,
+}
+
+/// `/v1/sales/{sale}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfSale {
+    /// The sale.
+    #[param(value_type = String, example = "536365")]
+    pub(crate) sale: SaleId,
+}
+
+impl Target for Nothing {
+    const KEYS: &'static [&'static str] = &[];
+    fn take(_: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self)
+    }
+    fn ids(&self) -> [&str; 2] {
+        ["", ""]
+    }
+}
+
+impl Target for OfAccount {
+    const KEYS: &'static [&'static str] = &["account"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { account: named.account.take().ok_or("account")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.account.as_str(), ""]
+    }
+}
+
+impl Target for OfHold {
+    const KEYS: &'static [&'static str] = &["account", "hold"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        let account = named.account.take().ok_or("account")?;
+        Ok(Self { account, hold: named.hold.take().ok_or("hold")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.account.as_str(), self.hold.as_str()]
+    }
+}
+
+impl Target for OfCampaign {
+    const KEYS: &'static [&'static str] = &["campaign"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { campaign: named.campaign.take().ok_or("campaign")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.campaign.as_str(), ""]
+    }
+}
+
+impl Target for OfSale {
+    const KEYS: &'static [&'static str] = &["sale"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { sale: named.sale.take().ok_or("sale")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.sale.as_str(), ""]
+    }
+}
