@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::Account;
 use super::command::{Command, Issue};
 use super::event::{Event, Part};
+use super::holds::Stage;
 use super::tests::member::*;
 use crate::aggregate::Aggregate;
 use crate::expiry::Policy;
@@ -110,6 +111,9 @@ impl Books {
         let (free, held) = (self.free.values().sum::<i64>(), self.held.values().sum::<i64>());
         assert_eq!((account.balance(), account.held()), (free + held, held));
         assert_eq!((account.debt().get(), account.lots().count()), (self.debt, self.issued.len()));
+        let promised =
+            account.holds().iter().filter(|(_, hold)| matches!(hold.stage, Stage::Open(_)));
+        assert_eq!(held, promised.map(|(_, hold)| hold.points.get()).sum::<i64>(), "open holds");
     }
 }
 

@@ -123,3 +123,14 @@ fn overdue_holds_are_released_longest_overdue_first() {
     ");
     assert_eq!(member.account.next_deadline(), Some(day(6)));
 }
+
+#[test]
+fn a_release_gives_every_part_back_to_its_lot() {
+    let mut member = Member::new()
+        .did(issue("n", 5))
+        .did(lapsing("a", 5, 30))
+        .did(place("h", 7, None))
+        .did(redeem(1));
+    assert_snapshot!(member.does(release("h")), @"HoldReleased hold=h lots=[a:5 n:2] points=7 reason=requested");
+    assert_snapshot!(member.does(redeem(9)), @"PointsRedeemed lots=[a:5 n:4] points=9");
+}
