@@ -1,0 +1,93 @@
+//! The program under test, as cargo builds it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+/// The folder of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The `accrue` of this workspace, built once a run and in the profile of the tests.
+///
+/// # Panics
+/// When it does not build.
+pub fn accrue() -> &'static PathBuf {
+    BUILT.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--package", "accrue", "--bin", "accrue"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.current_dir(workspace()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = output.output().expect("cargo runs");
+    assert!(output.status.success(), "accrue does not build");
+    let text = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
+    let messages = text.lines().filter_map(|it| serde_json::from_str(it).ok());
+    let built = messages
+        .filter(|it: &serde_json::Value| it["target"]["name"] == "accrue")
+        .find_map(|it| it["executable"].as_str().map(PathBuf::from));
+    built.expect("cargo says where it put the program")
+}
+
+/// A command of it, with nothing from the environment that could configure it.
+#[must_use]
+pub fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(accrue());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ACCRUE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What a command that ends by itself has said.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// What it printed.
+    ///
+    /// # Panics
+    /// When it failed.
+    #[must_use]
+    pub fn expect_success(self) -> String {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.out, self.err);
+        self.out
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// Runs a command of it to its end.
+///
+/// # Panics
+/// When it cannot be run at all.
+pub async fn run<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Said {
+    let mut command = command(arguments);
+    // A whole thread, so that the test's own tasks go on meanwhile.
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    output.expect("the thread lives").expect("accrue runs").into()
+}
