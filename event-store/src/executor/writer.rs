@@ -209,12 +209,16 @@ impl Writer {
     }
 
     async fn connect(&self) -> sqlx::Result<Session> {
-        let options = self.options.clone().application_name("accrue log writer");
+        // Durability is this server's promise, whatever the database's default is. The append's
+        // plan does not depend on its values, and is not worth compiling.
+        let options = self.options.clone().application_name("accrue log writer").options([
+            ("synchronous_commit", "on"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
+        ]);
         let connect = options.connect();
         let timed_out = |_| sqlx::Error::PoolTimedOut;
         let mut conn = tokio::time::timeout(self.timeout, connect).await.map_err(timed_out)??;
-        // Durability is this server's promise, whatever the database's default is.
-        sqlx::query("SET synchronous_commit = on").execute(&mut conn).await?;
         let (pid, started) = sqlx::query_as(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
