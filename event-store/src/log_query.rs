@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use crate::codec::Codec;
 use crate::log::{COLUMNS, Names, recorded};

@@ -1,0 +1,64 @@
+//! The reading half of the API: routes, their OpenAPI, and what several of them share.
+
+use std::sync::Arc;
+
+use accrue_event_store::follow::Status;
+use accrue_event_store::record::Position;
+use accrue_http::problem::Problem;
+use accrue_http::wait::{WAIT_MAX, for_position};
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::OpenApi;
+
+use crate::live::Views;
+
+mod accounts;
+
+/// The routes.
+#[must_use]
+pub fn router(views: Views) -> Router {
+    Router::new().merge(accounts::routes()).with_state(views)
+}
+
+/// What the routes look like from outside.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(accounts::list, accounts::get,), components(schemas(Problem)))]
+    struct Reading;
+    Reading::openapi()
+}
+
+/// An answer with the version of what it shows, as `If-Match` takes it.
+fn versioned(version: i64, body: &impl Serialize) -> Response {
+    let mut response = axum::Json(body).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// Waits until the log has come to `min_position`: for what is read from the log itself.
+async fn for_log(views: &Views, min_position: Option<Position>) -> Result<(), Problem> {
+    let Some(position) = min_position else { return Ok(()) };
+    if position <= 0 {
+        // Refuses a negative one.
+        return for_position(&Status::new("log"), min_position.filter(|it| *it < 0)).await;
+    }
+    let mut head = views.ledger.tail().head();
+    let reached = tokio::time::timeout(WAIT_MAX, head.wait_for(|head| *head >= position)).await;
+    match reached {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Problem::unavailable(
+            "not-there-yet",
+            &format!("the log does not reach position {position} yet"),
+        )),
+    }
+}
+
+/// A program's id in the form that events carry it.
+fn shared(program: &accrue_domain::id::ProgramId) -> Arc<str> {
+    program.as_str().into()
+}

@@ -1,0 +1,105 @@
+//! Accounts: balances, now or as they were.
+
+use accrue_domain::aggregate::Kind;
+use accrue_domain::id::AccountId;
+use accrue_event_store::stream::StreamKey;
+use accrue_http::extract::{Path, Program, Query};
+use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::problem::Problem;
+use accrue_http::wait::for_position;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing;
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::versioned;
+use crate::live::Views;
+use crate::models::balances::{self, Balance, Summary};
+
+pub(super) fn routes() -> Router<Views> {
+    Router::new()
+        .route("/v1/accounts", routing::get(list))
+        .route("/v1/accounts/{id}", routing::get(get))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// Most items, 1 to 500; 100 where absent.
+    limit: Option<i64>,
+    /// Wait until the answer contains this position of the log.
+    min_position: Option<i64>,
+}
+
+/// Accounts with what they have now, in the order of their ids.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts",
+    params(ListQuery, ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
+    responses((status = 200, body = Page<Summary>),
+              (status = 422, body = Problem, content_type = "application/problem+json"),
+              (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(views): State<Views>,
+    Program(program): Program,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Summary>>, Problem> {
+    let limit = limit(query.limit)?;
+    let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
+    for_position(&views.balances, query.min_position).await?;
+    let now = views.ledger.clock().now();
+    let mut conn = views.ledger.pool().acquire().await?;
+    let mut items = balances::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
+    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
+    if more {
+        items.pop();
+    }
+    let next = items.last().filter(|_| more).map(|last| cursor(&last.account));
+    Ok(Json(Page { items, next }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GetQuery {
+    /// Wait until the answer contains this position of the log.
+    min_position: Option<i64>,
+    /// As it was then; now where absent.
+    at: Option<DateTime<Utc>>,
+}
+
+/// What an account has. A lot that has lapsed, and a hold that is overdue, do not count, whether
+/// that is recorded yet or not.
+#[utoipa::path(get, path = "/v1/accounts/{id}", tag = "accounts",
+    params(("id" = String, Path, description = "The account"), GetQuery,
+           ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
+    responses((status = 200, body = Balance, headers(("ETag" = String, description = "The account's version"))),
+              (status = 404, body = Problem, content_type = "application/problem+json"),
+              (status = 422, body = Problem, content_type = "application/problem+json"),
+              (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn get(
+    State(views): State<Views>,
+    Program(program): Program,
+    Path(id): Path<AccountId>,
+    Query(query): Query<GetQuery>,
+) -> Result<Response, Problem> {
+    for_position(&views.balances, query.min_position).await?;
+    let now = views.ledger.clock().now();
+    if query.at.is_some_and(|at| at > now) {
+        return Err(Problem::invalid("at", "expected an instant that has passed"));
+    }
+    let mut conn = views.ledger.pool().acquire().await?;
+    let balance = match query.at {
+        None => balances::by_account(&mut conn, program.as_str(), id.as_str(), now).await?,
+        Some(at) => {
+            let stream = StreamKey::new(Kind::Account, &program, id.as_str());
+            balances::at(&mut conn, views.ledger.codec(), &stream, at).await?
+        }
+    };
+    let balance = balance.ok_or_else(|| Problem::not_found("account", id.as_str()))?;
+    Ok(versioned(balance.version, &balance))
+}

@@ -1,0 +1,117 @@
+//! Read models that follow the log while the server lives.
+
+use std::sync::Arc;
+
+use accrue_event_store::follow::{FollowError, Follower, Runner, Status};
+use accrue_event_store::ledger::Ledger;
+use accrue_event_store::record::{Position, Recorded};
+use async_trait::async_trait;
+use sqlx::PgConnection;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::model::{MODELS, Model, Spill, prepare_writer};
+use crate::models::balances;
+use crate::rebuild;
+
+/// The read models of a running server: what the routes ask and health checks watch. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct Views {
+    /// The log behind them.
+    pub ledger: Ledger,
+    /// How `balances` is doing.
+    pub balances: Status,
+    /// Ends the followers, and streams that would go on for ever.
+    pub stop: CancellationToken,
+}
+
+impl Views {
+    /// Every follower here.
+    #[must_use]
+    pub fn statuses(&self) -> [&Status; 1] {
+        [&self.balances]
+    }
+}
+
+/// What [`start`] has started.
+#[derive(Debug)]
+pub struct Started {
+    /// For routes and health checks.
+    pub views: Views,
+    /// The followers; they end with `stop`.
+    pub runners: JoinSet<()>,
+}
+
+/// Makes the tables of every read model that has none, or has those of another version, and
+/// follows the log with each of them until `stop`.
+///
+/// # Errors
+/// [`Error`] when the tables could not be made.
+pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, Error> {
+    for model in MODELS {
+        rebuild::ensure(ledger.options(), ledger.codec(), model).await?;
+    }
+    let mut runners = JoinSet::new();
+    let mut follow = |model: &'static Model| {
+        let (runner, status) = Runner::new(ledger.clone(), Live(model));
+        runners.spawn(runner.run(stop.clone()));
+        status
+    };
+    let views = Views { ledger: ledger.clone(), balances: follow(&balances::MODEL), stop };
+    Ok(Started { views, runners })
+}
+
+/// A read model as a follower of the log.
+#[derive(Debug)]
+struct Live(&'static Model);
+
+#[async_trait]
+impl Follower for Live {
+    fn name(&self) -> &str {
+        self.0.name
+    }
+
+    async fn reset(&mut self, conn: &mut PgConnection, _: Position) -> Result<(), FollowError> {
+        Ok(prepare_writer(conn).await?)
+    }
+
+    async fn write(
+        &mut self,
+        conn: &mut PgConnection,
+        events: &[Arc<Recorded>],
+    ) -> Result<(), FollowError> {
+        let mut fold = (self.0.fold)();
+        let mut any = false;
+        for event in events {
+            if event.stream.as_ref().is_some_and(|it| self.0.kinds.contains(&it.kind())) {
+                fold.event(event)?;
+                any = true;
+            }
+        }
+        if !any || !self.is_mine(conn, events).await? {
+            return Ok(());
+        }
+        fold.spill(conn, Spill::All).await
+    }
+}
+
+impl Live {
+    /// Takes the checkpoint's row before any other, as a rebuild and another server's follower do:
+    /// whoever comes second waits here, holds nothing, and finds that the events were taken. The
+    /// runner then fails to advance the checkpoint, and begins anew.
+    async fn is_mine(
+        &self,
+        conn: &mut PgConnection,
+        events: &[Arc<Recorded>],
+    ) -> Result<bool, FollowError> {
+        let position: Option<Position> =
+            sqlx::query_scalar("SELECT position FROM checkpoints WHERE follower = $1 FOR UPDATE")
+                .bind(self.0.name)
+                .fetch_optional(conn)
+                .await?;
+        let first = events.first().map(|event| event.position);
+        Ok(position < first)
+    }
+}

@@ -1,0 +1,8 @@
+//! The read models: one file each, its tables beside it.
+
+pub mod balances;
+
+/// `program/id` as the log has it, in its two columns.
+pub(crate) fn split(aggregate_id: &str) -> (&str, &str) {
+    aggregate_id.split_once('/').unwrap_or(("", aggregate_id))
+}

@@ -1,0 +1,229 @@
+//! Questions to `balances`. Time comes in as a parameter: rows know nothing of it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use utoipa::ToSchema;
+
+use super::balance::{Balance, Expiring, LOTS_MAX, LotView, Place, Rows};
+use super::settled::Totals;
+
+/// One account in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AccountSummary)]
+pub struct Summary {
+    /// The account.
+    pub account: String,
+    /// Can be spent now.
+    pub available: i64,
+    /// Can be spent later.
+    pub pending: i64,
+    /// Set aside by open holds.
+    pub held: i64,
+    /// Owed.
+    pub debt: i64,
+    /// Events of the account so far.
+    pub version: i64,
+    /// Position of its last event.
+    pub position: i64,
+}
+
+/// The account and its first lots in one statement by key: all there is to know of an account
+/// without a hold and with few lots.
+const FEW: &str = "
+SELECT a.free, a.held, a.debt, a.version, a.position,
+       l.lot, l.issued, l.free, l.held, l.available_from, NULLIF(l.expires_at, 'infinity'), l.source
+  FROM balance_accounts a
+  LEFT JOIN LATERAL (
+       SELECT * FROM balance_lots l
+        WHERE l.program = a.program AND l.account = a.account
+        ORDER BY l.expires_at, l.issued_position, l.lot LIMIT 101) l ON true
+ WHERE a.program = $1 AND a.account = $2";
+
+/// Parts of lots that the overdue holds of account `a` pin; $2 is now.
+macro_rules! overdue {
+    () => {
+        "SELECT p.lot, sum(p.points)::bigint AS points
+           FROM balance_holds h, json_to_recordset(h.parts::json) AS p(lot text, points bigint)
+          WHERE a.held > 0 AND h.program = a.program AND h.account = a.account AND h.until <= $2
+          GROUP BY p.lot"
+    };
+}
+
+/// Sums over the rows of account `a` at $2, each through an index that leaves the rest alone.
+macro_rules! totals {
+    () => {
+        concat!(
+            "SELECT a.account, a.version, a.position, a.free, a.held, a.debt,
+       coalesce(lapsed.points, 0) AS lapsed, coalesce(pending.points, 0) AS pending,
+       coalesce(back.active, 0) AS back_active, coalesce(back.pending, 0) AS back_pending,
+       coalesce(back.lapsed, 0) AS back_lapsed
+  FROM balance_accounts a
+  LEFT JOIN LATERAL (
+       SELECT sum(l.free)::bigint AS points FROM balance_lots l
+        WHERE l.program = a.program AND l.account = a.account AND l.expires_at <= $2) lapsed ON true
+  LEFT JOIN LATERAL (
+       SELECT sum(l.free)::bigint AS points FROM balance_lots l
+        WHERE l.program = a.program AND l.account = a.account AND l.available_from > $2
+          AND l.expires_at > $2) pending ON true
+  LEFT JOIN LATERAL (
+       SELECT (sum(o.points) FILTER (WHERE l.expires_at <= $2))::bigint AS lapsed,
+              (sum(o.points) FILTER (WHERE l.expires_at > $2 AND l.available_from > $2))::bigint
+                  AS pending,
+              (sum(o.points) FILTER (WHERE l.expires_at > $2
+                                       AND (l.available_from > $2) IS NOT TRUE))::bigint AS active
+         FROM (",
+            overdue!(),
+            ") o
+         JOIN balance_lots l
+           ON l.program = a.program AND l.account = a.account AND l.lot = o.lot) back ON true"
+        )
+    };
+}
+
+/// One account with everything, whatever it holds and however many lots it has.
+const MANY: &str = concat!(
+    "WITH a AS MATERIALIZED (SELECT * FROM balance_accounts WHERE program = $1 AND account = $3),
+     o AS MATERIALIZED (SELECT o.* FROM a, LATERAL (",
+    overdue!(),
+    ") o), t AS (",
+    totals!(),
+    " WHERE a.program = $1 AND a.account = $3)
+SELECT t.*,
+       (SELECT json_agg(x) FROM (
+           SELECT l.lot, l.issued, l.free + coalesce(o.points, 0) AS remaining,
+                  l.held - coalesce(o.points, 0) AS held, l.available_from,
+                  NULLIF(l.expires_at, 'infinity') AS expires_at, l.source::json AS source
+             FROM a JOIN balance_lots l ON l.program = a.program AND l.account = a.account
+             LEFT JOIN o ON o.lot = l.lot
+            WHERE l.expires_at > $2 AND l.free + coalesce(o.points, 0) > 0
+            ORDER BY l.expires_at, l.issued_position, l.lot LIMIT 101) x)::text AS lots,
+       (SELECT json_agg(x) FROM (
+           SELECT l.expires_at AS at, sum(l.free + coalesce(o.points, 0)) AS points
+             FROM a JOIN balance_lots l ON l.program = a.program AND l.account = a.account
+             LEFT JOIN o ON o.lot = l.lot
+            WHERE l.expires_at > $2 AND l.expires_at < 'infinity'
+            GROUP BY l.expires_at HAVING sum(l.free + coalesce(o.points, 0)) > 0
+            ORDER BY l.expires_at LIMIT 12) x)::text AS expiring
+  FROM t"
+);
+
+/// Accounts in the order of their ids.
+const PAGE: &str =
+    concat!(totals!(), " WHERE a.program = $1 AND a.account > $3 ORDER BY a.account LIMIT $4");
+
+/// What an account has at `now`; none when it was never opened.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn by_account(
+    conn: &mut PgConnection,
+    program: &str,
+    account: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Balance>> {
+    let rows = sqlx::query(FEW).bind(program).bind(account).fetch_all(&mut *conn).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let held: i64 = first.try_get(1)?;
+    if held == 0 && rows.len() <= LOTS_MAX {
+        return few(account, first, &rows, now).map(Some);
+    }
+    let row = sqlx::query(MANY).bind(program).bind(now).bind(account).fetch_optional(conn).await?;
+    row.map(|row| many(&row, now)).transpose()
+}
+
+/// Accounts behind `after`, in the order of their ids.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn page(
+    conn: &mut PgConnection,
+    program: &str,
+    after: &str,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Summary>> {
+    let rows = sqlx::query(PAGE).bind(program).bind(now).bind(after).bind(limit).fetch_all(conn);
+    rows.await?.iter().map(summary).collect()
+}
+
+fn summary(row: &PgRow) -> sqlx::Result<Summary> {
+    let settled = totals(row)?.settled();
+    Ok(Summary {
+        account: row.try_get("account")?,
+        available: settled.available,
+        pending: settled.pending,
+        held: settled.held,
+        debt: settled.debt,
+        version: row.try_get("version")?,
+        position: row.try_get("position")?,
+    })
+}
+
+fn totals(row: &PgRow) -> sqlx::Result<Totals> {
+    Ok(Totals {
+        free: row.try_get("free")?,
+        held: row.try_get("held")?,
+        debt: row.try_get("debt")?,
+        lapsed: row.try_get("lapsed")?,
+        pending: row.try_get("pending")?,
+        back_active: row.try_get("back_active")?,
+        back_pending: row.try_get("back_pending")?,
+        back_lapsed: row.try_get("back_lapsed")?,
+    })
+}
+
+/// From all of an account's rows: nothing is held, and no lot is missing.
+fn few(account: &str, first: &PgRow, rows: &[PgRow], now: DateTime<Utc>) -> sqlx::Result<Balance> {
+    let (free, held, debt) = (first.try_get(0)?, first.try_get(1)?, first.try_get(2)?);
+    let mut totals = Totals { free, held, debt, ..Totals::default() };
+    let mut lots = Vec::with_capacity(rows.len());
+    let mut dates = BTreeMap::<_, i64>::new();
+    for row in rows {
+        let Some(lot) = lot(row)? else { continue };
+        if lot.is_lapsed(now) {
+            totals.lapsed += lot.remaining;
+            continue;
+        }
+        if lot.is_pending(now) {
+            totals.pending += lot.remaining;
+        }
+        if let Some(at) = lot.expires_at {
+            *dates.entry(at).or_default() += lot.remaining;
+        }
+        lots.push(lot);
+    }
+    let expiring = dates.into_iter().map(|(at, points)| Expiring { at, points }).collect();
+    let place = Place { version: first.try_get(3)?, position: first.try_get(4)? };
+    Ok(Rows { totals, lots, expiring }.balance(account.to_owned(), place, now))
+}
+
+fn lot(row: &PgRow) -> sqlx::Result<Option<LotView>> {
+    let Some(lot) = row.try_get(5)? else { return Ok(None) };
+    let source = RawValue::from_string(row.try_get(11)?);
+    Ok(Some(LotView {
+        lot,
+        issued: row.try_get(6)?,
+        remaining: row.try_get(7)?,
+        held: row.try_get(8)?,
+        available_from: row.try_get(9)?,
+        expires_at: row.try_get(10)?,
+        source: source.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+    }))
+}
+
+fn many(row: &PgRow, now: DateTime<Utc>) -> sqlx::Result<Balance> {
+    let (lots, expiring) = (json(row.try_get("lots")?)?, json(row.try_get("expiring")?)?);
+    let place = Place { version: row.try_get("version")?, position: row.try_get("position")? };
+    Ok(Rows { totals: totals(row)?, lots, expiring }.balance(row.try_get("account")?, place, now))
+}
+
+fn json<T: DeserializeOwned>(text: Option<&str>) -> sqlx::Result<Vec<T>> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}

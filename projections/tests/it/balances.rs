@@ -1,0 +1,58 @@
+//! `balances` says what the account itself would say, at any time.
+
+use accrue_domain::account::command::Command;
+use accrue_domain::aggregate::Kind;
+use accrue_domain::id::ProgramId;
+use accrue_event_store::clock::Clock as _;
+use accrue_event_store::stream::StreamKey;
+use accrue_projections::models::balances::{self, Balance};
+use chrono::TimeDelta;
+
+use crate::harness::{World, caught_up, issue};
+
+fn shown(balance: &Balance) -> String {
+    serde_json::to_string_pretty(balance).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_settled_at_any_time_equal_the_account_settled_then() {
+    for seed in 1..=6 {
+        let mut world = World::new().await;
+        let started = world.follow().await;
+        world.live(seed, 250).await;
+        caught_up(&world, &started.views).await;
+        let mut conn = world.connect().await;
+        let codec = world.ledger.codec().clone();
+        let now = world.clock.now();
+        for hours in [0, 1, 5, 20, 48, 100] {
+            let at = now + TimeDelta::hours(hours);
+            for member in 0..4 {
+                let id = format!("member-{member}");
+                let stream = StreamKey::new(Kind::Account, &ProgramId::default(), &id);
+                let fold = balances::at(&mut conn, &codec, &stream, at).await.unwrap().unwrap();
+                let read = balances::by_account(&mut conn, "default", &id, at).await.unwrap();
+                let read = read.unwrap();
+                assert_eq!(shown(&read), shown(&fold), "seed {seed}, {id}, {hours} h on");
+                let page = balances::page(&mut conn, "default", "", 10, at).await.unwrap();
+                let line = page.iter().find(|it| it.account == id).unwrap();
+                assert_eq!(
+                    (line.available, line.pending, line.held, line.debt),
+                    (fold.available, fold.pending, fold.held, fold.debt),
+                    "seed {seed}, {id} in the list, {hours} h on"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_never_opened_is_not_there() {
+    let mut world = World::new().await;
+    let started = world.follow().await;
+    world.to("a", Command::Issue(issue("lot", 5))).await;
+    caught_up(&world, &started.views).await;
+    let mut conn = world.connect().await;
+    let now = world.clock.now();
+    assert!(balances::by_account(&mut conn, "default", "b", now).await.unwrap().is_none());
+    assert!(balances::by_account(&mut conn, "other", "a", now).await.unwrap().is_none());
+}

@@ -1,0 +1,231 @@
+//! A ledger over a fresh database, a clock that is set, and random histories.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use accrue_domain::account::command::{Change, Command, Issue, Source};
+use accrue_domain::action::Action;
+use accrue_domain::envelope::Envelope;
+use accrue_domain::expiry::Policy;
+use accrue_domain::id::{AccountId, CampaignId, CommandId, HoldId, LotId, ProgramId, SaleId};
+use accrue_domain::points::Amount;
+use accrue_event_store::clock::SettableClock;
+use accrue_event_store::codec::Codec;
+use accrue_event_store::executor::Limits;
+use accrue_event_store::ledger::{Config, Ledger};
+use accrue_event_store::receipt::{ExecuteError, Receipt};
+use accrue_private_postgres::cluster::Cluster;
+use accrue_private_postgres::options::Options;
+use accrue_projections::live::{Started, Views, start};
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::registry::Registry;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct World {
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<SettableClock>,
+    commands: u64,
+}
+
+/// So many hours behind 1 March 2026.
+pub(crate) fn hour(hours: i64) -> DateTime<Utc> {
+    let start: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
+    start + TimeDelta::hours(hours)
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let make = || async { Cluster::scratch(Options::small()).await.unwrap() };
+        let cluster = CLUSTER.get_or_init(make).await;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut conn = PgConnection::connect(&cluster.url()).await.unwrap();
+        conn.execute(format!("CREATE DATABASE {name}").as_str()).await.unwrap();
+        conn.close().await.unwrap();
+        let clock = Arc::new(SettableClock::new(hour(0)));
+        let config = Config {
+            options: cluster.url_of(&name).parse::<PgConnectOptions>().unwrap(),
+            pool_connections_max: 4,
+            limits: Limits::default(),
+            codec: Codec::default(),
+            clock: clock.clone(),
+        };
+        let ledger = Ledger::open(config, &mut Registry::default()).await.unwrap();
+        Self { ledger, clock, commands: 0 }
+    }
+
+    pub(crate) async fn follow(&self) -> Started {
+        start(&self.ledger, CancellationToken::new()).await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> PgConnection {
+        let options = self.ledger.options().clone().options([("search_path", "read,public")]);
+        options.connect().await.unwrap()
+    }
+
+    pub(crate) async fn act(&mut self, actions: Vec<Action>) -> Result<Receipt, ExecuteError> {
+        self.act_in("default", actions).await
+    }
+
+    pub(crate) async fn act_in(
+        &mut self,
+        program: &str,
+        actions: Vec<Action>,
+    ) -> Result<Receipt, ExecuteError> {
+        self.commands += 1;
+        let envelope = Envelope {
+            id: CommandId::new(&format!("command-{}", self.commands)).unwrap(),
+            fingerprint: None,
+            program: ProgramId::new(program).unwrap(),
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            actor: None,
+            expected_version: None,
+            actions,
+        };
+        self.ledger.execute(envelope).await
+    }
+
+    pub(crate) async fn to(&mut self, id: &str, command: Command) -> Receipt {
+        self.act(vec![account(id, command)]).await.unwrap()
+    }
+
+    /// So many random commands to a few accounts, while time goes on; refusals are part of it.
+    pub(crate) async fn live(&mut self, seed: u64, steps: usize) {
+        let mut dice = Dice(seed);
+        for _ in 0..steps {
+            if dice.roll(4) == 0 {
+                let now = accrue_event_store::clock::Clock::now(&*self.clock);
+                self.clock.set(now + TimeDelta::hours(1 + dice.roll(12)));
+            }
+            let id = format!("member-{}", dice.roll(4));
+            let now = accrue_event_store::clock::Clock::now(&*self.clock);
+            let command = dice.command(now);
+            match self.act(vec![account(&id, command)]).await {
+                Ok(_) | Err(ExecuteError::Refused { .. }) => {}
+                Err(error) => panic!("seed {seed}: {error}"),
+            }
+        }
+    }
+}
+
+pub(crate) async fn caught_up(world: &World, views: &Views) {
+    let head = *world.ledger.tail().head().borrow();
+    for status in views.statuses() {
+        let reached = status.reached(head);
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+        assert!(reached.is_ok(), "{}: {:?}", status.name(), status.health());
+        assert_eq!(status.health().parked, 0, "{} parked something", status.name());
+    }
+}
+
+/// Every row of a read model's tables, in order, as text.
+pub(crate) async fn dump(conn: &mut PgConnection, tables: &[&str]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for table in tables {
+        let sql = format!("SELECT '{table} ' || t::text FROM {table} t ORDER BY t::text");
+        rows.extend(sqlx::query_scalar::<_, String>(&sql).fetch_all(&mut *conn).await.unwrap());
+    }
+    rows
+}
+
+pub(crate) fn account(id: &str, command: Command) -> Action {
+    Action::Account(AccountId::new(id).unwrap(), command)
+}
+
+pub(crate) fn amount(points: i64) -> Amount {
+    Amount::new(points).unwrap()
+}
+
+pub(crate) fn issue(lot: &str, points: i64) -> Issue {
+    Issue {
+        lot: Some(LotId::new(lot).unwrap()),
+        points: amount(points),
+        available_from: None,
+        expires: Some(Policy::Never),
+        source: Source::Issue,
+        reference: None,
+    }
+}
+
+pub(crate) fn award(campaign: &str, sale: &str) -> Source {
+    Source::Campaign {
+        campaign: CampaignId::new(campaign).unwrap(),
+        version: 1,
+        event: 1,
+        sale: Some(SaleId::new(sale).unwrap()),
+    }
+}
+
+/// Chance that a seed repeats.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: i64) -> i64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn later(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        (self.roll(2) == 0).then(|| now + TimeDelta::hours(1 + self.roll(60)))
+    }
+
+    fn command(&mut self, now: DateTime<Utc>) -> Command {
+        let points = 1 + self.roll(50);
+        let name = format!("id-{}", self.roll(40));
+        match self.roll(12) {
+            0..=3 => {
+                let available_from = self.later(now);
+                let start = available_from.unwrap_or(now);
+                let expires = self.later(start).map_or(Policy::Never, Policy::At);
+                let source = match self.roll(2) {
+                    0 => Source::Issue,
+                    _ => award("tenth", &format!("sale-{}", self.roll(3))),
+                };
+                Command::Issue(Issue {
+                    available_from,
+                    expires: Some(expires),
+                    source,
+                    ..issue(&name, points)
+                })
+            }
+            4 => Command::Adjust {
+                change: Change::Credit { points: amount(points), lot: None, expires: None },
+                reason: "goodwill".into(),
+                actor: "desk".into(),
+                reference: None,
+            },
+            5 => Command::Adjust {
+                change: Change::Debit { points: amount(points) },
+                reason: "mistake".into(),
+                actor: "desk".into(),
+                reference: None,
+            },
+            6 => Command::Redeem { points: amount(points), reference: Some("order".into()) },
+            7 => {
+                Command::Reverse { lot: LotId::new(&name).unwrap(), points: None, reference: None }
+            }
+            8 | 9 => Command::PlaceHold {
+                hold: HoldId::new(&format!("hold-{}", self.roll(200))).unwrap(),
+                points: amount(1 + points / 3),
+                until: self.later(now),
+                reference: None,
+            },
+            10 => {
+                let hold = HoldId::new(&format!("hold-{}", self.roll(200))).unwrap();
+                match self.roll(2) {
+                    0 => Command::CaptureHold { hold, points: None, reference: None },
+                    _ => Command::ReleaseHold { hold, reference: None },
+                }
+            }
+            _ => Command::Settle,
+        }
+    }
+}

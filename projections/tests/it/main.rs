@@ -1,0 +1,4 @@
+//! The read models over a real Postgres: one cluster for all, a database each.
+
+mod balances;
+mod harness;
