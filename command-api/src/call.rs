@@ -17,7 +17,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses};
 
-use crate::command::{self, Command, Sender};
+use crate::command::{self, Command, IF_MATCH, Sender};
 
 /// How long a caller waits for its answer.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(15);
@@ -122,7 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
             expected_version: None,
         };
         let if_match = if_match.map(str::parse).transpose();
-        let if_match = if_match.map_err(|detail: String| Problem::invalid("If-Match", detail))?;
+        let if_match = if_match.map_err(|detail: String| Problem::invalid(IF_MATCH, detail))?;
         Ok(Self { program, dry_run, if_match, sender })
     }
 }
@@ -172,16 +172,15 @@ impl Call {
             (C::STATUS, tokio::time::timeout(WAIT_MAX, executor.execute(envelope)).await)
         };
         let answer = answer.map_err(|_| late(self.dry_run, keyed))?;
-        Ok(receipt::response(status, &answer?))
+        let receipt = answer.map_err(|error| command::in_call::<C>(error.into()))?;
+        Ok(receipt::response(status, &receipt))
     }
 
     /// Refuses `If-Match` where a version of what the call changes would say nothing.
     pub(crate) fn without_if_match(self) -> Result<Self, Problem> {
         match self.if_match {
             None => Ok(self),
-            Some(_) => {
-                Err(Problem::invalid("If-Match", "expected none: this call takes no version"))
-            }
+            Some(_) => Err(Problem::invalid(IF_MATCH, "expected none: this call takes no version")),
         }
     }
 
@@ -195,9 +194,9 @@ impl Call {
             StatusCode::PRECONDITION_REQUIRED,
             "precondition-required",
             "The request must say which version it changes",
-            format!("If-Match: {detail}"),
+            format!("{IF_MATCH}: {detail}"),
         );
-        Err(problem.at("If-Match", detail))
+        Err(problem.at(IF_MATCH, detail))
     }
 }
 

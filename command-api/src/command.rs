@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 use crate::target::Target;
 
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub(crate) const IF_MATCH: &str = "If-Match";
+
 /// A kind of command: the body of a single call. Its serialised form is what fingerprints are
 /// made of, so fields that are absent are left out: a field that is added later changes no
 /// fingerprint of before.
@@ -86,6 +89,37 @@ pub(crate) fn envelope<C: Command>(
     })
 }
 
+/// A refusal names fields as the domain does; a single call knows them by the names of its own
+/// body, path and headers.
+pub(crate) fn in_call<C: Command>(mut problem: Problem) -> Problem {
+    for error in &mut problem.errors {
+        let Some(name) = error.pointer.strip_prefix('/') else { continue };
+        if C::ID_IN_ENVELOPE == Some(name) {
+            "/id".clone_into(&mut error.pointer);
+        } else if let Some(name) = C::Target::KEYS.iter().find(|key| **key == name) {
+            (*name).clone_into(&mut error.pointer);
+        }
+    }
+    if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
+        let detail = problem.detail.clone();
+        return problem.at(IF_MATCH, detail);
+    }
+    problem
+}
+
+/// As [`in_call`], for a line: there it is the body's id that has another name, and the key is
+/// the line's own `id`.
+pub(crate) fn in_envelope(id_in_envelope: Option<&str>, mut problem: Problem) -> Problem {
+    for error in &mut problem.errors {
+        if let ("/id", Some(name)) = (error.pointer.as_str(), id_in_envelope) {
+            error.pointer = format!("/{name}");
+        } else if error.pointer == IDEMPOTENCY_KEY {
+            "/id".clone_into(&mut error.pointer);
+        }
+    }
+    problem
+}
+
 /// An id for a command that came without one; later ones sort behind earlier ones.
 pub(crate) fn fresh_id() -> CommandId {
     let mut buffer = Uuid::encode_buffer();
@@ -93,8 +127,14 @@ pub(crate) fn fresh_id() -> CommandId {
     CommandId::new(text).expect("a UUID is 36 visible characters")
 }
 
-/// A digest of what is asked: type, path parameters and body, by meaning and not by spelling.
+/// A digest of what is asked, by meaning and not by spelling.
 fn fingerprint<C: Command>(target: &C::Target, body: &C) -> [u8; 32] {
+    Sha256::digest(asked(target, body)).into()
+}
+
+/// Type, path parameters and body as one text. It is kept, hashed, with the answers of released
+/// versions, so it never changes for a request that an earlier version would have taken.
+fn asked<C: Command>(target: &C::Target, body: &C) -> Vec<u8> {
     let mut text = Vec::with_capacity(256);
     text.extend_from_slice(C::TYPE.as_bytes());
     for id in target.ids() {
@@ -103,5 +143,8 @@ fn fingerprint<C: Command>(target: &C::Target, body: &C) -> [u8; 32] {
     }
     text.push(0);
     serde_json::to_writer(&mut text, body).expect("bodies are texts, numbers and lists of them");
-    Sha256::digest(&text).into()
+    text
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::call::{self, Call, Options};
+use crate::command::{self, IDEMPOTENCY_KEY};
 use crate::envelope::{self, Read};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 
@@ -74,7 +75,7 @@ pub(crate) async fn execute(
 ) -> Result<Response, Problem> {
     if call.sender.key.is_some() {
         let detail = "expected none: each line has its own `id`";
-        return Err(Problem::invalid("Idempotency-Key", detail));
+        return Err(Problem::invalid(IDEMPOTENCY_KEY, detail));
     }
     let dry_run = call.without_if_match()?.dry_run;
     let (chunks, results) = mpsc::channel(CHUNKS_MAX);
@@ -115,6 +116,7 @@ struct Outstanding {
     line: u64,
     id: Option<CommandId>,
     status: StatusCode,
+    id_in_envelope: Option<&'static str>,
     answer: Answer,
 }
 
@@ -196,7 +198,8 @@ impl Bulk {
     }
 
     /// Hands a command to the executor; waits for room there, which holds the sender back.
-    async fn submit(&mut self, line: u64, Read { envelope, status }: Read) -> Outstanding {
+    async fn submit(&mut self, line: u64, read: Read) -> Outstanding {
+        let Read { envelope, status, id_in_envelope } = read;
         let id = envelope.id.clone();
         let executor = self.ledger.executor();
         let (status, answer) = if self.dry_run {
@@ -214,7 +217,7 @@ impl Bulk {
             }
         };
         let answer = Answer::Coming(answer, Instant::now() + WAIT_MAX);
-        Outstanding { line, id: Some(id), status, answer }
+        Outstanding { line, id: Some(id), status, id_in_envelope, answer }
     }
 
     /// Writes every result that is known by now, from the first outstanding one on.
@@ -247,11 +250,11 @@ impl Bulk {
 impl Outstanding {
     fn known(line: u64, id: Option<CommandId>, problem: Problem) -> Self {
         let answer = Answer::Known(Box::new(problem));
-        Self { line, id, status: StatusCode::OK, answer }
+        Self { line, id, status: StatusCode::OK, id_in_envelope: None, answer }
     }
 
     fn write(self, result: Result<Receipt, Problem>, out: &mut Vec<u8>) {
-        let Self { line, id, status, .. } = self;
+        let Self { line, id, status, id_in_envelope, answer: _ } = self;
         out.push(b'{');
         if let Some(id) = id {
             out.extend_from_slice(b"\"id\":");
@@ -268,6 +271,9 @@ impl Outstanding {
                 out.extend_from_slice(receipt::body(&receipt).as_bytes());
             }
             Err(problem) => {
+                let mut problem = command::in_envelope(id_in_envelope, problem);
+                // The parser counts from the line's beginning; `line` says which that is.
+                problem.detail = problem.detail.replace(" at line 1 column ", " at column ");
                 let status = problem.status;
                 out.extend_from_slice(format!("\"line\":{line},\"status\":{status}").as_bytes());
                 if problem.replayed {

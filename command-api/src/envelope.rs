@@ -35,6 +35,8 @@ use crate::target::{Named, Target};
 pub(crate) struct Read {
     pub(crate) envelope: Envelope,
     pub(crate) status: StatusCode,
+    /// What the body's `id` is called in the line.
+    pub(crate) id_in_envelope: Option<&'static str>,
 }
 
 /// A line that is no command.
@@ -50,8 +52,9 @@ pub(crate) struct Unread {
 struct Head<'a> {
     #[serde(default)]
     id: Option<CommandId>,
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
+    // Not required here, so that a line without it still has its id.
+    #[serde(borrow, default)]
+    r#type: Option<Cow<'a, str>>,
 }
 
 /// Reads one line.
@@ -64,7 +67,10 @@ pub(crate) fn read(program: &ProgramId, line: &[u8]) -> Result<Read, Box<Unread>
         let problem = json_problem::<Object<Head<'_>>>(line, &error);
         Box::new(Unread { id: None, problem })
     })?;
-    let read = by_type(&r#type, id.clone(), program, line);
+    let read = match r#type {
+        Some(r#type) => by_type(&r#type, id.clone(), program, line),
+        None => Err(Problem::invalid("/type", "missing field `type`")),
+    };
     read.map_err(|problem| Box::new(Unread { id, problem }))
 }
 
@@ -124,7 +130,7 @@ fn read_as<C: Command>(
 ) -> Result<Read, Problem> {
     let fields: Fields<C> = serde_json::from_slice(line).map_err(|error| {
         let problem = json_problem::<Fields<C>>(line, &error);
-        in_envelope::<C>(problem)
+        renamed::<C>(problem)
     })?;
     let Fields { mut named, sender, body } = fields;
     let target = C::Target::take(&mut named).map_err(|missing| {
@@ -132,20 +138,16 @@ fn read_as<C: Command>(
     })?;
     let sender = Sender { key: id, ..sender };
     let envelope = command::envelope(program.clone(), sender, target, body)?;
-    Ok(Read { envelope, status: C::STATUS })
+    Ok(Read { envelope, status: C::STATUS, id_in_envelope: C::ID_IN_ENVELOPE })
 }
 
 /// A problem with the body's `id`, under the name that it has in an envelope.
-fn in_envelope<C: Command>(mut problem: Problem) -> Problem {
+fn renamed<C: Command>(problem: Problem) -> Problem {
     let Some(name) = C::ID_IN_ENVELOPE else { return problem };
-    let renamed = |detail: &str| detail.replace("`id`", &format!("`{name}`"));
-    problem.detail = renamed(&problem.detail);
+    let mut problem = command::in_envelope(C::ID_IN_ENVELOPE, problem);
     for error in &mut problem.errors {
-        error.detail = renamed(&error.detail);
-        if error.pointer == "/id" {
-            error.pointer = format!("/{name}");
-            problem.detail = format!("{}: {}", error.pointer, error.detail);
-        }
+        error.detail = error.detail.replace("`id`", &format!("`{name}`"));
+        problem.detail = format!("{}: {}", error.pointer, error.detail);
     }
     problem
 }
@@ -309,3 +311,6 @@ fn of_envelope<C: Command>(key: &str) -> Option<&'static str> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

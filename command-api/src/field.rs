@@ -154,3 +154,6 @@ fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
     let at = at.ok_or_else(|| wrong(&expiry::Error::OutOfRange))?;
     expiry::instant(at).map_err(|error| wrong(&error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     ),
 )]
 struct Writes;
+
+#[cfg(test)]
+mod tests;

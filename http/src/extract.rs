@@ -6,9 +6,10 @@ use std::str::FromStr;
 use accrue_domain::id::{CommandId, ProgramId};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::value::MapDeserializer;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use crate::object::Object;
@@ -225,24 +226,50 @@ fn escape(key: &str) -> String {
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = axum::extract::Path::from_request_parts(parts, state).await;
-        path.map(|axum::extract::Path(value)| Self(value)).map_err(|error| in_path(&error))
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(error) => Err(in_path::<T>(&error, parts, state).await),
+        }
     }
 }
 
-fn in_path(error: &PathRejection) -> Problem {
+async fn in_path<T: DeserializeOwned>(
+    error: &PathRejection,
+    parts: &mut Parts,
+    state: &(impl Send + Sync),
+) -> Problem {
     use axum::extract::path::ErrorKind;
     let PathRejection::FailedToDeserializePathParams(failed) = error else {
         return Problem::fault(error);
     };
     match failed.kind() {
-        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::InvalidUtf8InPathParam { key } => {
-            Problem::invalid(key.clone(), failed.body_text())
+        ErrorKind::InvalidUtf8InPathParam { key } => {
+            Problem::invalid(key.clone(), "expected percent-encoded UTF-8")
         }
+        ErrorKind::ParseErrorAtKey { key, .. } => Problem::invalid(key.clone(), failed.body_text()),
         ErrorKind::DeserializeError { key, message, .. } => {
             Problem::invalid(key.clone(), message.clone())
         }
-        kind => Problem::invalid("path", kind.to_string()),
+        kind => {
+            let name = RawPathParams::from_request_parts(parts, state).await.ok();
+            let name = name.and_then(|params| wrong_parameter::<T>(&params));
+            Problem::invalid(name.unwrap_or_else(|| "path".to_owned()), kind.to_string())
+        }
+    }
+}
+
+/// Which parameter a type does not take: axum does not say when it is the value's own check that
+/// failed.
+fn wrong_parameter<T: DeserializeOwned>(params: &RawPathParams) -> Option<String> {
+    let pairs: Vec<(&str, &str)> = params.iter().collect();
+    if let [(name, _)] = pairs[..] {
+        return Some(name.to_owned());
+    }
+    let map = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+    let error = serde_path_to_error::deserialize::<_, T>(map).err()?;
+    match error.path().iter().next() {
+        Some(serde_path_to_error::Segment::Map { key }) => Some(key.clone()),
+        _ => None,
     }
 }
 
