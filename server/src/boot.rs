@@ -1,0 +1,248 @@
+//! Boot and shutdown, read top to bottom.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use accrue_event_store::clock::SystemClock;
+use accrue_event_store::codec::Codec;
+use accrue_event_store::executor::Limits;
+use accrue_event_store::ledger::{self, Ledger};
+use accrue_projections::live::{Started, Views};
+use accrue_saga::Sagas;
+use anyhow::{Context, Result, anyhow};
+use chrono::TimeDelta;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::database::{self, Database};
+use crate::health::Health;
+use crate::lock::ServerLock;
+use crate::{figures, web};
+
+/// Most time that a shutdown takes; what is not answered by then is cut off.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Of that, the time for requests in flight.
+const REQUESTS_DRAIN_MAX: Duration = Duration::from_secs(15);
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) database: Database,
+    ledger: Ledger,
+    views: Views,
+    followers: JoinSet<()>,
+    sagas: Sagas,
+    http: JoinHandle<()>,
+    watch: Option<JoinHandle<()>>,
+    sample: JoinHandle<()>,
+    /// Ends the serving of requests.
+    draining: CancellationToken,
+    /// Ends what follows the log and looks after it.
+    stop: CancellationToken,
+    _lock: Option<ServerLock>,
+}
+
+impl Server {
+    /// Starts everything, or nothing.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // The port first: it is the cheapest to be refused, and nothing is started yet.
+        let listener = bind(config).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let database = Database::open(&config.database).await?;
+        match Self::start_on(config, listener, url, &database).await {
+            Ok(parts) => Ok(parts(database)),
+            Err(error) => {
+                if let Err(error) = database.release().await {
+                    tracing::warn!(%error, "the private Postgres may still run");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        config: &Config,
+        listener: TcpListener,
+        url: String,
+        database: &Database,
+    ) -> Result<impl FnOnce(Database) -> Self + use<>> {
+        let lock = match database.data_dir() {
+            Some(data_dir) => Some(ServerLock::take(data_dir, &url)?),
+            None => None,
+        };
+        let mut registry = Registry::default();
+        let ledger = Ledger::open(of_ledger(config, database), &mut registry)
+            .await
+            .map_err(|error| database::not_opened(&database.name, error))?;
+        let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+        let watch = database.watch(stop.clone());
+        let Started { views, runners: followers } =
+            accrue_projections::live::start(&ledger, stop.clone())
+                .await
+                .context("the read models cannot be started")?;
+        let sagas = accrue_saga::start(
+            ledger.clone(),
+            accrue_saga::Config {
+                answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
+                ..accrue_saga::Config::default()
+            },
+            &mut registry,
+            &stop,
+        );
+        figures::register(&mut registry, ledger.pool().clone());
+        let watched = views.statuses().into_iter().chain([&sagas.awards]).cloned();
+        let health = Health::new(ledger.clone(), watched, draining.clone());
+        let sample = tokio::spawn(health.clone().sample(stop.clone()));
+        let api = accrue_command_api::router(ledger.clone())
+            .merge(accrue_projections::api::router(views.clone()));
+        let router = web::router(api, health, registry);
+        let http = tokio::spawn(web::serve(listener, router, draining.clone()));
+        Ok(move |database| Self {
+            url,
+            database,
+            ledger,
+            views,
+            followers,
+            sagas,
+            http,
+            watch,
+            sample,
+            draining,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    /// What a newcomer needs to know.
+    pub(crate) fn banner(&self) -> String {
+        let Self { url, database, .. } = self;
+        let data = match database.data_dir() {
+            Some(dir) => format!("{} (kept across restarts)", dir.display()),
+            None => database.name.clone(),
+        };
+        format!(
+            "\nAccrue {} is serving\n\n  API      {url}/v1\n  Docs     {url}/docs\n  \
+             Metrics  {url}/metrics\n  Health   {url}/readyz\n  Data     {data}\n\n  \
+             Stop with Ctrl-C (or SIGTERM to process {}).\n",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id()
+        )
+    }
+
+    /// Waits until all points that events up to `position` earn are awarded, and in the read
+    /// models. Returns up to where those have come.
+    pub(crate) async fn caught_up(&self, position: i64) -> i64 {
+        self.sagas.awards.reached(position).await;
+        let head = *self.ledger.tail().head().borrow();
+        for status in self.views.statuses() {
+            status.reached(head).await;
+        }
+        head
+    }
+
+    /// Stops: what was acknowledged is durable, the rest is told to come back.
+    pub(crate) async fn drain(self) -> Result<()> {
+        let done = tokio::time::timeout(DRAIN_MAX, self.drain_all()).await;
+        done.unwrap_or_else(|_| {
+            Err(anyhow!(
+                "not everything could be stopped within {} s; what was acknowledged is durable",
+                DRAIN_MAX.as_secs()
+            ))
+        })
+    }
+
+    async fn drain_all(self) -> Result<()> {
+        // From here on commands get 503; those in the queue are decided, written and answered.
+        self.ledger.executor().close();
+        // No connection is accepted any more, and those that are idle are closed.
+        self.draining.cancel();
+        let mut http = self.http;
+        if tokio::time::timeout(REQUESTS_DRAIN_MAX, &mut http).await.is_err() {
+            tracing::warn!("requests that were still in flight are cut off");
+            http.abort();
+        }
+        self.ledger.close().await;
+        self.stop.cancel();
+        self.sagas.ended().await;
+        let mut followers = self.followers;
+        while followers.join_next().await.is_some() {}
+        let _sampled = self.sample.await;
+        if let Some(watch) = self.watch {
+            let _watched = watch.await;
+        }
+        self.ledger.pool().close().await;
+        self.database.release().await
+    }
+}
+
+async fn bind(config: &Config) -> Result<TcpListener> {
+    let address = SocketAddr::new(config.listen, config.port);
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!(
+            "port {} is in use: choose another with --port, or --port 0 for any that is free",
+            config.port
+        ),
+        io::ErrorKind::PermissionDenied => {
+            anyhow!("port {} is not for this user: choose one above 1023 with --port", config.port)
+        }
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
+fn of_ledger(config: &Config, database: &Database) -> ledger::Config {
+    ledger::Config {
+        options: database.options.clone(),
+        pool_connections_max: config.pool_connections_max,
+        limits: Limits {
+            queue_commands_max: config.queue_commands_max,
+            cached_aggregates_max: config.cached_aggregates_max,
+            ..Limits::default()
+        },
+        codec: Codec::default(),
+        clock: std::sync::Arc::new(SystemClock),
+    }
+}
+
+/// Runs `work` unless a signal comes first, which is told by none.
+pub(crate) async fn unless_stopped<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = signals.stop() => None,
+    }
+}
+
+/// SIGTERM and Ctrl-C.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens from here on, so that a signal during boot is not lost.
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of them.
+    pub(crate) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line: what can be asked, with its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{DatabaseFlags, ServerFlags};
+use crate::events::{ExportArgs, TailArgs};
+use crate::import::SalesArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  accrue demo                                  serve, with a year of real sales in it
+  accrue serve                                 serve on http://127.0.0.1:8080, data in ./accrue-data
+  accrue serve --port 0 --database-url postgres://accrue@localhost/accrue
+  accrue import sales till.csv --map id=Receipt,occurred_at=Date,account=Member,total=Total
+  accrue events tail --follow
+  accrue verify";
+
+/// An event-sourced loyalty ledger: commands in, one durable log, points with expiry out.
+#[derive(Debug, Parser)]
+#[command(name = "accrue", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the ledger until SIGTERM or Ctrl-C
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// Serve, with a sample campaign and a year of a real shop's sales in it
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// Bring history in through a running server
+    #[command(subcommand)]
+    Import(Import),
+    /// Read the log
+    #[command(subcommand)]
+    Events(Events),
+    /// See to the read models
+    #[command(subcommand)]
+    Projections(Projections),
+    /// Recompute the hash chain and every read model; exit code 1 where something differs
+    #[command(after_help = DATABASE_NOTE)]
+    Verify(DatabaseFlags),
+    /// See the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Write the contracts
+    #[command(subcommand)]
+    Schemas(Schemas),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion {
+        /// Which shell
+        #[arg(value_parser = clap::builder::EnumValueParser::<Shell>::new())]
+        shell: Shell,
+    },
+}
+
+const SERVE_EXAMPLES: &str = "\
+Every setting can also stand in the environment (ACCRUE_PORT) or in a TOML file (port = 8080);
+flags win over the environment, the environment over the file. `accrue config show` prints them.
+
+Without --database-url a private PostgreSQL runs in the data folder, which is kept across restarts.
+
+Examples:
+  accrue serve --port 0 --ready-file /tmp/accrue.url
+  accrue serve --data-dir /var/lib/accrue
+  ACCRUE_DATABASE_URL=postgres://accrue:secret@db/accrue accrue serve";
+
+const DEMO_EXAMPLES: &str = "\
+The sales are those of a UK giftware shop, moved so that the last day is today: Online Retail,
+D. Chen, UCI Machine Learning Repository, 2015, CC BY 4.0.
+
+Examples:
+  accrue demo
+  accrue demo --port 0 --data-dir /tmp/accrue-demo --once";
+
+const DATABASE_NOTE: &str = "\
+With the private PostgreSQL of --data-dir (the server may be running or not), or a given one.
+
+Examples:
+  accrue verify
+  accrue verify --database-url postgres://accrue@localhost/accrue";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  accrue completion bash > ~/.local/share/bash-completion/completions/accrue
+  accrue completion zsh > ~/.zfunc/_accrue
+  accrue completion fish > ~/.config/fish/completions/accrue.fish";
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    /// Write the URL into this file when the server is ready
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// End after the table instead of serving on
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Record sales of a CSV or NDJSON file
+    #[command(after_help = crate::import::EXAMPLES)]
+    Sales(Box<SalesArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Events {
+    /// Print events of a running server, one JSON object a line
+    Tail(TailArgs),
+    /// Print the whole log from the database, one JSON object a line
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Projections {
+    /// List the read models and how far each has come
+    List(DatabaseFlags),
+    /// Build a read model anew beside the live one, and switch
+    Rebuild {
+        /// Its name, as `list` prints it
+        name: String,
+        #[command(flatten)]
+        database: DatabaseFlags,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting, and where its value comes from
+    Show(ServerFlags),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schemas {
+    /// Write OpenAPI, event samples and JSON Schemas into a folder
+    Write {
+        /// The folder, `schemas/` in the repository
+        dir: PathBuf,
+    },
+}

@@ -1,0 +1,158 @@
+//! The configuration: flags > `ACCRUE_…` environment > TOML file > defaults, checked once.
+
+mod layers;
+mod settings;
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, bail, ensure};
+use sqlx::postgres::PgConnectOptions;
+
+pub(crate) use settings::{DatabaseFlags, ServerFlags};
+
+pub(crate) use layers::Layers;
+
+/// What a server runs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) listen: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) database: Place,
+    pub(crate) pool_connections_max: u32,
+    pub(crate) queue_commands_max: usize,
+    pub(crate) cached_aggregates_max: usize,
+    /// Days for which a command's answer is kept under its id.
+    pub(crate) idempotency_days: u32,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_filter: String,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A private Postgres in this folder.
+    Private { data_dir: PathBuf, shared_buffers_mb: u32 },
+    /// A given one.
+    Given { url: String, options: Box<PgConnectOptions> },
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// Reads every layer and checks the whole.
+    pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        let config = Self {
+            listen: listen(layers)?,
+            port: layers.parse("port", "a port from 0 to 65535 (0 picks a free one)")?,
+            database: Place::read(layers)?,
+            pool_connections_max: within(layers, "pool_connections_max", 2, 1_000)?,
+            queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
+            cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
+            idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
+            log_format: layers.parse("log_format", "text or json")?,
+            log_filter: layers.text("log_filter"),
+        };
+        let filter = tracing_subscriber::EnvFilter::builder().parse(&config.log_filter);
+        if let Err(error) = filter {
+            bail!(
+                layers.wrong("log_filter", &format!("a filter such as info,sqlx=debug ({error})"))
+            );
+        }
+        Ok(config)
+    }
+}
+
+impl Place {
+    /// The database's part of the configuration.
+    pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        let url = layers.text("database_url");
+        if url.is_empty() {
+            let data_dir = layers.text("data_dir");
+            ensure!(!data_dir.is_empty(), layers.wrong("data_dir", "a folder"));
+            let shared_buffers_mb = within(layers, "postgres_shared_buffers_mb", 1, 1 << 20)?;
+            return Ok(Self::Private { data_dir: data_dir.into(), shared_buffers_mb });
+        }
+        let expected = "a URL such as postgres://user:password@localhost:5432/accrue";
+        ensure!(
+            url.starts_with("postgres://") || url.starts_with("postgresql://"),
+            layers.wrong("database_url", expected)
+        );
+        match PgConnectOptions::from_str(&url) {
+            Ok(options) => Ok(Self::Given { url, options: Box::new(options) }),
+            Err(error) => {
+                bail!(layers.wrong("database_url", &format!("{expected} ({error})")))
+            }
+        }
+    }
+}
+
+/// Loopback only: whoever reaches the port may do everything.
+fn listen(layers: &Layers) -> Result<IpAddr> {
+    let text = layers.text("listen");
+    let text = if text == "localhost" { "127.0.0.1" } else { &text };
+    let Ok(address) = text.parse::<IpAddr>() else {
+        bail!(layers.wrong("listen", "a loopback address such as 127.0.0.1 or ::1"));
+    };
+    ensure!(
+        address.is_loopback(),
+        "{address} ({}) can be reached from other machines, and there is no authentication yet: \
+         listen on 127.0.0.1 or ::1",
+        layers.origin("listen")
+    );
+    Ok(address)
+}
+
+fn within<T>(layers: &Layers, key: &'static str, least: T, most: T) -> Result<T>
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    let expected = format!("a whole number from {least} to {most}");
+    let value: T = layers.parse(key, &expected)?;
+    ensure!(value >= least && value <= most, layers.wrong(key, &expected));
+    Ok(value)
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// A URL without its password, for people.
+pub(crate) fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // The last `@` before the path: a password may hold one itself.
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(authority_end);
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => authority.to_owned(),
+    };
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').filter(|it| !it.is_empty()).map(hide).collect();
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    format!("{scheme}://{authority}{path}{query}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The settings by name, with their flags and defaults.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// One setting: its name in the file, of which flag and variable are made, and its default.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setting {
+    pub(super) key: &'static str,
+    pub(super) default: &'static str,
+}
+
+/// Every setting, in the order in which they are shown.
+pub(super) const SETTINGS: [Setting; 11] = [
+    Setting { key: "listen", default: "127.0.0.1" },
+    Setting { key: "port", default: "8080" },
+    Setting { key: "data_dir", default: "./accrue-data" },
+    Setting { key: "database_url", default: "" },
+    Setting { key: "postgres_shared_buffers_mb", default: "256" },
+    Setting { key: "pool_connections_max", default: "16" },
+    Setting { key: "queue_commands_max", default: "16384" },
+    Setting { key: "cached_aggregates_max", default: "400000" },
+    Setting { key: "idempotency_days", default: "30" },
+    Setting { key: "log_format", default: "text" },
+    Setting { key: "log_filter", default: "info,sqlx=warn" },
+];
+
+/// Which database, for every command that needs one.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DatabaseFlags {
+    /// TOML file with settings [default: ./accrue.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "ACCRUE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the private PostgreSQL [default: ./accrue-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// Use this PostgreSQL instead of a private one
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+}
+
+/// All settings of a server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerFlags {
+    #[command(flatten)]
+    pub(crate) database: DatabaseFlags,
+    /// Port; 0 picks a free one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Loopback address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Memory of the private PostgreSQL's cache, in MB [default: 256]
+    #[arg(long, value_name = "MB")]
+    postgres_shared_buffers_mb: Option<String>,
+    /// Most database connections for reading [default: 16]
+    #[arg(long, value_name = "COUNT")]
+    pool_connections_max: Option<String>,
+    /// Most commands that wait to be decided; more are told to come back [default: 16384]
+    #[arg(long, value_name = "COUNT")]
+    queue_commands_max: Option<String>,
+    /// Most aggregates kept in memory [default: 400000]
+    #[arg(long, value_name = "COUNT")]
+    cached_aggregates_max: Option<String>,
+    /// Days for which a repeated Idempotency-Key gets the first answer again [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    idempotency_days: Option<String>,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged, as in RUST_LOG [default: info,sqlx=warn]
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+impl DatabaseFlags {
+    pub(super) fn given(&self) -> Vec<(&'static str, String)> {
+        let all = [("data_dir", &self.data_dir), ("database_url", &self.database_url)];
+        present(all)
+    }
+}
+
+impl ServerFlags {
+    pub(super) fn given(&self) -> Vec<(&'static str, String)> {
+        let mut given = self.database.given();
+        given.extend(present([
+            ("port", &self.port),
+            ("listen", &self.listen),
+            ("postgres_shared_buffers_mb", &self.postgres_shared_buffers_mb),
+            ("pool_connections_max", &self.pool_connections_max),
+            ("queue_commands_max", &self.queue_commands_max),
+            ("cached_aggregates_max", &self.cached_aggregates_max),
+            ("idempotency_days", &self.idempotency_days),
+            ("log_format", &self.log_format),
+            ("log_filter", &self.log_filter),
+        ]));
+        given
+    }
+}
+
+fn present<const N: usize>(
+    all: [(&'static str, &Option<String>); N],
+) -> Vec<(&'static str, String)> {
+    all.into_iter().filter_map(|(key, value)| value.clone().map(|value| (key, value))).collect()
+}

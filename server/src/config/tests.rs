@@ -1,0 +1,120 @@
+use std::path::Path;
+
+use super::layers::Origin;
+use super::*;
+
+fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
+    merged(flags, environment, file).unwrap()
+}
+
+fn merged(
+    flags: &[(&'static str, &str)],
+    environment: &[(&str, &str)],
+    file: &str,
+) -> Result<Layers> {
+    let flags: Vec<_> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    let variable = |name: &str| {
+        environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    };
+    Layers::merge(&flags, variable, Some((Path::new("accrue.toml"), file)))
+}
+
+fn refusal(flags: &[(&'static str, &str)]) -> String {
+    Config::read(&layers(flags, &[], "")).unwrap_err().to_string()
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let flags = [("port", "1")];
+    let environment = [("ACCRUE_PORT", "2"), ("ACCRUE_QUEUE_COMMANDS_MAX", "3")];
+    let it =
+        layers(&flags, &environment, "port = 4\nqueue_commands_max = 5\npool_connections_max = 6");
+    let seen = ["port", "queue_commands_max", "pool_connections_max", "idempotency_days"]
+        .map(|key| (it.text(key), it.origin(key).to_string()));
+    let expected = [
+        ("1", "flag --port"),
+        ("3", "environment ACCRUE_QUEUE_COMMANDS_MAX"),
+        ("6", "file accrue.toml"),
+        ("30", "default"),
+    ];
+    assert_eq!(seen, expected.map(|(value, origin)| (value.to_owned(), origin.to_owned())));
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let it = layers(&[], &[("ACCRUE_DATABASE_URL", "")], "database_url = 'postgres://a@b/c'");
+    assert_eq!(it.text("database_url"), "postgres://a@b/c");
+}
+
+#[test]
+fn a_default_of_a_command_gives_way_to_everything_else() {
+    let mut it = layers(&[], &[("ACCRUE_PORT", "9")], "");
+    it.default_to("port", "7");
+    it.default_to("log_filter", "warn");
+    assert_eq!((it.text("port").as_str(), it.text("log_filter").as_str()), ("9", "warn"));
+    assert_eq!(*it.origin("log_filter"), Origin::Default);
+}
+
+#[test]
+fn unknown_keys_of_a_file_are_all_named() {
+    let error = merged(&[], &[], "prot = 1\nport = 2\ndatadir = 'x'").unwrap_err().to_string();
+    assert!(error.starts_with("accrue.toml: unknown settings: datadir, prot (known: listen,"));
+    let error = merged(&[], &[], "port = 1\nlisten = [1]").unwrap_err().to_string();
+    assert_eq!(error, "accrue.toml: listen: expected a text or a number, got array");
+    let error = merged(&[], &[], "port = 1\nlisten = ").unwrap_err().to_string();
+    assert!(error.starts_with("accrue.toml, line 2: "), "{error}");
+}
+
+#[test]
+fn the_defaults_are_valid() {
+    let config = Config::read(&layers(&[], &[], "")).unwrap();
+    assert_eq!((config.listen.to_string().as_str(), config.port), ("127.0.0.1", 8080));
+    assert!(matches!(config.database, Place::Private { .. }));
+}
+
+#[test]
+fn only_loopback_addresses_are_listened_on() {
+    for address in ["127.0.0.1", "127.8.9.1", "::1", "localhost"] {
+        assert!(Config::read(&layers(&[("listen", address)], &[], "")).is_ok(), "{address}");
+    }
+    for address in ["0.0.0.0", "192.168.1.7", "::", "10.0.0.1"] {
+        let error = refusal(&[("listen", address)]);
+        assert!(error.contains("there is no authentication yet"), "{address}: {error}");
+    }
+    assert!(
+        refusal(&[("listen", "example.com")]).starts_with("listen: expected a loopback address")
+    );
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_origin() {
+    assert_eq!(
+        refusal(&[("port", "65536")]),
+        "port: expected a port from 0 to 65535 (0 picks a free one), got \"65536\" (flag --port)"
+    );
+    assert_eq!(
+        refusal(&[("pool_connections_max", "1")]),
+        "pool_connections_max: expected a whole number from 2 to 1000, got \"1\" \
+         (flag --pool-connections-max)"
+    );
+    assert!(Config::read(&layers(&[("pool_connections_max", "2")], &[], "")).is_ok());
+    assert!(refusal(&[("log_format", "xml")]).starts_with("log_format: expected text or json"));
+    assert!(refusal(&[("log_filter", "accrue=loud")]).starts_with("log_filter: expected a filter"));
+    let error = refusal(&[("database_url", "mysql://u:secret@h/d")]);
+    assert!(error.starts_with("database_url: expected a URL") && !error.contains("secret"));
+}
+
+#[test]
+fn passwords_are_masked_wherever_they_stand() {
+    let cases = [
+        ("postgres://u:p@h:5432/d", "postgres://u:***@h:5432/d"),
+        ("postgres://u:p@ss@h/d", "postgres://u:***@h/d"),
+        ("postgres://u@h/d", "postgres://u@h/d"),
+        ("postgres://h/d", "postgres://h/d"),
+        ("postgres://h/d?user=u&password=p", "postgres://h/d?user=u&password=***"),
+        ("postgres://u:p@h?sslmode=disable", "postgres://u:***@h?sslmode=disable"),
+    ];
+    for (url, expected) in cases {
+        assert_eq!(masked(url), expected);
+    }
+}

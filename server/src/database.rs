@@ -1,0 +1,156 @@
+//! The database that a command works on: a private Postgres, kept alive while we run, or a given
+//! one, which is somebody else's to keep.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use accrue_event_store::ledger::{self, OpenError};
+use accrue_private_postgres::cluster::{Cluster, Found, Released};
+use accrue_private_postgres::options::Options;
+use anyhow::{Context, Result, anyhow};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Place, masked};
+
+/// How often the private Postgres is looked after.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a Postgres may take to answer at start.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A database to work on.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) options: PgConnectOptions,
+    /// For people, without a password.
+    pub(crate) name: String,
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    cluster: Arc<Cluster>,
+    data_dir: PathBuf,
+}
+
+impl Database {
+    /// Starts or joins the private Postgres, or checks that the given one answers.
+    pub(crate) async fn open(place: &Place) -> Result<Self> {
+        match place {
+            Place::Private { data_dir, shared_buffers_mb } => {
+                Self::private(data_dir, *shared_buffers_mb).await
+            }
+            Place::Given { url, options } => Self::given(url, options).await,
+        }
+    }
+
+    async fn private(data_dir: &Path, shared_buffers_mb: u32) -> Result<Self> {
+        let options = Options { shared_buffers_mb, ..Options::default() };
+        let cluster = Cluster::start(data_dir, options).await?;
+        let options: PgConnectOptions =
+            cluster.url().parse().context("the private Postgres has an unexpected URL")?;
+        let data_dir = cluster.data_dir().to_path_buf();
+        let name = format!("private PostgreSQL {} in {}", cluster.major(), data_dir.display());
+        let private = Private { cluster: Arc::new(cluster), data_dir };
+        Ok(Self { options, name, private: Some(private) })
+    }
+
+    async fn given(url: &str, options: &PgConnectOptions) -> Result<Self> {
+        let name = masked(url);
+        let connect = tokio::time::timeout(CONNECT_WAIT_MAX, options.connect()).await;
+        let conn = match connect {
+            Ok(Ok(conn)) => conn,
+            Ok(Err(error)) => return Err(no_answer(&name, &error)),
+            Err(_) => return Err(no_answer(&name, &sqlx::Error::PoolTimedOut)),
+        };
+        conn.close().await?;
+        Ok(Self { options: options.clone(), name, private: None })
+    }
+
+    /// The folder of the private Postgres.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        self.private.as_ref().map(|private| &*private.data_dir)
+    }
+
+    /// Starts the private Postgres again whenever it dies, until `stop`.
+    pub(crate) fn watch(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let cluster = Arc::clone(&self.private.as_ref()?.cluster);
+        Some(tokio::spawn(watch(cluster, stop)))
+    }
+
+    /// Stops the private Postgres, unless another process uses it too.
+    pub(crate) async fn release(self) -> Result<()> {
+        let Some(private) = self.private else { return Ok(()) };
+        let Some(cluster) = Arc::into_inner(private.cluster) else { return Ok(()) };
+        match cluster.release().await? {
+            Released::Stopped => tracing::info!("the private Postgres has stopped"),
+            Released::LeftToOthers => {
+                tracing::info!("the private Postgres runs on: another process uses it");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` on the database and lets go of it whatever comes of the work.
+pub(crate) async fn with<T>(
+    place: &Place,
+    work: impl AsyncFnOnce(&Database) -> Result<T>,
+) -> Result<T> {
+    let database = Database::open(place).await?;
+    let done = work(&database).await;
+    let released = database.release().await;
+    let done = done?;
+    released.map(|()| done)
+}
+
+async fn watch(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        // The wait for a recovery may be long, and a stop does not wait for it.
+        let found = tokio::select! {
+            () = stop.cancelled() => return,
+            found = cluster.ensure_running() => found,
+        };
+        match found {
+            Ok(Found::Running) => {}
+            Ok(Found::Restarted) => tracing::warn!("the private Postgres had died; it runs again"),
+            Err(error) => tracing::error!(%error, "the private Postgres cannot be started again"),
+        }
+    }
+}
+
+fn no_answer(name: &str, error: &sqlx::Error) -> anyhow::Error {
+    let reason = match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => format!("no answer within {} s", CONNECT_WAIT_MAX.as_secs()),
+        other => other.to_string(),
+    };
+    anyhow!("Postgres at {name} cannot be used: {reason} (start it, or check --database-url)")
+}
+
+/// Refuses a database that a newer version has migrated, and brings one up to date that is behind.
+pub(crate) async fn check_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
+    ledger::migrate(conn).await.map_err(|error| not_opened(name, error))
+}
+
+/// What went wrong with opening the ledger, in one line with the way out.
+pub(crate) fn not_opened(name: &str, error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::Unreachable(error) => no_answer(name, &error),
+        OpenError::Newer { .. } => {
+            anyhow!("{error}: use that version, or another database ({name})")
+        }
+        error => anyhow!("{error} ({name})"),
+    }
+}

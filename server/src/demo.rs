@@ -1,0 +1,204 @@
+//! `accrue demo`: the server, a sample campaign, and a year of a real shop's sales, all brought in
+//! through the public API.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use accrue_domain::id::ProgramId;
+use accrue_domain::money::Currency;
+use anyhow::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::boot::{Server, Signals, unless_stopped};
+use crate::cli::DemoArgs;
+use crate::client::{Client, ClientFlags};
+use crate::config::{Config, Layers};
+use crate::import::{DateReader, Format, Plan, Source, Tally};
+use crate::output::{self, grouped};
+use crate::{logging, serve};
+
+/// *Online Retail*, D. Chen, UCI Machine Learning Repository, 2015, CC BY 4.0.
+static INVOICES: &[u8] = include_bytes!("../../data/online-retail/invoices.csv");
+
+const COLUMNS: &str = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
+const CAMPAIGN: &str = "a-tenth-above-100";
+
+/// Within so many days points count as expiring soon.
+const SOON_DAYS: i64 = 30;
+
+/// Accounts that are asked for at a time.
+const QUESTIONS_AT_A_TIME: usize = 16;
+
+/// Runs the demo until a signal, or to the end of the table with `--once`.
+pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
+    let mut layers = Layers::of_server(&arguments.serve.server)?;
+    // Lines about batches and followers would stand between the story's.
+    layers.default_to("log_filter", "warn");
+    let config = Config::read(&layers)?;
+    logging::start(&config)?;
+    let mut signals = Signals::listen()?;
+    let started = serve::start(&config, None, &mut signals).await?;
+    let Some(server) = started else { return Ok(ExitCode::SUCCESS) };
+    let told = unless_stopped(&mut signals, story(&server)).await;
+    let failed = match told {
+        None => return serve::stop(server, signals).await.map(|()| ExitCode::SUCCESS),
+        Some(told) => told.err(),
+    };
+    if let Some(error) = failed {
+        server.drain().await?;
+        return Err(error);
+    }
+    if arguments.once {
+        server.drain().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(path) = &arguments.serve.ready_file {
+        serve::tell(path, &server.url)?;
+    }
+    output::line(&next_steps(&server.url))?;
+    signals.stop().await;
+    serve::stop(server, signals).await.map(|()| ExitCode::SUCCESS)
+}
+
+/// Set up, import, wait, show.
+async fn story(server: &Server) -> Result<()> {
+    let flags = ClientFlags { url: server.url.clone(), program: ProgramId::default() };
+    let client = Client::new(&flags)?;
+    set_up(&client).await.context("the sample campaign cannot be created")?;
+    output::line("Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …")?;
+    let tally = plan()?.run(&client).await?;
+    if tally.recorded == 0 && tally.bad == 0 {
+        let invoices = grouped(i64::try_from(tally.already).unwrap_or(i64::MAX));
+        output::line(&format!("All {invoices} invoices were there already; nothing was changed."))?;
+    } else {
+        output::line(&format!("{tally}."))?;
+    }
+    let position = server.caught_up(tally.position).await;
+    let table = table(&client, &tally, position).await?;
+    output::write(format!("\n{table}\n").as_bytes())?;
+    Ok(())
+}
+
+/// Settings and campaign, unless the campaign is there: what somebody has changed since stays.
+async fn set_up(client: &Client) -> Result<()> {
+    if client.find(&format!("/v1/campaigns/{CAMPAIGN}")).await?.is_some() {
+        return Ok(());
+    }
+    let settings = json!({
+        "currency": "GBP",
+        "zone": "Europe/London",
+        "expiry": {"after": "P12M", "round": "month_end"},
+    });
+    client.send(Method::PUT, "/v1/program", "demo/program", &settings).await?;
+    let campaign = json!({
+        "id": CAMPAIGN,
+        "name": "A tenth above 100",
+        "activate": true,
+        "rules": [{
+            "variable": "$.amount",
+            "condition": {"rule": "numeric_greater_than", "value": 100},
+            "action": {"command": "issue", "formula": "$.amount/10"},
+        }],
+    });
+    client.send(Method::POST, "/v1/campaigns", "demo/campaign", &campaign).await?;
+    Ok(())
+}
+
+fn plan() -> Result<Plan> {
+    Ok(Plan {
+        source: Source::BuiltIn(INVOICES),
+        format: Format::Csv,
+        delimiter: b',',
+        mapping: COLUMNS.parse().map_err(|error: String| anyhow::anyhow!(error))?,
+        dates: DateReader::new(None, chrono_tz::Europe::London)?,
+        currency: Currency::GBP,
+        // Points of 2011 would have lapsed long ago.
+        shift_to_today: true,
+        retry_for: Duration::from_secs(60),
+    })
+}
+
+/// What the read models have at this position or later.
+async fn table(client: &Client, tally: &Tally, position: i64) -> Result<String> {
+    let campaign = format!("/v1/campaigns/{CAMPAIGN}?min_position={position}");
+    let campaign = client.get(&campaign).await?;
+    let accounts = accounts(client, position).await?;
+    let expiring = expiring(client, &accounts).await?;
+    let sum = |field: &str| accounts.iter().map(|it| number(it, field)).sum::<i64>();
+    let invoices = i64::try_from(tally.recorded + tally.already).unwrap_or(i64::MAX);
+    let row = |name: &str, count: i64| vec![name.to_owned(), grouped(count)];
+    let mut rows = vec![
+        row("customers", i64::try_from(accounts.len()).unwrap_or(i64::MAX)),
+        row("invoices", invoices),
+        row("points issued", number(&campaign, "points")),
+        row("available", sum("available")),
+        row(&format!("expiring in {SOON_DAYS} days"), expiring),
+        vec!["top accounts".to_owned()],
+    ];
+    let mut top = accounts;
+    top.sort_by_key(|it| std::cmp::Reverse(number(it, "available")));
+    rows.extend(top.iter().take(5).map(|it| {
+        let account = it["account"].as_str().unwrap_or_default();
+        row(&format!("  {account}"), number(it, "available"))
+    }));
+    Ok(output::table(&rows))
+}
+
+fn number(value: &Value, field: &str) -> i64 {
+    value[field].as_i64().unwrap_or_default()
+}
+
+/// Every account with what it has, page by page.
+async fn accounts(client: &Client, position: i64) -> Result<Vec<Value>> {
+    let mut accounts = Vec::new();
+    let mut path = format!("/v1/accounts?limit=500&min_position={position}");
+    loop {
+        let mut page = client.get(&path).await?;
+        if let Some(items) = page["items"].as_array_mut() {
+            accounts.append(items);
+        }
+        let Some(next) = page["next"].as_str() else { return Ok(accounts) };
+        path = format!("/v1/accounts?limit=500&cursor={next}");
+    }
+}
+
+/// Points that lapse soon, of all accounts.
+async fn expiring(client: &Client, accounts: &[Value]) -> Result<i64> {
+    let soon = Utc::now() + TimeDelta::days(SOON_DAYS);
+    let ids = accounts.iter().filter_map(|it| it["account"].as_str().map(str::to_owned));
+    let ids: Vec<String> = ids.collect();
+    let of_one = |id: String| async move {
+        let balance = client.get(&format!("/v1/accounts/{id}")).await?;
+        let dates = balance["expiring"].as_array().cloned().unwrap_or_default();
+        let is_soon = |it: &&Value| {
+            let at = it["at"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+            at.is_some_and(|at| at <= soon)
+        };
+        anyhow::Ok(dates.iter().filter(is_soon).map(|it| number(it, "points")).sum::<i64>())
+    };
+    let asked = stream::iter(ids).map(of_one).buffer_unordered(QUESTIONS_AT_A_TIME);
+    asked.try_fold(0, async |sum, points| Ok(sum + points)).await
+}
+
+fn next_steps(url: &str) -> String {
+    format!(
+        "Try:\n  curl {url}/v1/accounts/12748\n  curl {url}/v1/accounts/12748/statement\n  \
+         curl {url}/v1/accounts/12748/points/redeem -H 'Content-Type: application/json' \
+         -d '{{\"points\": 100}}'\n\nServing on; stop with Ctrl-C.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_invoices_that_are_built_in_are_those_of_the_source() {
+        let text = std::str::from_utf8(INVOICES).unwrap();
+        assert_eq!(text.lines().count(), 1 + 18_532);
+        assert!(plan().is_ok());
+    }
+}

@@ -1,0 +1,175 @@
+//! `accrue events`: the log of a running server, or all of it from the database.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use accrue_event_store::codec::Codec;
+use accrue_event_store::log;
+use accrue_http::receipt;
+use anyhow::{Context, Result};
+use clap::Args;
+use futures::StreamExt;
+use reqwest::Method;
+use sqlx::{ConnectOptions, Connection};
+
+use crate::boot::{Signals, unless_stopped};
+use crate::client::{CallError, Client, ClientFlags};
+use crate::config::{DatabaseFlags, Layers, Place};
+use crate::database::{self, Database};
+use crate::{logging, output};
+
+/// How often a server is asked for news.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a server that does not answer is waited for before it is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Events that `tail` prints where no beginning is named.
+const TAIL_EVENTS: i64 = 20;
+
+/// Which events.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  accrue events tail --follow
+  accrue events tail --after 0 --type PointsIssued --account 17850")]
+pub(crate) struct TailArgs {
+    /// Only events behind this position [default: the last 20]
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
+    after: Option<i64>,
+    /// Only events of this type, such as PointsIssued
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only events of this account
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// Wait for more, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+/// Where to.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With the private PostgreSQL of --data-dir (the server may be running or not), or a given one.
+
+Examples:
+  accrue events export --output log.ndjson
+  accrue events export | jq 'select(.type == \"PointsIssued\") | .data.points' | paste -sd+ | bc")]
+pub(crate) struct ExportArgs {
+    /// The file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseFlags,
+}
+
+/// Prints events, and with `--follow` those that come.
+pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
+    let client = Client::new(&arguments.client)?;
+    let mut signals = Signals::listen()?;
+    let mut after = match arguments.after {
+        Some(after) => after,
+        None => (client.head().await? - TAIL_EVENTS).max(0),
+    };
+    let printing = async {
+        loop {
+            match print(&client, arguments, &mut after).await {
+                Ok(()) if arguments.follow => tokio::time::sleep(FOLLOW_INTERVAL).await,
+                Ok(()) => return Ok(()),
+                Err(error) => match error.downcast_ref::<CallError>() {
+                    Some(call) if arguments.follow && call.is_passing() => {
+                        tokio::time::sleep(RETRY_INTERVAL).await;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    };
+    unless_stopped(&mut signals, printing).await.unwrap_or(Ok(()))
+}
+
+/// Prints what is behind `after`, and moves it.
+async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result<()> {
+    // The head first: where filters leave everything out, the next question begins behind it.
+    let head = client.head().await?;
+    if head <= *after {
+        return Ok(());
+    }
+    let mut query = vec![("after", after.to_string())];
+    query.extend(arguments.kind.iter().map(|kind| ("type", kind.clone())));
+    query.extend(arguments.account.iter().map(|account| ("account", account.clone())));
+    let request = client.request(Method::GET, "/v1/events").query(&query);
+    let response = client.answer(request.header("Accept", "application/x-ndjson")).await?;
+    let mut parts = response.bytes_stream();
+    let mut line = Vec::new();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| client.lost(&error))?;
+        for piece in part.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if line.last() == Some(&b'\n') {
+                *after = position(client, &line)?;
+                output::write(&line)?;
+                line.clear();
+            }
+        }
+    }
+    *after = head.max(*after);
+    Ok(())
+}
+
+fn position(client: &Client, line: &[u8]) -> Result<i64, CallError> {
+    let event: serde_json::Value =
+        serde_json::from_slice(line).map_err(|error| client.foreign(error.to_string()))?;
+    let position = event["position"].as_i64();
+    position.ok_or_else(|| client.foreign("an event without a position".to_owned()))
+}
+
+/// Writes the whole log.
+pub(crate) async fn export(arguments: &ExportArgs) -> Result<()> {
+    let place = Place::read(&Layers::of_database(&arguments.database)?)?;
+    logging::quiet();
+    let count = database::with(&place, async |database: &Database| match &arguments.output {
+        None => write_log(database, |bytes| Ok(output::write(bytes)?)).await,
+        Some(path) => {
+            let wrong = || format!("cannot write {}", path.display());
+            let mut file = BufWriter::new(File::create(path).with_context(wrong)?);
+            let count = write_log(database, |bytes| file.write_all(bytes).with_context(wrong));
+            let count = count.await?;
+            file.flush().with_context(wrong)?;
+            Ok(count)
+        }
+    })
+    .await?;
+    if let Some(path) = &arguments.output {
+        let count = output::grouped(count);
+        output::line(&format!("{count} events in {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Every event up to the head as it is now, in order; how many there were.
+async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<i64> {
+    let mut conn = database.options.connect().await?;
+    database::check_schema(&mut conn, &database.name).await?;
+    let head = log::head(&mut conn).await?;
+    let (codec, mut at) = (Codec::default(), 0);
+    while at < head {
+        let limit = log::PAGE_EVENTS_MAX.min(head - at);
+        let page = log::read_after(&mut conn, &codec, at, limit, None).await?;
+        let Some(last) = page.last() else { break };
+        at = last.position;
+        let mut text = String::with_capacity(page.len() * 500);
+        for event in &page {
+            receipt::write_event(&mut text, event);
+            text.push('\n');
+        }
+        write(text.as_bytes())?;
+    }
+    conn.close().await?;
+    Ok(at)
+}

@@ -1,0 +1,213 @@
+//! How the server is doing: `/livez` says that it runs, `/readyz` that it can work.
+
+mod follower;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use accrue_event_store::follow::Status;
+use accrue_event_store::ledger::Ledger;
+use accrue_event_store::record::Position;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use follower::Watched;
+
+/// How long the database may take to answer a check.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How often the followers' progress is noted.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the checks look at. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Health(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ledger: Ledger,
+    followers: Mutex<Vec<Watched>>,
+    draining: CancellationToken,
+}
+
+/// Whether the server can work, and each check behind that.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// All checks pass.
+    ready: bool,
+    /// The server is going down.
+    shutting_down: bool,
+    /// Each check.
+    checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+struct Check {
+    /// `database`, `log`, or the name of a follower.
+    name: String,
+    /// It passes.
+    ok: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Position in the log: its head, or how far a follower has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    /// A follower's place behind the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<Lag>,
+}
+
+/// How far a follower is behind.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+struct Lag {
+    /// Events before it.
+    events: i64,
+    /// Age of the oldest of them.
+    seconds: f64,
+    /// Seconds since it last looked at the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polled_seconds_ago: Option<f64>,
+    /// Streams that it has set aside, because an event in them could not be digested.
+    parked: usize,
+}
+
+impl Health {
+    /// Checks on these.
+    pub(crate) fn new(
+        ledger: Ledger,
+        followers: impl IntoIterator<Item = Status>,
+        draining: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        let followers = followers.into_iter().map(|status| Watched::new(status, now)).collect();
+        Self(Arc::new(Inner { ledger, followers: Mutex::new(followers), draining }))
+    }
+
+    /// Notes the followers' progress until `stop`, so that an answer does not depend on how often
+    /// somebody asks.
+    pub(crate) async fn sample(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let behind = self.note_progress();
+            if let Err(error) = self.note_lag(behind).await {
+                tracing::debug!(%error, "the followers' lag cannot be measured");
+            }
+        }
+    }
+
+    fn followers(&self) -> std::sync::MutexGuard<'_, Vec<Watched>> {
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head(&self) -> Position {
+        *self.0.ledger.tail().head().borrow()
+    }
+
+    /// Who is behind, and where.
+    fn note_progress(&self) -> Vec<(usize, Position)> {
+        let (head, now) = (self.head(), Instant::now());
+        let mut followers = self.followers();
+        let behind = followers.iter_mut().enumerate().filter_map(|(at, follower)| {
+            let position = follower.note(head, now);
+            (position < head).then_some((at, position))
+        });
+        behind.collect()
+    }
+
+    /// The age of the first event that each of them has before it.
+    async fn note_lag(&self, behind: Vec<(usize, Position)>) -> sqlx::Result<()> {
+        let next: Vec<i64> = behind.iter().map(|(_, position)| position.max(&0) + 1).collect();
+        let recorded = if next.is_empty() {
+            Vec::new()
+        } else {
+            let sql = "SELECT position, recorded_at FROM events WHERE position = ANY($1)";
+            sqlx::query_as::<_, (i64, chrono::DateTime<chrono::Utc>)>(sql)
+                .bind(&next)
+                .fetch_all(self.0.ledger.pool())
+                .await?
+        };
+        let now = self.0.ledger.clock().now();
+        let metrics = self.0.ledger.metrics();
+        for (at, follower) in self.followers().iter_mut().enumerate() {
+            let position = behind.iter().find(|(it, _)| *it == at).map(|(_, position)| *position);
+            let first = recorded.iter().find(|(it, _)| Some(it - 1) == position.map(|p| p.max(0)));
+            let age = first.and_then(|(_, recorded_at)| (now - recorded_at).to_std().ok());
+            follower.lag = age.unwrap_or_default();
+            let of = accrue_event_store::metrics::Of { follower: follower.name().to_owned() };
+            metrics.follower_lag_seconds.get_or_create(&of).set(follower.lag.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let shutting_down = self.0.draining.is_cancelled();
+        let mut checks = vec![self.database().await, self.log()];
+        let (head, now) = (self.head(), self.0.ledger.clock().now());
+        checks.extend(self.followers().iter().map(|it| it.check(head, now, Instant::now())));
+        let ready = !shutting_down && checks.iter().all(|check| check.ok);
+        Readiness { ready, shutting_down, checks }
+    }
+
+    async fn database(&self) -> Check {
+        let ask = sqlx::query("SELECT 1").execute(self.0.ledger.pool());
+        let reason = match tokio::time::timeout(ANSWER_MAX, ask).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", ANSWER_MAX.as_secs())),
+        };
+        Check {
+            name: "database".to_owned(),
+            ok: reason.is_none(),
+            reason,
+            position: None,
+            lag: None,
+        }
+    }
+
+    fn log(&self) -> Check {
+        let stalled = self.0.ledger.metrics().append_stalled.get() != 0;
+        let reason = stalled.then(|| "the outcome of an append is not known yet".to_owned());
+        let position = Some(self.head());
+        Check { name: "log".to_owned(), ok: !stalled, reason, position, lag: None }
+    }
+}
+
+/// The server runs
+#[utoipa::path(
+    get, path = "/livez", tag = "operations",
+    responses((status = 200, description = "It does", body = Object))
+)]
+pub(crate) async fn live() -> Response {
+    no_store(StatusCode::OK, Json(serde_json::json!({"live": true})))
+}
+
+/// The server can work, check by check
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses(
+        (status = 200, description = "Every check passes", body = Readiness),
+        (status = 503, description = "Some check fails", body = Readiness)
+    )
+)]
+pub(crate) async fn ready(State(health): State<Health>) -> Response {
+    let readiness = health.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    no_store(status, Json(readiness))
+}
+
+fn no_store(status: StatusCode, body: impl IntoResponse) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
+}

@@ -1,0 +1,173 @@
+//! `accrue import sales`: a file's rows become commands, through the public API like anybody's.
+//!
+//! Keys are made of the sales' own ids, so a second import changes nothing, and one that was cut
+//! off goes on where it was. Nothing in the file can stop an import: what cannot become a command
+//! is told with its line and reason, and the rest goes in.
+
+mod dates;
+mod mapping;
+mod money;
+mod progress;
+mod rows;
+mod send;
+mod survey;
+mod tally;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use accrue_domain::money::Currency;
+use anyhow::{Context, Result, anyhow, bail};
+use chrono_tz::Tz;
+use clap::{Args, ValueEnum};
+
+use crate::client::{Client, ClientFlags};
+use crate::output;
+
+pub(crate) use dates::DateReader;
+pub(crate) use mapping::Mapping;
+pub(crate) use progress::Progress;
+pub(crate) use tally::Tally;
+
+pub(crate) const EXAMPLES: &str = "\
+--map says which column holds what: id, occurred_at and total are needed; account, currency and
+reference may be left out. Totals are in major units (139.12) and are rounded half up.
+
+Examples:
+  accrue import sales invoices.csv \\
+    --map id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice
+  accrue import sales till.csv --delimiter ';' --date-format '%d.%m.%Y %H:%M' --zone Europe/Berlin \\
+    --currency EUR --map id=Bon,occurred_at=Datum,total=Summe
+  accrue import sales sales.ndjson --map id=id,occurred_at=time,account=member,total=total";
+
+/// What is imported, and how it is to be read.
+#[derive(Debug, Args)]
+pub(crate) struct SalesArgs {
+    /// The file: CSV with a header line, or one JSON object a line
+    file: PathBuf,
+    /// Which column holds what: id=…,occurred_at=…,total=…[,account=…,currency=…,reference=…]
+    #[arg(long, value_name = "FIELD=COLUMN,…")]
+    map: Mapping,
+    /// How the file is written [default: by its name's ending]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// What separates the columns of a CSV file
+    #[arg(long, default_value = ",", value_name = "CHARACTER")]
+    delimiter: char,
+    /// How dates are written, as in strftime [default: ISO 8601]
+    #[arg(long, value_name = "FORMAT")]
+    date_format: Option<String>,
+    /// Time zone of dates that name none
+    #[arg(long, default_value = "UTC")]
+    zone: Tz,
+    /// Currency of totals whose row names none
+    #[arg(long, default_value = "GBP", value_name = "CODE")]
+    currency: Currency,
+    /// Move all dates by the same number of days, so that the last is today
+    #[arg(long)]
+    shift_to_today: bool,
+    /// How long a server that does not answer is waited for
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    retry_for: u64,
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Csv,
+    Ndjson,
+}
+
+/// Where the bytes are. Read twice: to survey, and to send.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    File(PathBuf),
+    BuiltIn(&'static [u8]),
+}
+
+/// Everything about one import.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) source: Source,
+    pub(crate) format: Format,
+    pub(crate) delimiter: u8,
+    pub(crate) mapping: Mapping,
+    pub(crate) dates: DateReader,
+    pub(crate) currency: Currency,
+    pub(crate) shift_to_today: bool,
+    pub(crate) retry_for: Duration,
+}
+
+/// Imports a file and prints how it went.
+pub(crate) async fn run(arguments: SalesArgs) -> Result<ExitCode> {
+    let client = Client::new(&arguments.client)?;
+    let plan = Plan::of(arguments)?;
+    let tally = plan.run(&client).await?;
+    output::line(&tally.to_string())?;
+    // A file of which nothing fits was read with a wrong mapping or date format.
+    let nothing_fits = tally.bad > 0 && tally.bad == tally.rows;
+    Ok(if nothing_fits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl Plan {
+    fn of(arguments: SalesArgs) -> Result<Self> {
+        let format = match arguments.format {
+            Some(format) => format,
+            None => by_name(&arguments.file)?,
+        };
+        let delimiter = u8::try_from(arguments.delimiter)
+            .map_err(|_| anyhow!("--delimiter: expected one ASCII character"))?;
+        let dates = DateReader::new(arguments.date_format, arguments.zone)?;
+        Ok(Self {
+            source: Source::File(arguments.file),
+            format,
+            delimiter,
+            mapping: arguments.map,
+            dates,
+            currency: arguments.currency,
+            shift_to_today: arguments.shift_to_today,
+            retry_for: Duration::from_secs(arguments.retry_for),
+        })
+    }
+
+    /// Surveys the file, then sends it.
+    pub(crate) async fn run(&self, client: &Client) -> Result<Tally> {
+        let plan = self.clone();
+        let survey = tokio::task::spawn_blocking(move || survey::survey(&plan)).await??;
+        send::send(self, &survey, client).await
+    }
+
+    fn rows(&self) -> Result<rows::Rows> {
+        rows::Rows::open(self.source.open()?, self.format, self.delimiter, &self.mapping)
+    }
+}
+
+impl Source {
+    fn open(&self) -> Result<Box<dyn Read + Send>> {
+        match self {
+            Self::File(path) => {
+                let file =
+                    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                if file.metadata().is_ok_and(|it| it.is_dir()) {
+                    bail!("{} is a folder", path.display());
+                }
+                Ok(Box::new(file))
+            }
+            Self::BuiltIn(bytes) => Ok(Box::new(*bytes)),
+        }
+    }
+}
+
+fn by_name(file: &Path) -> Result<Format> {
+    let ending = file.extension().and_then(|it| it.to_str()).unwrap_or_default();
+    match ending.to_ascii_lowercase().as_str() {
+        "csv" | "tsv" | "txt" => Ok(Format::Csv),
+        "ndjson" | "jsonl" => Ok(Format::Ndjson),
+        _ => bail!("{}: cannot tell CSV from NDJSON by the name: say --format", file.display()),
+    }
+}

@@ -1,0 +1,67 @@
+//! How far an import has come: a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Tally;
+use super::rows::BadRow;
+use crate::output::grouped;
+
+/// How often a plain line is written.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows progress on standard error, and bad rows between it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    rows: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(rows: u64) -> Self {
+        let style = "{bar:30} {human_pos}/{human_len} sales  {per_sec}  {eta} left  {msg}";
+        let style =
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| ProgressBar::new(rows).with_style(style.progress_chars("=> ")));
+        Self { bar, rows, begun: Instant::now(), told: Instant::now() }
+    }
+
+    pub(crate) fn show(&mut self, tally: &Tally) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(tally.done());
+        } else if self.told.elapsed() >= LINE_INTERVAL {
+            self.told = Instant::now();
+            let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));
+            let rate = tally.rate(self.begun.elapsed());
+            let (done, rows, rate) = (number(tally.done()), number(self.rows), number(rate));
+            self.say(&format!("{done} of {rows} rows, {rate} a second"));
+        }
+    }
+
+    pub(crate) fn bad_row(&self, bad: &BadRow) {
+        self.say(&format!("line {}: {}", bad.line, bad.reason));
+    }
+
+    /// Writes a line to standard error; where that is closed there is nobody to tell.
+    pub(crate) fn say(&self, text: &str) {
+        let write = || {
+            let _unheard = writeln!(std::io::stderr(), "{text}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Rows of a file: CSV or NDJSON, each with its line number, bad ones with their reason.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+
+use accrue_domain::id::{AccountId, SaleId};
+use accrue_domain::money::{Currency, Money};
+use anyhow::{Context, Result, anyhow, bail};
+use csv::StringRecord;
+use serde_json::value::RawValue;
+
+use super::dates::Moment;
+use super::{Format, Mapping, Plan, money};
+
+/// Longest line of an NDJSON file.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// The texts of one row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) line: u64,
+    id: String,
+    occurred_at: String,
+    total: String,
+    account: String,
+    currency: String,
+    reference: String,
+}
+
+/// A row that cannot become a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadRow {
+    pub(crate) line: u64,
+    pub(crate) reason: String,
+}
+
+/// A row as a sale, not moved yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sale {
+    pub(super) line: u64,
+    pub(super) id: SaleId,
+    pub(super) at: Moment,
+    pub(super) total: Money,
+    pub(super) account: Option<AccountId>,
+    pub(super) reference: Option<String>,
+}
+
+/// The rows of a file, one by one.
+pub(super) enum Rows {
+    Csv { reader: Box<csv::Reader<Box<dyn Read + Send>>>, columns: Columns },
+    Ndjson { reader: BufReader<Box<dyn Read + Send>>, mapping: Mapping, line: u64 },
+}
+
+/// Where each field stands in a CSV record.
+#[derive(Debug)]
+pub(super) struct Columns {
+    id: usize,
+    occurred_at: usize,
+    total: usize,
+    account: Option<usize>,
+    currency: Option<usize>,
+    reference: Option<usize>,
+}
+
+impl Rows {
+    pub(super) fn open(
+        source: Box<dyn Read + Send>,
+        format: Format,
+        delimiter: u8,
+        mapping: &Mapping,
+    ) -> Result<Self> {
+        if format == Format::Ndjson {
+            let reader = BufReader::new(source);
+            return Ok(Self::Ndjson { reader, mapping: mapping.clone(), line: 0 });
+        }
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(source);
+        let columns = Columns::of(reader.headers().context("the header line")?, mapping)?;
+        Ok(Self::Csv { reader: Box::new(reader), columns })
+    }
+
+    /// The next row; an error is one of the file as a whole.
+    pub(super) fn next(&mut self) -> Result<Option<Result<Row, BadRow>>> {
+        match self {
+            Self::Csv { reader, columns } => next_record(reader, columns),
+            Self::Ndjson { reader, mapping, line } => next_object(reader, mapping, line),
+        }
+    }
+}
+
+fn next_record(
+    reader: &mut csv::Reader<Box<dyn Read + Send>>,
+    columns: &Columns,
+) -> Result<Option<Result<Row, BadRow>>> {
+    let mut record = StringRecord::new();
+    let begins = reader.position().line();
+    match reader.read_record(&mut record) {
+        Ok(false) => Ok(None),
+        Ok(true) => Ok(Some(Ok(columns.row(&record)))),
+        Err(error) if error.is_io_error() => Err(anyhow!("the file cannot be read: {error}")),
+        Err(error) => {
+            let line = error.position().map_or(begins, csv::Position::line);
+            let reason = match error.kind() {
+                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                    format!("expected {expected_len} columns, got {len}")
+                }
+                csv::ErrorKind::Utf8 { .. } => "expected UTF-8".to_owned(),
+                _ => error.to_string(),
+            };
+            Ok(Some(Err(BadRow { line, reason })))
+        }
+    }
+}
+
+fn next_object(
+    reader: &mut BufReader<Box<dyn Read + Send>>,
+    mapping: &Mapping,
+    line: &mut u64,
+) -> Result<Option<Result<Row, BadRow>>> {
+    loop {
+        let mut bytes = Vec::new();
+        let limited = &mut reader.by_ref().take(LINE_BYTES_MAX);
+        limited.read_until(b'\n', &mut bytes).context("the file cannot be read")?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        *line += 1;
+        if bytes.len() as u64 >= LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
+            bail!("line {line} is longer than {LINE_BYTES_MAX} bytes: is this one object a line?");
+        }
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let row = object(&bytes, mapping, *line);
+        return Ok(Some(row.map_err(|reason| BadRow { line: *line, reason })));
+    }
+}
+
+/// Numbers are taken by their text, so that none passes through a float.
+fn object(bytes: &[u8], mapping: &Mapping, line: u64) -> Result<Row, String> {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)
+        .map_err(|error| format!("expected a JSON object ({error})"))?;
+    let text = |name: &str| match fields.get(name).map(|raw| raw.get()) {
+        None | Some("null") => Ok(String::new()),
+        Some(raw) if raw.starts_with('"') => serde_json::from_str(raw)
+            .map(|text: String| text.trim().to_owned())
+            .map_err(|error| format!("{name}: {error}")),
+        Some(raw) if raw.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => {
+            Ok(raw.to_owned())
+        }
+        Some(_) => Err(format!("{name}: expected a text or a number")),
+    };
+    let optional = |name: &Option<String>| name.as_deref().map_or(Ok(String::new()), text);
+    Ok(Row {
+        line,
+        id: text(&mapping.id)?,
+        occurred_at: text(&mapping.occurred_at)?,
+        total: text(&mapping.total)?,
+        account: optional(&mapping.account)?,
+        currency: optional(&mapping.currency)?,
+        reference: optional(&mapping.reference)?,
+    })
+}
+
+impl Columns {
+    fn of(headers: &StringRecord, mapping: &Mapping) -> Result<Self> {
+        let find = |name: &String| {
+            let found = headers.iter().position(|header| header == name);
+            found.ok_or_else(|| {
+                let all = headers.iter().collect::<Vec<_>>().join(", ");
+                anyhow!("the file has no column {name:?}; its columns are {all}")
+            })
+        };
+        let optional = |name: &Option<String>| name.as_ref().map(find).transpose();
+        Ok(Self {
+            id: find(&mapping.id)?,
+            occurred_at: find(&mapping.occurred_at)?,
+            total: find(&mapping.total)?,
+            account: optional(&mapping.account)?,
+            currency: optional(&mapping.currency)?,
+            reference: optional(&mapping.reference)?,
+        })
+    }
+
+    fn row(&self, record: &StringRecord) -> Row {
+        let text = |at: usize| record.get(at).unwrap_or_default().to_owned();
+        let optional = |at: Option<usize>| at.map(text).unwrap_or_default();
+        Row {
+            line: record.position().map_or(0, csv::Position::line),
+            id: text(self.id),
+            occurred_at: text(self.occurred_at),
+            total: text(self.total),
+            account: optional(self.account),
+            currency: optional(self.currency),
+            reference: optional(self.reference),
+        }
+    }
+}
+
+impl Row {
+    /// Checks the texts.
+    pub(super) fn sale(self, plan: &Plan) -> Result<Sale, BadRow> {
+        let line = self.line;
+        self.checked(plan).map_err(|reason| BadRow { line, reason })
+    }
+
+    fn checked(self, plan: &Plan) -> Result<Sale, String> {
+        let currency: Currency = if self.currency.is_empty() {
+            plan.currency
+        } else {
+            self.currency.parse().map_err(|error| format!("currency: {error}"))?
+        };
+        let account = Some(self.account).filter(|it| !it.is_empty());
+        let account = account.map(|id| AccountId::new(&id)).transpose();
+        Ok(Sale {
+            line: self.line,
+            id: SaleId::new(&self.id).map_err(|error| format!("id: {error}"))?,
+            at: plan.dates.read(&self.occurred_at)?,
+            total: money::total(&self.total, currency)?,
+            account: account.map_err(|error| format!("account: {error}"))?,
+            reference: Some(self.reference).filter(|it| !it.is_empty()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::{DateReader, Source};
+
+    fn read(format: Format, map: &str, text: &'static str) -> Vec<String> {
+        let plan = Plan {
+            source: Source::BuiltIn(text.as_bytes()),
+            format,
+            delimiter: b',',
+            mapping: map.parse().unwrap(),
+            dates: DateReader::new(None, chrono_tz::Tz::UTC).unwrap(),
+            currency: Currency::GBP,
+            shift_to_today: false,
+            retry_for: std::time::Duration::ZERO,
+        };
+        let mut rows = plan.rows().unwrap();
+        let mut seen = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            seen.push(match row.and_then(|row| row.sale(&plan)) {
+                Ok(sale) => {
+                    let account = sale.account.map_or("-".to_owned(), |it| it.to_string());
+                    format!("{}: {} {account} {}", sale.line, sale.id, sale.total.major())
+                }
+                Err(bad) => format!("{}: {}", bad.line, bad.reason),
+            });
+        }
+        seen
+    }
+
+    #[test]
+    fn bad_rows_of_a_csv_file_have_their_line_and_the_others_are_read() {
+        let text = "No,Date,Who,Sum\n\
+                    1,2010-12-01,17850,139.12\n\
+                    2,2010-12-01,,22.200000000000003\n\
+                    3,2010-12-01,17850\n\
+                    \"4\",2010-12-01,\"a\nb\",1\n\
+                    5,yesterday,17850,1\n\
+                    a/6,2010-12-01,17850,1\n\
+                    7,2010-12-01,17850,-1\n\
+                    8,2010-12-01,17850,1\n";
+        let seen = read(Format::Csv, "id=No,occurred_at=Date,account=Who,total=Sum", text);
+        let starts = [
+            "2: 1 17850 139.12",
+            "3: 2 - 22.20",
+            "4: expected 4 columns, got 3",
+            "5: account: expected letters",
+            "7: occurred_at: expected a date",
+            "8: id: expected letters",
+            "9: total: -1 is negative",
+            "10: 8 17850 1.00",
+        ];
+        assert_eq!(seen.len(), starts.len(), "{seen:#?}");
+        for (seen, start) in seen.iter().zip(starts) {
+            assert!(seen.starts_with(start), "{seen} instead of {start}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_an_ndjson_file_are_taken_by_their_text() {
+        let text = "{\"n\": 1, \"d\": \"2010-12-01\", \"t\": 22.200000000000003}\n\n\
+                    {\"n\": \"2\", \"d\": \"2010-12-01\", \"t\": \"0.005\", \"c\": \"KWD\"}\n\
+                    {\"n\": [3], \"d\": \"2010-12-01\", \"t\": 1}\n\
+                    nonsense\n\
+                    {\"n\": 5, \"d\": \"2010-12-01\", \"t\": 1, \"c\": \"QQQ\"}";
+        let seen = read(Format::Ndjson, "id=n,occurred_at=d,total=t,currency=c", text);
+        assert_eq!(
+            seen[..3],
+            ["1: 1 - 22.20", "3: 2 - 0.005", "4: n: expected a text or a number"]
+        );
+        assert!(seen[3].starts_with("5: expected a JSON object"), "{seen:#?}");
+        assert!(seen[4].starts_with("6: currency: expected an ISO 4217"), "{seen:#?}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Writing to standard output, where a reader that has gone away is no error.
+
+use std::io::{self, Write};
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When standard output cannot be written; a closed pipe ends the program quietly, as it does for
+/// any filter.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes as they are.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        done => done,
+    }
+}
+
+/// A table: the first column to the left, numbers to the right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        rows.iter().filter_map(|row| row.get(at)).map(|it| it.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::from(" ");
+        for (at, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[at].saturating_sub(cell.chars().count()));
+            let numeric = cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+            let (left, right) = if at > 0 && numeric { (pad.as_str(), "") } else { ("", &*pad) };
+            line.push_str(&format!(" {left}{cell}{right}"));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `18532` as `18,532`.
+pub(crate) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let shown = [0, 7, 999, 1_000, 18_532, 891_140_790, -1_234].map(grouped);
+        assert_eq!(shown, ["0", "7", "999", "1,000", "18,532", "891,140,790", "-1,234"]);
+    }
+
+    #[test]
+    fn a_table_aligns_words_left_and_numbers_right() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let text = table(&[row("customers", "4,338"), row("x", "7")]);
+        assert_eq!(text, "  customers 4,338\n  x             7\n");
+    }
+}

@@ -1,0 +1,132 @@
+//! `accrue schemas write`: the contracts, made of the types, the same to the byte every time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use accrue_domain::event::Event;
+use accrue_domain::{account, aggregate::Kind, campaign, program, sale, samples};
+use anyhow::{Context, Result, anyhow};
+use serde_json::{Map, Value, json};
+
+use crate::web;
+
+/// Writes everything. What no type stands behind any more is left alone: old events stay readable.
+pub(crate) fn write(dir: &Path) -> Result<()> {
+    for (name, text) in files()? {
+        let path = dir.join(name);
+        let parent = path.parent().unwrap_or(dir);
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The files by their names under `schemas/`.
+fn files() -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    files.insert(
+        "http/openapi.json".to_owned(),
+        text(&sorted(serde_json::to_value(web::openapi())?)),
+    );
+    files.insert("rules.schema.json".to_owned(), accrue_campaign_engine::format::schema_text());
+    for event in samples::events() {
+        let (name, version) = event.name();
+        let sample = serde_json::to_value(&event)?;
+        files.insert(format!("events/{name}.v{version}.json"), text(&sorted(sample)));
+        let schema = sorted(schema(&event)?);
+        files.insert(format!("events/{name}.v{version}.schema.json"), text(&schema));
+    }
+    Ok(files)
+}
+
+/// The schema of one event as stored: `{"PointsIssued": {…}}`.
+fn schema(event: &Event) -> Result<Value> {
+    let (name, version) = event.name();
+    let all = match event.kind() {
+        Kind::Account => schemars::schema_for!(account::event::Event),
+        Kind::Campaign => schemars::schema_for!(campaign::Event),
+        Kind::Program => schemars::schema_for!(program::Event),
+        Kind::Sale => schemars::schema_for!(sale::Event),
+    };
+    let all = all.to_value();
+    let variants = all.get("oneOf").and_then(Value::as_array);
+    let found = variants.into_iter().flatten().find(|it| it["required"] == json!([name]));
+    let found = found.ok_or_else(|| anyhow!("the schema of {name} is not where it was"))?;
+    let mut schema = found.as_object().cloned().unwrap_or_default();
+    schema.insert("$schema".to_owned(), all["$schema"].clone());
+    schema.insert("title".to_owned(), json!(format!("{name}, version {version}")));
+    let definitions = needed(&Value::Object(schema.clone()), &all["$defs"]);
+    if !definitions.is_empty() {
+        schema.insert("$defs".to_owned(), Value::Object(definitions));
+    }
+    Ok(Value::Object(schema))
+}
+
+/// The definitions that a schema refers to, and those that they refer to.
+fn needed(schema: &Value, definitions: &Value) -> Map<String, Value> {
+    let mut found = Map::new();
+    let mut todo = references(schema);
+    while let Some(name) = todo.pop() {
+        let Some(definition) = definitions.get(&name) else { continue };
+        if found.insert(name, definition.clone()).is_none() {
+            todo.extend(references(definition));
+        }
+    }
+    found
+}
+
+fn references(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| match value.as_str().filter(|_| key == "$ref") {
+                Some(name) => vec![name.trim_start_matches("#/$defs/").to_owned()],
+                None => references(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// With keys in order: theirs must not depend on features that another crate switches on.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let ordered: BTreeMap<_, _> = fields.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+fn text(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_holds_what_the_types_say() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas");
+        for (name, text) in files().unwrap() {
+            let found = fs::read_to_string(dir.join(&name)).unwrap_or_default();
+            assert!(found == text, "schemas/{name} is not current: run `cargo xtask schemas`");
+        }
+    }
+
+    #[test]
+    fn a_schema_holds_every_definition_that_it_refers_to() {
+        for event in samples::events() {
+            let schema = schema(&event).unwrap();
+            for name in references(&schema) {
+                assert!(schema["$defs"].get(&name).is_some(), "{name} of {:?}", event.name());
+            }
+        }
+    }
+}
