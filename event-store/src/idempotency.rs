@@ -106,16 +106,12 @@ async fn events_of(
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = format!(
-        "SELECT {} FROM unnest($1::bigint[], $2::bigint[]) AS r(first, last)
-           JOIN events ON position BETWEEN r.first AND r.last ORDER BY position",
-        log::COLUMNS
-    );
-    let rows = sqlx::query(&sql)
-        .bind(ranges.iter().map(|(_, first, _)| *first).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|(_, _, last)| *last).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
+    let sql =
+        format!("SELECT {} FROM events WHERE position = ANY($1) ORDER BY position", log::COLUMNS);
+    // Each position by its name: a join on ranges is planned as if every range held a good part
+    // of the log, and reads all of it.
+    let positions: Vec<_> = ranges.iter().flat_map(|(_, first, last)| *first..=*last).collect();
+    let rows = sqlx::query(&sql).bind(positions).fetch_all(conn).await?;
     // No two commands share an event, so its last position at or behind an event names the slot.
     let by_last: BTreeMap<Position, usize> =
         ranges.iter().map(|(slot, _, last)| (*last, *slot)).collect();
