@@ -93,7 +93,12 @@ impl Client {
             .await
     }
 
-    async fn send_json(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+    async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         if self.headers.contains_key(CONTENT_TYPE) {
             return self.send(method, path, Some(body)).await;
         }
@@ -134,6 +139,37 @@ impl Client {
         Ok(Answer { request: format!("{method} {path}"), status, headers, text })
     }
 
+    /// What an account has at that position or later, in one line.
+    ///
+    /// # Panics
+    /// When it is not told.
+    pub async fn balance(&self, account: &str, position: i64) -> String {
+        let path = format!("/v1/accounts/{account}?min_position={position}");
+        let balance = self.get(&path).await.expect(200).json();
+        let of = |name: &str| balance[name].as_i64().expect("a balance is whole points");
+        let mut line = format!("available {}", of("available"));
+        for name in ["pending", "held", "debt"] {
+            if of(name) != 0 {
+                line.push_str(&format!(", {name} {}", of(name)));
+            }
+        }
+        for lot in balance["lots"].as_array().expect("lots") {
+            let name = lot["lot"].as_str().expect("a lot's name");
+            line.push_str(&format!("; {name} {}", lot["remaining"]));
+        }
+        line
+    }
+
+    /// How many events the program's log has, as its clients see it.
+    ///
+    /// # Panics
+    /// When there are more than a page.
+    pub async fn events_count(&self) -> usize {
+        let page = self.get("/v1/events?limit=500").await.expect(200).json();
+        assert!(page["next"].is_null(), "more than a page");
+        page["items"].as_array().expect("a page has items").len()
+    }
+
     /// A request to build on.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).headers(self.headers.clone())
@@ -146,7 +182,6 @@ impl Answer {
     /// # Panics
     /// When it has another.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}: {}", self.request, self.text);
         self

@@ -67,4 +67,14 @@ impl Database {
     pub async fn number(&self, sql: &str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&mut self.connect().await).await.expect("a number")
     }
+
+    /// One text.
+    pub async fn text(&self, sql: &str) -> String {
+        sqlx::query_scalar(sql).fetch_one(&mut self.connect().await).await.expect("a text")
+    }
+
+    /// Texts.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        sqlx::query_scalar(sql).fetch_all(&mut self.connect().await).await.expect("texts")
+    }
 }

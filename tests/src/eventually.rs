@@ -21,11 +21,7 @@ pub async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T
 ///
 /// # Panics
 /// When no answer has come by then.
-pub async fn within<T>(
-    bound: Duration,
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Option<T>,
-) -> T {
+pub async fn within<T>(bound: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let limit = Instant::now() + bound;
     loop {
         if let Some(answer) = ask().await {

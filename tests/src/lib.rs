@@ -1,10 +1,13 @@
 //! What the proofs share: a real Postgres, ledgers on databases of their own, commands in short.
 
+pub mod chance;
 pub mod client;
 pub mod command;
 pub mod database;
 pub mod eventually;
+pub mod history;
 pub mod ledger;
+pub mod load;
 pub mod program;
 pub mod proxy;
 pub mod server;

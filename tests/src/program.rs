@@ -67,7 +67,6 @@ impl Said {
     ///
     /// # Panics
     /// When it failed.
-    #[must_use]
     pub fn expect_success(self) -> String {
         assert_eq!(self.code, Some(0), "{}\n{}", self.out, self.err);
         self.out

@@ -1,0 +1,139 @@
+//! The written contracts are those of the code, and the code reads all that they hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use accrue_domain::aggregate::Kind;
+use accrue_event_store::codec::Codec;
+use accrue_tests::program::{self, workspace};
+use serde_json::Value;
+
+fn files(dir: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("the folder is there") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            let below = files(&path).into_iter().map(|(it, text)| (format!("{name}/{it}"), text));
+            found.extend(below);
+        } else {
+            found.insert(name, std::fs::read_to_string(&path).expect("a text"));
+        }
+    }
+    found
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_schemas_in_the_repository_are_what_the_program_writes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().to_str().expect("a path of text");
+    program::run(["schemas", "write", path]).await.expect_success();
+    let (written, mut kept) = (files(dir.path()), files(&workspace().join("schemas")));
+    assert!(written.len() > 30, "{:?}", written.keys());
+    // Facts are migrated by hand.
+    kept.retain(|name, _| !name.starts_with("migrations/"));
+    for (name, text) in &written {
+        let kept = kept.get(name).map(String::as_str).unwrap_or_default();
+        assert!(kept == text, "schemas/{name} is not current: `cargo xtask schemas`");
+    }
+    for name in kept.keys() {
+        assert!(written.contains_key(name) || name.starts_with("events/"), "schemas/{name}");
+    }
+}
+
+#[test]
+fn every_sample_event_decodes_and_fits_its_schema() {
+    let codec = Codec::default();
+    let files = files(&workspace().join("schemas/events"));
+    let mut count = 0;
+    for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".schema.json")) {
+        let stem = name.trim_end_matches(".json");
+        let (event_type, version) = stem.rsplit_once(".v").expect("a name and a version");
+        let kind = match event_type {
+            "AccountOpened" | "DebtRepaid" => Kind::Account,
+            it if it.starts_with("Points") || it.starts_with("Hold") => Kind::Account,
+            it if it.starts_with("Campaign") => Kind::Campaign,
+            it if it.starts_with("Program") => Kind::Program,
+            it if it.starts_with("Sale") => Kind::Sale,
+            other => panic!("whose event is {other}?"),
+        };
+        let decoded = codec.decode(kind.as_str(), event_type, version, text);
+        let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!decoded.events().is_empty(), "{name}");
+        let schema = json(&files[&format!("{stem}.schema.json")]);
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let errors: Vec<_> = validator.iter_errors(&json(text)).map(|it| it.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{name}");
+        count += 1;
+    }
+    assert!(count >= 19, "{count} samples");
+}
+
+#[test]
+fn the_rule_schema_takes_the_sample_rule_and_no_other_command() {
+    let schema = workspace().join("schemas/rules.schema.json");
+    let schema = json(&std::fs::read_to_string(schema).expect("the schema"));
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let mut rule = json(
+        r#"[{"variable": "$.amount", "condition": {"rule": "numeric_greater_than", "value": 100},
+             "action": {"command": "issue", "formula": "$.amount/10"}}]"#,
+    );
+    assert!(validator.is_valid(&rule));
+    rule[0]["action"]["command"] = "give".into();
+    assert!(!validator.is_valid(&rule));
+}
+
+/// Every path of an object, such as `services.accrue.build`.
+fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
+    let Some(fields) = value.as_object() else { return };
+    for (name, value) in fields {
+        let path = format!("{at}.{name}");
+        paths(value, &path, found);
+        found.push(path);
+    }
+}
+
+#[test]
+fn the_compose_file_is_one() {
+    let file = workspace().join("docker-compose.yml");
+    let text = std::fs::read_to_string(&file).expect("the file");
+    let typed: docker_compose_types::Compose = serde_norway::from_str(&text).expect("typed");
+    let plain: Value = serde_norway::from_str(&text).expect("YAML");
+    // A key that the types do not know is lost on the way.
+    let again = serde_json::to_value(&typed).expect("it can be written");
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    paths(&plain, "", &mut before);
+    paths(&again, "", &mut after);
+    for path in before {
+        assert!(after.contains(&path), "{path} is nothing that a Compose file has");
+    }
+    for service in plain["services"].as_object().expect("services").values() {
+        assert!(service["image"].is_string() ^ service["build"].is_string(), "{service}");
+        for other in service["depends_on"].as_object().into_iter().flat_map(|it| it.keys()) {
+            assert!(plain["services"].get(other).is_some(), "{other}");
+        }
+        for mount in service["volumes"].as_array().into_iter().flatten() {
+            let name = mount.as_str().and_then(|it| it.split(':').next()).expect("a mount");
+            assert!(plain["volumes"].get(name).is_some(), "{name}");
+        }
+    }
+    assert!(workspace().join("Dockerfile").exists());
+
+    // Where Compose itself is installed it has the last word.
+    let compose = [vec!["docker-compose"], vec!["docker", "compose"]];
+    let installed = compose.into_iter().find(|words| {
+        let mut version = Command::new(words[0]);
+        let version = version.args(&words[1..]).arg("version").output();
+        version.is_ok_and(|it| it.status.success())
+    });
+    let Some(words) = installed else { return };
+    let mut config = Command::new(words[0]);
+    config.args(&words[1..]).arg("--file").arg(&file).args(["config", "--quiet"]);
+    let output = config.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

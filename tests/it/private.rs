@@ -1,0 +1,97 @@
+//! The private Postgres in a data folder, and what stands in the way of a start.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use accrue_tests::database::Database;
+use accrue_tests::eventually::eventually;
+use accrue_tests::program::{self, Said};
+use accrue_tests::server::Server;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A folder that the cluster's own user can enter.
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), mode).expect("a mode");
+    dir
+}
+
+/// The process number in a cluster's pid file, while that process runs.
+fn postmaster(data_dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
+    let pid = text.lines().next()?.trim().to_owned();
+    Path::new("/proc").join(&pid).exists().then_some(pid)
+}
+
+fn one_line(said: &Said, part: &str) {
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    assert!(said.err.starts_with("error: ") && said.err.contains(part), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_data_folder_outlives_its_server_and_ends_with_it_when_told() {
+    let dir = folder();
+    let data_dir = dir.path().join("data");
+    let data = data_dir.to_str().expect("a path of text");
+    let flags = ["--data-dir", data, "--postgres-shared-buffers-mb", "32"];
+    let mut server = Server::start_with(&flags).await;
+    let issue = "/v1/accounts/ann/points/issue";
+    let issued = server.client().keyed("k").post(issue, json!({"points": 7, "lot": "a"})).await;
+    let position = issued.position();
+    server.kill9();
+    server.restart().await;
+    assert_eq!(server.client().balance("ann", position).await, "available 7; a 7");
+    let again = server.client().keyed("k").post(issue, json!({"points": 7, "lot": "a"})).await;
+    assert_eq!(again.text, issued.text);
+
+    // In use: by its folder, and by its port.
+    let arguments = ["serve", "--port", "0", "--data-dir", data];
+    one_line(&program::run(arguments).await, "is in use by another server");
+    let port = server.url.rsplit(':').next().expect("a port").to_owned();
+    let database = Database::create().await;
+    let arguments = ["serve", "--port", &port, "--database-url", &database.url];
+    one_line(&program::run(arguments).await, "--port 0");
+    server.client().get("/readyz").await.expect(200);
+
+    // A postmaster that dies is started again, and nobody has to restart the server.
+    let pid = postmaster(&data_dir).expect("the cluster runs");
+    let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");
+    eventually("the cluster and the server are back", async || {
+        let answer =
+            server.client().keyed("k2").post(issue, json!({"points": 1, "lot": "b"})).await;
+        assert!(matches!(answer.status, 201 | 503), "{}", answer.text);
+        (answer.status == 201).then_some(())
+    })
+    .await;
+    let verify = ["verify", "--data-dir", data];
+    program::run(verify).await.expect_success();
+
+    server.sigterm();
+    assert_eq!(server.exit().await.code(), Some(0), "{}", server.log());
+    assert_eq!(postmaster(&data_dir), None, "the cluster stops with its server");
+    // With the server gone, too.
+    let list = program::run(["projections", "list", "--data-dir", data]).await.expect_success();
+    assert!(list.contains("balances"), "{list}");
+    assert_eq!(postmaster(&data_dir), None, "and with whoever started it");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_told_in_one_line() {
+    let nobody = "postgres://accrue@127.0.0.1:9/accrue";
+    let arguments = ["serve", "--port", "0", "--database-url", nobody];
+    one_line(&program::run(arguments).await, "--database-url");
+    let database = Database::create().await;
+    drop(Server::start(&database).await);
+    database.run("UPDATE _sqlx_migrations SET version = version + 900").await;
+    let arguments = ["serve", "--port", "0", "--database-url", &database.url];
+    one_line(&program::run(arguments).await, "newer");
+    for arguments in [["serve", "--port", "many"], ["serve", "--port", "70000"]] {
+        let said = program::run(arguments).await;
+        assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
+        assert!(said.err.contains("port"), "{}", said.err);
+    }
+}

@@ -1,0 +1,77 @@
+//! A year of a real shop's sales, and what must come of them.
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::eventually::eventually;
+use crate::program::{self, Said, workspace};
+
+/// What the history comes to, as SQL over the log counts it.
+pub const FIGURES: &str =
+    "18532 sales of 4338 accounts, 891140790 pence, 16355 awards of 872537 points";
+
+/// Creates the sample campaign: more than 100 earns a tenth.
+pub async fn campaign(client: &Client) {
+    let campaign = json!({
+        "id": "tenth", "name": "A tenth of big baskets", "activate": true,
+        "rules": [{
+            "variable": "$.amount",
+            "condition": {"rule": "numeric_greater_than", "value": 100},
+            "action": {"command": "issue", "formula": "$.amount/10"}
+        }],
+    });
+    client.keyed("tenth").post("/v1/campaigns", campaign).await.expect(201);
+}
+
+/// Imports the invoices through the public API of that server.
+///
+/// # Panics
+/// When the file is not where it belongs.
+pub async fn import(url: &str) -> Said {
+    let file = workspace().join("data/online-retail/invoices.csv");
+    let file = file.to_str().expect("the workspace has a path of text");
+    let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
+    program::run(["import", "sales", file, "--map", map, "--url", url]).await
+}
+
+/// Sales, accounts, money, awards and points in the log of a database.
+pub async fn figures(database: &Database) -> String {
+    let sql = "
+        SELECT count(*) FILTER (WHERE event_type = 'SaleRecorded') || ' sales of '
+            || count(*) FILTER (WHERE event_type = 'AccountOpened') || ' accounts, '
+            || coalesce(sum((payload->'SaleRecorded'->'total'->>'amount')::bigint), 0)
+            || ' pence, ' || count(*) FILTER (WHERE event_type = 'PointsIssued') || ' awards of '
+            || coalesce(sum((payload->'PointsIssued'->>'points')::bigint), 0) || ' points'
+          FROM events";
+    database.text(sql).await
+}
+
+/// Waits until every sale was judged and every award is in the log.
+pub async fn settled(database: &Database) {
+    eventually("every sale is judged and every award read", async || {
+        let sql = "SELECT count(*) FROM checkpoints c, log_head h WHERE c.position < h.position";
+        (database.number(sql).await == 0).then_some(())
+    })
+    .await;
+}
+
+/// Recomputes the hash chain and every read model.
+pub async fn verify(database: &Database) -> Said {
+    program::run(["verify", "--database-url", &database.url]).await
+}
+
+/// Every row of every read model, in an order of its own.
+pub async fn read_models(database: &Database) -> Vec<(String, String)> {
+    let tables = database
+        .texts("SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'read' ORDER BY 1")
+        .await;
+    let mut dumps = Vec::new();
+    for table in tables {
+        let sql =
+            format!("SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM read.{table} t");
+        let rows = database.texts(&format!("SELECT coalesce(({sql}), '')")).await.concat();
+        dumps.push((table, rows));
+    }
+    dumps
+}

@@ -1,0 +1,147 @@
+//! Clients that go on asking while things break, and write down what they were told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::client::{Answer, Client};
+
+/// Between a refusal and the next try.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What became of a command, as its client knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was accepted.
+    Accepted,
+    /// It was surely not done.
+    NotDone,
+    /// Nobody said.
+    Unknown,
+}
+
+/// A command with a key of its own, and its fate.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The key.
+    pub key: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// Clients at work; every command issues one point to one of a few accounts.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<Vec<Sent>>>,
+}
+
+/// What a client does with a command that was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Sends it again, with the same key, until it is.
+    Insists,
+    /// Goes on to the next.
+    LetsGo,
+}
+
+impl Load {
+    /// So many clients, each of a server of its own where there are several.
+    #[must_use]
+    pub fn start(clients: &[Client], count: usize, manner: Manner) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let worker = |at: usize| Worker {
+            client: clients[at % clients.len()].clone(),
+            name: at,
+            manner,
+            stop: Arc::clone(&stop),
+            accepted: Arc::clone(&accepted),
+            refused: Arc::clone(&refused),
+        };
+        let tasks = (0..count).map(|at| tokio::spawn(worker(at).work())).collect();
+        Self { stop, accepted, refused, tasks }
+    }
+
+    /// Commands accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Answers of 503 so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Lets every client finish the command it is at.
+    ///
+    /// # Panics
+    /// When one of them got an answer that none may get.
+    pub async fn stop(self) -> Vec<Sent> {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut all = Vec::new();
+        for task in self.tasks {
+            all.extend(task.await.expect("every answer was one that may be"));
+        }
+        all
+    }
+}
+
+struct Worker {
+    client: Client,
+    name: usize,
+    manner: Manner,
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
+}
+
+impl Worker {
+    async fn work(self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while !self.stop.load(Ordering::SeqCst) {
+            let key = format!("load-{}-{}", self.name, sent.len());
+            let mut fate = self.send(&key, sent.len()).await;
+            while fate != Fate::Accepted && self.manner == Manner::Insists {
+                sleep(PAUSE).await;
+                fate = self.send(&key, sent.len()).await;
+            }
+            sent.push(Sent { key, fate });
+            if fate != Fate::Accepted {
+                sleep(PAUSE).await;
+            }
+        }
+        sent
+    }
+
+    async fn send(&self, key: &str, at: usize) -> Fate {
+        let path = format!("/v1/accounts/load-{}/points/issue", (self.name + at) % 10);
+        let client = self.client.keyed(key).with("content-type", "application/json");
+        let body = json!({"points": 1}).to_string();
+        match client.try_send(Method::POST, &path, Some(body)).await {
+            Err(_) => Fate::Unknown,
+            Ok(answer) if answer.status == 201 => {
+                self.accepted.fetch_add(1, Ordering::SeqCst);
+                Fate::Accepted
+            }
+            Ok(answer) => self.refusal(&answer),
+        }
+    }
+
+    fn refusal(&self, answer: &Answer) -> Fate {
+        let problem = answer.problem();
+        assert_eq!(answer.status, 503, "{problem}: {}", answer.text);
+        assert!(!answer.header("retry-after").is_empty(), "{problem}");
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        if problem == "503 outcome-unknown" { Fate::Unknown } else { Fate::NotDone }
+    }
+}
