@@ -15,18 +15,42 @@ use utoipa::OpenApi;
 use crate::live::Views;
 
 mod accounts;
+mod campaigns;
+mod events;
+mod program;
+mod sales;
+mod statement;
 
 /// The routes.
 #[must_use]
 pub fn router(views: Views) -> Router {
-    Router::new().merge(accounts::routes()).with_state(views)
+    Router::new()
+        .merge(accounts::routes())
+        .merge(statement::routes())
+        .merge(sales::routes())
+        .merge(campaigns::routes())
+        .merge(program::routes())
+        .merge(events::routes())
+        .with_state(views)
 }
 
 /// What the routes look like from outside.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(paths(accounts::list, accounts::get,), components(schemas(Problem)))]
+    #[openapi(
+        paths(
+            accounts::list,
+            accounts::get,
+            statement::get,
+            sales::get,
+            campaigns::list,
+            campaigns::get,
+            program::get,
+            events::list,
+        ),
+        components(schemas(Problem))
+    )]
     struct Reading;
     Reading::openapi()
 }

@@ -5,7 +5,9 @@
 
 pub mod api;
 pub mod error;
+pub mod list;
 pub mod live;
 pub mod model;
 pub mod models;
 pub mod rebuild;
+pub mod verify;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, Spill, prepare_writer};
-use crate::models::balances;
+use crate::models::{balances, campaigns, statement};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -23,15 +23,20 @@ pub struct Views {
     pub ledger: Ledger,
     /// How `balances` is doing.
     pub balances: Status,
-    /// Ends the followers, and streams that would go on for ever.
-    pub stop: CancellationToken,
+    /// How `statement` is doing.
+    pub statement: Status,
+    /// How `campaigns` is doing.
+    pub campaigns: Status,
+    /// Ends answers that would go on for ever: to be cancelled before connections are drained.
+    /// Ends with the followers at the latest.
+    pub streams: CancellationToken,
 }
 
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 1] {
-        [&self.balances]
+    pub fn statuses(&self) -> [&Status; 3] {
+        [&self.balances, &self.statement, &self.campaigns]
     }
 }
 
@@ -59,7 +64,10 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         runners.spawn(runner.run(stop.clone()));
         status
     };
-    let views = Views { ledger: ledger.clone(), balances: follow(&balances::MODEL), stop };
+    let (balances, statement, campaigns) =
+        (follow(&balances::MODEL), follow(&statement::MODEL), follow(&campaigns::MODEL));
+    let streams = stop.child_token();
+    let views = Views { ledger: ledger.clone(), balances, statement, campaigns, streams };
     Ok(Started { views, runners })
 }
 

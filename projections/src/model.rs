@@ -9,7 +9,7 @@ use accrue_event_store::record::Recorded;
 use async_trait::async_trait;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::models::balances;
+use crate::models::{balances, campaigns, statement};
 
 /// Separates what a table needs while it is filled from what may come once it is full.
 const AFTER_LOAD: &str = "-- After the load.";
@@ -31,7 +31,7 @@ pub struct Model {
 }
 
 /// Every read model.
-pub static MODELS: [&Model; 1] = [&balances::MODEL];
+pub static MODELS: [&Model; 3] = [&balances::MODEL, &statement::MODEL, &campaigns::MODEL];
 
 /// How much of what is pending is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

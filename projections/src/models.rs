@@ -1,6 +1,8 @@
 //! The read models: one file each, its tables beside it.
 
 pub mod balances;
+pub mod campaigns;
+pub mod statement;
 
 /// `program/id` as the log has it, in its two columns.
 pub(crate) fn split(aggregate_id: &str) -> (&str, &str) {

@@ -1,1 +1,94 @@
+//! Sales: what was sold, what came back of it, and the points that it brought.
 
+use accrue_domain::id::SaleId;
+use accrue_domain::money::Money;
+use accrue_domain::sale::{Line, Sale};
+use accrue_http::extract::{Path, Program, Query};
+use accrue_http::problem::Problem;
+use accrue_http::wait::for_position;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Router, routing};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::versioned;
+use crate::live::Views;
+use crate::models::statement::{OfSale, of_sale};
+
+pub(super) fn routes() -> Router<Views> {
+    Router::new().route("/v1/sales/{id}", routing::get(get))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GetQuery {
+    /// Wait until the points in the answer contain this position of the log.
+    min_position: Option<i64>,
+}
+
+/// A sale.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Sale)]
+pub(super) struct SaleView {
+    /// The sale.
+    sale: String,
+    /// Whose; absent for an anonymous sale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// What was paid in all, in minor units: `{"amount": 13912, "currency": "GBP"}`.
+    #[schema(value_type = Object)]
+    total: Money,
+    /// What came back of it.
+    #[schema(value_type = Object)]
+    returned: Money,
+    /// What was bought: `{"product", "quantity", "amount"}`.
+    #[schema(value_type = Vec<Object>)]
+    lines: Vec<Line>,
+    /// Business time.
+    occurred_at: DateTime<Utc>,
+    /// The client's own note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    /// What it brought its member.
+    points: OfSale,
+    /// Events of the sale so far; also its `ETag`.
+    version: i64,
+}
+
+/// A sale, as the log has it, with the points that campaigns gave for it.
+#[utoipa::path(get, path = "/v1/sales/{id}", tag = "sales", operation_id = "get_sale",
+    params(("id" = String, Path, description = "The sale"), GetQuery,
+           ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
+    responses((status = 200, body = SaleView, headers(("ETag" = String, description = "The sale's version"))),
+              (status = 404, body = Problem, content_type = "application/problem+json"),
+              (status = 422, body = Problem, content_type = "application/problem+json"),
+              (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn get(
+    State(views): State<Views>,
+    Program(program): Program,
+    Path(id): Path<SaleId>,
+    Query(query): Query<GetQuery>,
+) -> Result<Response, Problem> {
+    for_position(&views.statement, query.min_position).await?;
+    let unknown = || Problem::not_found("sale", id.as_str());
+    let found = views.ledger.load::<Sale>(&program, id.as_str()).await?;
+    let (sale, version) = found.ok_or_else(unknown)?;
+    let recorded = sale.recorded().ok_or_else(unknown)?;
+    let mut conn = views.ledger.pool().acquire().await?;
+    let points = of_sale(&mut conn, program.as_str(), id.as_str()).await?;
+    let view = SaleView {
+        sale: id.as_str().to_owned(),
+        account: recorded.account.as_ref().map(|account| account.as_str().to_owned()),
+        total: recorded.total,
+        returned: Money { amount: sale.returned(), currency: recorded.total.currency },
+        lines: recorded.lines.clone(),
+        occurred_at: recorded.occurred_at,
+        reference: recorded.reference.clone(),
+        points,
+        version,
+    };
+    Ok(versioned(version, &view))
+}

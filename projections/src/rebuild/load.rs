@@ -1,6 +1,6 @@
 //! Filling a model's tables from the log: one task reads and decodes, one folds and writes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use accrue_event_store::codec::{Codec, DecodeError};
@@ -40,7 +40,8 @@ pub(crate) struct Loader {
     fold: Box<dyn Fold>,
     position: Position,
     parked: Vec<Parked>,
-    parked_streams: HashSet<(Arc<str>, Arc<str>)>,
+    /// From which position on each parked stream is left out.
+    parked_from: HashMap<(Arc<str>, Arc<str>), Position>,
 }
 
 impl Loader {
@@ -52,7 +53,7 @@ impl Loader {
             fold: (model.fold)(),
             position: 0,
             parked: Vec::new(),
-            parked_streams: HashSet::new(),
+            parked_from: HashMap::new(),
         }
     }
 
@@ -116,7 +117,7 @@ impl Loader {
     /// Sets a stream aside from a position on, as somebody else has done before.
     pub(crate) fn park(&mut self, parked: Parked) {
         let stream = (parked.aggregate_type.as_str().into(), parked.aggregate_id.as_str().into());
-        self.parked_streams.insert(stream);
+        self.parked_from.insert(stream, parked.position);
         self.parked.push(parked);
     }
 
@@ -187,10 +188,12 @@ impl Loader {
     /// Is the event to be taken? One that does not decode sets its stream aside, as it does live;
     /// one of a newer build stops everything.
     fn understands(&mut self, event: &Recorded) -> Result<bool, Error> {
-        let row = &event.row;
-        let stream = (Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id));
-        if !self.parked_streams.is_empty() && self.parked_streams.contains(&stream) {
-            return Ok(false);
+        if !self.parked_from.is_empty() {
+            let row = &event.row;
+            let stream = (Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id));
+            if self.parked_from.get(&stream).is_some_and(|from| event.position >= *from) {
+                return Ok(false);
+            }
         }
         match &event.decoded {
             Ok(_) => Ok(true),

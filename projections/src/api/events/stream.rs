@@ -1,0 +1,95 @@
+//! Events as lines, in bounded memory: the next page is read when the client has taken the one
+//! before.
+
+use std::sync::Arc;
+
+use accrue_event_store::log_query::{self, Filter};
+use accrue_event_store::record::{Position, Recorded};
+use accrue_http::receipt::write_event;
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::unfold;
+
+use crate::live::Views;
+
+/// Events in a page.
+const PAGE_EVENTS: i64 = 500;
+
+/// Where a stream of lines is.
+struct Reading {
+    views: Views,
+    filter: Filter,
+    after: Position,
+    /// How many events are still wanted; all where absent.
+    left: Option<i64>,
+    follow: bool,
+    done: bool,
+}
+
+/// The events behind `after` that pass the filter, one a line, a chunk a page.
+pub(super) fn lines(
+    views: Views,
+    filter: Filter,
+    after: Position,
+    limit: Option<i64>,
+    follow: bool,
+) -> impl Stream<Item = sqlx::Result<Bytes>> {
+    let reading = Reading { views, filter, after, left: limit, follow, done: false };
+    unfold(reading, async |mut reading| {
+        let chunk = reading.chunk().await;
+        if let Err(error) = &chunk {
+            tracing::warn!(%error, "a stream of events breaks off");
+            reading.done = true;
+        }
+        Some((chunk.transpose()?, reading))
+    })
+}
+
+impl Reading {
+    /// The next lines; none at the end. An error ends the connection, so that the client does not
+    /// take what it has for the whole.
+    async fn chunk(&mut self) -> sqlx::Result<Option<Bytes>> {
+        while !self.done && self.left != Some(0) && !self.views.streams.is_cancelled() {
+            let (events, more) = self.page().await?;
+            if let Some(left) = &mut self.left {
+                *left -= i64::try_from(events.len()).unwrap_or(*left);
+            }
+            self.done = !more && !self.follow;
+            if !events.is_empty() {
+                return Ok(Some(written(&events)));
+            }
+            if !more && self.follow {
+                self.news().await;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn page(&mut self) -> sqlx::Result<(Vec<Arc<Recorded>>, bool)> {
+        let limit = self.left.map_or(PAGE_EVENTS, |left| left.min(PAGE_EVENTS));
+        let ledger = &self.views.ledger;
+        let mut conn = ledger.pool().acquire().await?;
+        let codec = ledger.codec();
+        let page = log_query::page(&mut conn, codec, &self.filter, self.after, limit).await?;
+        self.after = page.until;
+        Ok((page.events, page.more))
+    }
+
+    /// Waits for events, or for the end of the server.
+    async fn news(&self) {
+        let mut head = self.views.ledger.tail().head();
+        tokio::select! {
+            () = self.views.streams.cancelled() => {}
+            _ = head.wait_for(|head| *head > self.after) => {}
+        }
+    }
+}
+
+fn written(events: &[Arc<Recorded>]) -> Bytes {
+    let mut text = String::with_capacity(events.len() * 400);
+    for event in events {
+        write_event(&mut text, event);
+        text.push('\n');
+    }
+    text.into()
+}
