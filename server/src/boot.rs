@@ -16,6 +16,7 @@ use chrono::TimeDelta;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -29,6 +30,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Of that, the time for requests in flight.
 const REQUESTS_DRAIN_MAX: Duration = Duration::from_secs(15);
+
+/// How long a port in use is waited for: a server that was killed an instant ago has not quite let
+/// go of it.
+const PORT_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// A running server.
 #[derive(Debug)]
@@ -163,6 +168,8 @@ impl Server {
         self.ledger.executor().close();
         // No connection is accepted any more, and those that are idle are closed.
         self.draining.cancel();
+        // Answers that would go on for ever end.
+        self.views.streams.cancel();
         let mut http = self.http;
         if tokio::time::timeout(REQUESTS_DRAIN_MAX, &mut http).await.is_err() {
             tracing::warn!("requests that were still in flight are cut off");
@@ -184,7 +191,19 @@ impl Server {
 
 async fn bind(config: &Config) -> Result<TcpListener> {
     let address = SocketAddr::new(config.listen, config.port);
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+    let tried = Instant::now();
+    let bound = loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if tried.elapsed() > PORT_WAIT_MAX {
+                    break Err(error);
+                }
+                tokio::time::sleep(PORT_WAIT_MAX / 10).await;
+            }
+            done => break done,
+        }
+    };
+    bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow!(
             "port {} is in use: choose another with --port, or --port 0 for any that is free",
             config.port

@@ -9,6 +9,7 @@ use accrue_event_store::ledger::{self, OpenError};
 use accrue_private_postgres::cluster::{Cluster, Found, Released};
 use accrue_private_postgres::options::Options;
 use anyhow::{Context, Result, anyhow};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::task::JoinHandle;
@@ -151,6 +152,10 @@ pub(crate) fn not_opened(name: &str, error: OpenError) -> anyhow::Error {
         OpenError::Newer { .. } => {
             anyhow!("{error}: use that version, or another database ({name})")
         }
+        OpenError::Migrate(MigrateError::VersionMismatch(migration)) => anyhow!(
+            "the database was made by another build, whose migration {migration} differs: use \
+             that build, or another database ({name})"
+        ),
         error => anyhow!("{error} ({name})"),
     }
 }

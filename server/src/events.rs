@@ -20,9 +20,6 @@ use crate::config::{DatabaseFlags, Layers, Place};
 use crate::database::{self, Database};
 use crate::{logging, output};
 
-/// How often a server is asked for news.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
-
 /// How long a server that does not answer is waited for before it is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,15 +76,15 @@ pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
     let printing = async {
         loop {
             match print(&client, arguments, &mut after).await {
-                Ok(()) if arguments.follow => tokio::time::sleep(FOLLOW_INTERVAL).await,
-                Ok(()) => return Ok(()),
+                Ok(()) if !arguments.follow => return Ok(()),
+                Ok(()) => {}
                 Err(error) => match error.downcast_ref::<CallError>() {
-                    Some(call) if arguments.follow && call.is_passing() => {
-                        tokio::time::sleep(RETRY_INTERVAL).await;
-                    }
+                    Some(call) if arguments.follow && call.is_passing() => {}
                     _ => return Err(error),
                 },
             }
+            // The server has gone, or the stream was quiet for long: it goes on where it was.
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     };
     unless_stopped(&mut signals, printing).await.unwrap_or(Ok(()))
@@ -95,14 +92,10 @@ pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
 
 /// Prints what is behind `after`, and moves it.
 async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result<()> {
-    // The head first: where filters leave everything out, the next question begins behind it.
-    let head = client.head().await?;
-    if head <= *after {
-        return Ok(());
-    }
     let mut query = vec![("after", after.to_string())];
     query.extend(arguments.kind.iter().map(|kind| ("type", kind.clone())));
     query.extend(arguments.account.iter().map(|account| ("account", account.clone())));
+    query.extend(arguments.follow.then(|| ("follow", "true".to_owned())));
     let request = client.request(Method::GET, "/v1/events").query(&query);
     let response = client.answer(request.header("Accept", "application/x-ndjson")).await?;
     let mut parts = response.bytes_stream();
@@ -111,14 +104,15 @@ async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result
         let part = part.map_err(|error| client.lost(&error))?;
         for piece in part.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
-            if line.last() == Some(&b'\n') {
+            if line.last() == Some(&b'\n') && line.len() > 1 {
                 *after = position(client, &line)?;
                 output::write(&line)?;
+            }
+            if line.last() == Some(&b'\n') {
                 line.clear();
             }
         }
     }
-    *after = head.max(*after);
     Ok(())
 }
 
