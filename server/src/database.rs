@@ -8,7 +8,7 @@ use std::time::Duration;
 use accrue_event_store::ledger::{self, OpenError};
 use accrue_private_postgres::cluster::{Cluster, Found, Released};
 use accrue_private_postgres::options::Options;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -102,6 +102,14 @@ pub(crate) async fn with<T>(
     place: &Place,
     work: impl AsyncFnOnce(&Database) -> Result<T>,
 ) -> Result<T> {
+    if let Place::Private { data_dir, .. } = place {
+        // Not to be made by a command that only looks.
+        ensure!(
+            data_dir.join("format").exists(),
+            "there is no data folder at {}: name it with --data-dir, or start with `accrue serve`",
+            data_dir.display()
+        );
+    }
     let database = Database::open(place).await?;
     let done = work(&database).await;
     let released = database.release().await;

@@ -23,7 +23,7 @@ pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A table: the first column to the left, numbers to the right.
+/// A table: words to the left; columns of numbers to the right, their heading too.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| {
@@ -35,14 +35,19 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         let mut line = String::from(" ");
         for (at, cell) in row.iter().enumerate() {
             let pad = " ".repeat(widths[at].saturating_sub(cell.chars().count()));
-            let numeric = cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-            let (left, right) = if at > 0 && numeric { (pad.as_str(), "") } else { ("", &*pad) };
+            let (left, right) = if of_numbers(rows, at) { (&*pad, "") } else { ("", &*pad) };
             line.push_str(&format!(" {left}{cell}{right}"));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Do numbers stand in a column, but perhaps for its first cell?
+fn of_numbers(rows: &[Vec<String>], at: usize) -> bool {
+    let is_number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    at > 0 && rows.iter().skip(1).filter_map(|row| row.get(at)).all(is_number)
 }
 
 /// `18532` as `18,532`.
@@ -71,7 +76,9 @@ mod tests {
     #[test]
     fn a_table_aligns_words_left_and_numbers_right() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let text = table(&[row("customers", "4,338"), row("x", "7")]);
-        assert_eq!(text, "  customers 4,338\n  x             7\n");
+        let text = table(&[row("name", "n"), row("customers", "4,338"), row("x", "7")]);
+        assert_eq!(text, "  name          n\n  customers 4,338\n  x             7\n");
+        let text = table(&[row("a", "1"), row("bc", "x"), row("d", "22")]);
+        assert_eq!(text, "  a  1\n  bc x\n  d  22\n");
     }
 }

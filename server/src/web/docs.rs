@@ -29,7 +29,11 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server")),
-    tags((name = "operations", description = "Health and figures")),
+    tags(
+        (name = "accounts", description = "What members have, and how it came about"),
+        (name = "events", description = "The log"),
+        (name = "operations", description = "Health and figures")
+    ),
     paths(crate::health::live, crate::health::ready, super::metrics::metrics),
     components(schemas(crate::health::Readiness))
 )]
