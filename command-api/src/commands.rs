@@ -2,7 +2,6 @@
 //! order. Neither stream is ever held as a whole.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use accrue_domain::id::{CommandId, ProgramId};
 use accrue_event_store::ledger::Ledger;
@@ -28,10 +27,6 @@ use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 
 /// Most commands of one stream that wait for their answers.
 const OUTSTANDING_MAX: usize = 1_024;
-
-/// How long the answer to one line may take from when it was submitted. Longer than a single
-/// caller waits: whoever sends thousands of lines is better served late than left to ask again.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Results are sent on once they are so many bytes, or as soon as there is nothing else to do.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -216,7 +211,7 @@ impl Bulk {
                 }
             }
         };
-        let answer = Answer::Coming(answer, Instant::now() + WAIT_MAX);
+        let answer = Answer::Coming(answer, Instant::now() + call::WAIT_MAX);
         Outstanding { line, id: Some(id), status, id_in_envelope, answer }
     }
 

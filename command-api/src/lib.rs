@@ -77,7 +77,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         program::configure,
         commands::execute,
     ),
-    components(schemas(points::ExpiryPolicy)),
     tags(
         (name = "sales", description = "Purchases made elsewhere, and what came back of them"),
         (name = "points", description = "Issue, redeem, adjust, reverse"),
