@@ -51,7 +51,9 @@ impl Database {
 
     async fn private(data_dir: &Path, shared_buffers_mb: u32) -> Result<Self> {
         let options = Options { shared_buffers_mb, ..Options::default() };
-        let cluster = Cluster::start(data_dir, options).await?;
+        // Its errors are whole sentences with their cause in them already.
+        let started = Cluster::start(data_dir, options).await;
+        let cluster = started.map_err(|error| anyhow!("{error}"))?;
         let options: PgConnectOptions =
             cluster.url().parse().context("the private Postgres has an unexpected URL")?;
         let data_dir = cluster.data_dir().to_path_buf();
@@ -88,9 +90,9 @@ impl Database {
         let Some(private) = self.private else { return Ok(()) };
         let Some(cluster) = Arc::into_inner(private.cluster) else { return Ok(()) };
         match cluster.release().await? {
-            Released::Stopped => tracing::info!("the private Postgres has stopped"),
+            Released::Stopped => tracing::debug!("the private Postgres has stopped"),
             Released::LeftToOthers => {
-                tracing::info!("the private Postgres runs on: another process uses it");
+                tracing::debug!("the private Postgres runs on: another process uses it");
             }
         }
         Ok(())

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use accrue_domain::expiry::zone::Zone;
 use accrue_domain::money::Currency;
 use anyhow::{Context, Result, anyhow, bail};
-use chrono_tz::Tz;
 use clap::{Args, ValueEnum};
 
 use crate::client::{Client, ClientFlags};
@@ -61,8 +61,8 @@ pub(crate) struct SalesArgs {
     #[arg(long, value_name = "FORMAT")]
     date_format: Option<String>,
     /// Time zone of dates that name none
-    #[arg(long, default_value = "UTC")]
-    zone: Tz,
+    #[arg(long, default_value = "UTC", value_name = "NAME")]
+    zone: Zone,
     /// Currency of totals whose row names none
     #[arg(long, default_value = "GBP", value_name = "CODE")]
     currency: Currency,
@@ -122,7 +122,7 @@ impl Plan {
         };
         let delimiter = u8::try_from(arguments.delimiter)
             .map_err(|_| anyhow!("--delimiter: expected one ASCII character"))?;
-        let dates = DateReader::new(arguments.date_format, arguments.zone)?;
+        let dates = DateReader::new(arguments.date_format, arguments.zone.tz())?;
         Ok(Self {
             source: Source::File(arguments.file),
             format,

@@ -1,6 +1,9 @@
 //! How far an import has come: a bar on a terminal, plain lines elsewhere.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +21,9 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     rows: u64,
     begun: Instant,
-    told: Instant,
+    told: Mutex<Instant>,
+    /// It was said that the server is waited for.
+    waiting: AtomicBool,
 }
 
 impl Progress {
@@ -29,14 +34,16 @@ impl Progress {
         let bar = std::io::stderr()
             .is_terminal()
             .then(|| ProgressBar::new(rows).with_style(style.progress_chars("=> ")));
-        Self { bar, rows, begun: Instant::now(), told: Instant::now() }
+        let now = Instant::now();
+        Self { bar, rows, begun: now, told: Mutex::new(now), waiting: AtomicBool::new(false) }
     }
 
-    pub(crate) fn show(&mut self, tally: &Tally) {
+    pub(crate) fn show(&self, tally: &Tally) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = &self.bar {
             bar.set_position(tally.done());
-        } else if self.told.elapsed() >= LINE_INTERVAL {
-            self.told = Instant::now();
+        } else if told.elapsed() >= LINE_INTERVAL {
+            *told = Instant::now();
             let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));
             let rate = tally.rate(self.begun.elapsed());
             let (done, rows, rate) = (number(tally.done()), number(self.rows), number(rate));
@@ -46,6 +53,20 @@ impl Progress {
 
     pub(crate) fn bad_row(&self, bad: &BadRow) {
         self.say(&format!("line {}: {}", bad.line, bad.reason));
+    }
+
+    /// Says once that the server is waited for, and why.
+    pub(crate) fn waiting(&self, reason: &dyn Display) {
+        if !self.waiting.swap(true, Ordering::Relaxed) {
+            self.say(&format!("waiting: {reason}"));
+        }
+    }
+
+    /// The server answers again.
+    pub(crate) fn answered(&self) {
+        if self.waiting.swap(false, Ordering::Relaxed) {
+            self.say("the server answers, going on");
+        }
     }
 
     /// Writes a line to standard error; where that is closed there is nobody to tell.
@@ -59,8 +80,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

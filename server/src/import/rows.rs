@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use accrue_domain::id::{AccountId, SaleId};
 use accrue_domain::money::{Currency, Money};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use csv::StringRecord;
 use serde_json::value::RawValue;
 
@@ -75,7 +75,12 @@ impl Rows {
         }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(source);
-        let columns = Columns::of(reader.headers().context("the header line")?, mapping)?;
+        let headers = reader.headers().map_err(|error| match error.kind() {
+            csv::ErrorKind::Utf8 { .. } => anyhow!("the file is no UTF-8 text"),
+            _ => anyhow!("the header line cannot be read: {error}"),
+        })?;
+        ensure!(!headers.is_empty(), "the file is empty: a header line with columns is needed");
+        let columns = Columns::of(headers, mapping)?;
         Ok(Self::Csv { reader: Box::new(reader), columns })
     }
 

@@ -51,6 +51,16 @@ struct Receipt {
     events: Vec<IgnoredAny>,
 }
 
+/// Where a chunk goes.
+#[derive(Debug, Clone, Copy)]
+struct Target<'a> {
+    plan: &'a Plan,
+    client: &'a Client,
+    progress: &'a Progress,
+    /// What is at or before this position was there before us.
+    head: i64,
+}
+
 /// What became of one row.
 #[derive(Debug)]
 enum Outcome {
@@ -69,24 +79,24 @@ struct Delivered {
 /// Sends everything.
 pub(super) async fn send(plan: &Plan, survey: &Survey, client: &Client) -> Result<Tally> {
     let begun = Instant::now();
-    let mut progress = Progress::new(survey.rows);
-    let shift = patient(plan, || shift(plan, survey, client)).await?;
-    // What is at or before this position was there before us.
-    let head = patient(plan, || client.head()).await?;
+    let progress = Progress::new(survey.rows);
+    let shift = patient(plan, &progress, || shift(plan, survey, client)).await?;
+    let head = patient(plan, &progress, || client.head()).await?;
     let mut tally = Tally { rows: survey.rows, position: head, ..Tally::default() };
     let (chunks, mut read) = mpsc::channel(REQUESTS_AT_A_TIME);
     let of_reader = plan.clone();
     let reader = tokio::task::spawn_blocking(move || read_chunks(&of_reader, shift, &chunks));
-    let deliver = |chunk| deliver(plan, client, head, chunk);
+    let target = Target { plan, client, progress: &progress, head };
+    let deliver = |chunk| deliver(target, chunk);
     // The first alone: once any row is there, the first one is, and tells a later import how far
     // history was moved.
     if let Some(first) = read.recv().await {
-        count(&mut tally, deliver(first).await?, &mut progress);
+        count(&mut tally, deliver(first).await?, &progress);
     }
     let rest = stream::unfold(read, async |mut read| read.recv().await.map(|it| (it, read)));
     let mut delivered = std::pin::pin!(rest.map(deliver).buffer_unordered(REQUESTS_AT_A_TIME));
     while let Some(done) = delivered.next().await {
-        count(&mut tally, done?, &mut progress);
+        count(&mut tally, done?, &progress);
     }
     reader.await.context("the reader of the file ended early")??;
     progress.finish();
@@ -94,7 +104,7 @@ pub(super) async fn send(plan: &Plan, survey: &Survey, client: &Client) -> Resul
     Ok(tally)
 }
 
-fn count(tally: &mut Tally, delivered: Delivered, progress: &mut Progress) {
+fn count(tally: &mut Tally, delivered: Delivered, progress: &Progress) {
     tally.repeated += delivered.repeated;
     for outcome in delivered.outcomes {
         match outcome {
@@ -173,7 +183,8 @@ fn command(plan: &Plan, shift: Shift, sale: Sale) -> Result<Command, BadRow> {
 
 /// Delivers a chunk until every command of it is answered. Where the outcome of a delivery is
 /// unknown it is repeated; the keys see to it that nothing is done twice.
-async fn deliver(plan: &Plan, client: &Client, head: i64, chunk: Chunk) -> Result<Delivered> {
+async fn deliver(target: Target<'_>, chunk: Chunk) -> Result<Delivered> {
+    let Target { plan, client, progress, head } = target;
     let mut delivered = Delivered::default();
     let mut waiting = Vec::with_capacity(chunk.len());
     for row in chunk {
@@ -188,6 +199,7 @@ async fn deliver(plan: &Plan, client: &Client, head: i64, chunk: Chunk) -> Resul
         let ended = attempt(client, head, &mut waiting, &mut delivered.outcomes).await;
         if waiting.len() < before {
             (pause, moved) = (BACKOFF.0, Instant::now());
+            progress.answered();
         }
         if waiting.is_empty() {
             break;
@@ -198,6 +210,7 @@ async fn deliver(plan: &Plan, client: &Client, head: i64, chunk: Chunk) -> Resul
             Err(error) => return Err(error.into()),
         };
         give_up_after(plan, moved, &reason)?;
+        progress.waiting(&reason);
         delivered.repeated += 1;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(BACKOFF.1);
@@ -292,15 +305,23 @@ fn outcome(head: i64, line: u64, answer: Answer) -> Option<Outcome> {
 }
 
 /// Asks again while the server does not answer.
-pub(super) async fn patient<T>(
+async fn patient<T>(
     plan: &Plan,
+    progress: &Progress,
     ask: impl AsyncFn() -> Result<T, CallError>,
 ) -> Result<T> {
     let (mut pause, begun) = (BACKOFF.0, Instant::now());
     loop {
         match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if error.is_passing() => give_up_after(plan, begun, &error.into())?,
+            Ok(answer) => {
+                progress.answered();
+                return Ok(answer);
+            }
+            Err(error) if error.is_passing() => {
+                let reason = error.into();
+                give_up_after(plan, begun, &reason)?;
+                progress.waiting(&reason);
+            }
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(pause).await;
