@@ -77,6 +77,9 @@ async fn swap(
 ) -> Result<Rebuilt, Error> {
     let mut tx = conn.begin().await?;
     sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut *tx).await?;
+    // Here a crash may not undo what was said to be done: a server that runs on would look for
+    // tables that are gone. This commit also flushes everything before it.
+    sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
     // The checkpoint first, as the live follower does: it waits here, holding nothing.
     sqlx::query(
         "INSERT INTO checkpoints (follower, position) VALUES ($1, 0)
