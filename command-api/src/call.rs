@@ -165,6 +165,7 @@ impl Call {
         let sender = Sender { expected_version, ..self.sender };
         let keyed = sender.key.is_some();
         let envelope = command::envelope(self.program, sender, target, body)?;
+        command::not_ahead(&envelope, ledger.clock().now())?;
         let executor = ledger.executor();
         let (status, answer) = if self.dry_run {
             (StatusCode::OK, tokio::time::timeout(WAIT_MAX, executor.dry_run(envelope)).await)

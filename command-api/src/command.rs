@@ -8,7 +8,7 @@ use accrue_domain::envelope::Envelope;
 use accrue_domain::id::{CommandId, ProgramId};
 use accrue_http::problem::Problem;
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -87,6 +87,24 @@ pub(crate) fn envelope<C: Command>(
         expected_version: sender.expected_version,
         actions: body.actions(target)?,
     })
+}
+
+/// How far a client's clock may be ahead of ours.
+const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// Refuses a command that claims to come from the future. Not a decision of the ledger: a retry
+/// under the same key may well be accepted once our clock has got there.
+///
+/// # Errors
+/// A problem that names `/occurred_at`.
+pub(crate) fn not_ahead(envelope: &Envelope, now: DateTime<Utc>) -> Result<(), Problem> {
+    match envelope.occurred_at {
+        Some(at) if at > now + CLOCK_SKEW_MAX => Err(Problem::invalid(
+            "/occurred_at",
+            format!("expected an instant that is not in the future, got {at}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A refusal names fields as the domain does; a single call knows them by the names of its own

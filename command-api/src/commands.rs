@@ -196,6 +196,9 @@ impl Bulk {
     async fn submit(&mut self, line: u64, read: Read) -> Outstanding {
         let Read { envelope, status, id_in_envelope } = read;
         let id = envelope.id.clone();
+        if let Err(problem) = command::not_ahead(&envelope, self.ledger.clock().now()) {
+            return Outstanding::known(line, Some(id), problem);
+        }
         let executor = self.ledger.executor();
         let (status, answer) = if self.dry_run {
             let executor = executor.clone();

@@ -14,6 +14,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accrue_domain::aggregate::{Kind, RefusalKind};
 use accrue_domain::envelope::Envelope;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -23,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::metrics::Metrics;
-use crate::receipt::{ExecuteError, Receipt};
+use crate::receipt::{ExecuteError, Receipt, Refusal};
+use crate::stream::StreamKey;
 use crate::tail::Tail;
 
 pub use request::{RawEvent, RawStream};
@@ -58,6 +60,7 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Executor {
     queue: mpsc::Sender<Box<Request>>,
     closing: CancellationToken,
+    codec: Codec,
     metrics: Metrics,
 }
 
@@ -74,19 +77,24 @@ pub(crate) struct Parts {
 }
 
 impl Executor {
-    /// Starts the two tasks; they end when the last handle is gone and the queue is empty. The
+    /// Starts the two tasks. `others` names streams that other processes have changed, where no
+    /// conflict would tell. The tasks end when the last handle is gone and the queue is empty. The
     /// returned receiver resolves then.
-    pub(crate) fn start(parts: Parts) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn start(
+        parts: Parts,
+        others: mpsc::Receiver<Vec<StreamKey>>,
+    ) -> (Self, oneshot::Receiver<()>) {
         let (queue, requests) = mpsc::channel(parts.limits.queue_commands_max);
         let closing = CancellationToken::new();
         let metrics = parts.metrics.clone();
         let (ended_tx, ended) = oneshot::channel();
         let shut = closing.clone();
-        tokio::spawn(async move {
-            decider::Decider::new(parts, requests, shut).run().await;
+        let codec = parts.codec.clone();
+        guarded("decider", async move {
+            decider::Decider::new(parts, others, requests, shut).run().await;
             let _ = ended_tx.send(());
         });
-        (Self { queue, closing, metrics }, ended)
+        (Self { queue, closing, codec, metrics }, ended)
     }
 
     /// Executes a command: all of its actions, or none. Returns when its events are durable.
@@ -132,13 +140,23 @@ impl Executor {
     /// Appends events that were decided elsewhere, behind `sequence` of their stream.
     ///
     /// # Errors
-    /// [`ExecuteError::Conflict`] when the stream is not at `sequence` (any more).
+    /// [`ExecuteError::Conflict`] when the stream is not at `sequence` (any more);
+    /// [`ExecuteError::Refused`] for events that no reader could digest: the log is for ever.
     pub async fn append(
         &self,
         stream: RawStream,
         sequence: i64,
         events: Vec<RawEvent>,
     ) -> Result<Receipt, ExecuteError> {
+        if let Err(detail) = readable(&self.codec, &stream, &events) {
+            let refusal = Refusal {
+                code: "invalid-event".to_owned(),
+                kind: RefusalKind::Invalid,
+                detail,
+                field: None,
+            };
+            return Err(ExecuteError::Refused { refusal, replayed: false });
+        }
         let (request, answer) = Request::new(Work::Raw { stream, sequence, events }, false);
         self.offer(request)?;
         self.answer(answer).await
@@ -173,4 +191,41 @@ impl Executor {
         });
         answer
     }
+}
+
+/// Could every reader digest these events?
+fn readable(codec: &Codec, stream: &RawStream, events: &[RawEvent]) -> Result<(), String> {
+    let id = &*stream.aggregate_id;
+    if id.is_empty() || stream.aggregate_type.is_empty() {
+        return Err("expected a stream with a type and an id".to_owned());
+    }
+    if Kind::parse(&stream.aggregate_type).is_some() && stream.ours().is_none() {
+        return Err(format!("expected an id of the form program/id, got {id:?}"));
+    }
+    for event in events {
+        let texts = [id, &*stream.aggregate_type, &*event.event_type, &*event.event_version];
+        if texts.iter().any(|text| text.contains('\0')) {
+            return Err("expected texts without NUL characters".to_owned());
+        }
+        for json in [&event.payload, &event.metadata] {
+            serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| e.to_string())?;
+        }
+        let (name, version) = (&event.event_type, &event.event_version);
+        codec
+            .decode(&stream.aggregate_type, name, version, &event.payload)
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Runs a task without which the process is of no use. A restart is safe at any moment; going on
+/// half dead is not.
+fn guarded(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let task = tokio::spawn(task);
+    tokio::spawn(async move {
+        if task.await.is_err_and(|error| error.is_panic()) {
+            tracing::error!(task = name, "a task of the executor panicked; ending the process");
+            std::process::abort();
+        }
+    });
 }

@@ -81,7 +81,11 @@ pub async fn find(
             fingerprint: row.try_get(1)?,
             position: row.try_get(2)?,
             version: row.try_get(4)?,
-            refusal: refusal.and_then(|json| serde_json::from_str(&json).ok()),
+            // A refusal that does not parse must not turn into a yes.
+            refusal: refusal
+                .map(|json| serde_json::from_str(&json))
+                .transpose()
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             events: Vec::new(),
         };
         let count: i32 = row.try_get(3)?;

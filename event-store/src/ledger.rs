@@ -8,7 +8,7 @@ use accrue_domain::id::ProgramId;
 use prometheus_client::registry::Registry;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -59,6 +59,9 @@ pub enum OpenError {
     Database(#[from] sqlx::Error),
 }
 
+/// Connections for loading aggregates, for reading the tail and for snapshots.
+const LOG_CONNECTIONS_MAX: u32 = 6;
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../schemas/migrations");
 
 /// A handle on the log. Cheap to clone.
@@ -88,18 +91,22 @@ impl Ledger {
         let head = log::head(&mut conn).await?;
         conn.close().await?;
         metrics.head.set(head);
-        let tail = Tail::new(pool.clone(), config.codec.clone(), head);
+        // Apart from the readers' pool, so that slow readers hold no command back.
+        let inner = self::pool(&config.options, LOG_CONNECTIONS_MAX);
+        let tail = Tail::new(inner.clone(), config.codec.clone(), head);
         let stop = CancellationToken::new();
-        tokio::spawn(tail.clone().poll(stop.clone()));
-        let (executor, ended) = Executor::start(Parts {
+        let (others_tx, others) = mpsc::channel(16);
+        tokio::spawn(tail.clone().poll(others_tx, stop.clone()));
+        let parts = Parts {
             options: config.options.clone(),
-            pool: pool.clone(),
+            pool: inner,
             codec: config.codec.clone(),
             clock: Arc::clone(&config.clock),
             tail: tail.clone(),
             metrics: metrics.clone(),
             limits: config.limits,
-        });
+        };
+        let (executor, ended) = Executor::start(parts, others);
         Ok(Self {
             executor,
             tail,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::chain::Hash;
 use crate::codec::Codec;
-use crate::record::{Position, Recorded, Row};
+use crate::record::{Decoded, Position, Recorded, Row};
 use crate::stream::StreamKey;
 
 /// Most events in one page of a read.
@@ -48,12 +48,23 @@ WITH head AS (
            AS k(program, key, fingerprint, last, events, version, refusal)
 ), timed AS (
     INSERT INTO timers (aggregate_type, aggregate_id, due_at)
-    SELECT * FROM unnest($21::text[], $22::text[], $23::timestamptz[]) AS t(t, id, due)
+    SELECT t, id, due FROM unnest($21::text[], $22::text[], $23::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL
         ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET due_at = EXCLUDED.due_at
 ), untimed AS (
-    DELETE FROM timers USING unnest($21::text[], $22::text[], $23::timestamptz[]) AS t(t, id, due)
+    DELETE FROM timers
+     USING unnest($21::text[], $22::text[], $23::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id
+), corrected AS (
+    -- Without an event no unique index tells that another process has set a new deadline
+    -- meanwhile; a passed one is all that may be changed then.
+    UPDATE timers SET due_at = due
+      FROM unnest($24::text[], $25::text[], $26::timestamptz[]) AS d(t, id, due)
+     WHERE due IS NOT NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
+), cleared AS (
+    DELETE FROM timers
+     USING unnest($24::text[], $25::text[], $26::timestamptz[]) AS d(t, id, due)
+     WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
 )
 SELECT base, hash FROM head";
 
@@ -72,6 +83,8 @@ pub struct Batch {
     pub answers: Vec<Answer>,
     /// Streams whose deadline moved, and where to (none: no deadline any more).
     pub timers: Vec<(StreamKey, Option<DateTime<Utc>>)>,
+    /// Streams that were found settled though their timer had passed, and their true deadline.
+    pub corrections: Vec<(StreamKey, Option<DateTime<Utc>>)>,
 }
 
 /// A keyed command's row.
@@ -105,7 +118,7 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
     let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
     let recorded: Vec<_> = events.iter().map(|(_, row)| row.recorded_at).collect();
     let answers = &batch.answers;
-    let timers = &batch.timers;
+    let (timers, corrections) = (&batch.timers, &batch.corrections);
     let row = sqlx::query(APPEND)
         .bind(count)
         .bind(batch.id)
@@ -130,6 +143,9 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
         .bind(timers.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
         .bind(timers.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
         .bind(timers.iter().map(|(_, due)| *due).collect::<Vec<_>>())
+        .bind(corrections.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
+        .bind(corrections.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
+        .bind(corrections.iter().map(|(_, due)| *due).collect::<Vec<_>>())
         .fetch_one(conn)
         .await?;
     row.try_get("base")
@@ -144,6 +160,64 @@ pub async fn base_of_batch(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Op
         .bind(id)
         .fetch_optional(conn)
         .await
+}
+
+/// The programs whose settings changed at `after + 1 ..= until`.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn programs_configured(
+    conn: &mut PgConnection,
+    after: Position,
+    until: Position,
+) -> sqlx::Result<Vec<StreamKey>> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT aggregate_id FROM events
+          WHERE aggregate_type IN ('campaign', 'program') AND aggregate_type = 'program'
+            AND position > $1 AND position <= $2",
+    )
+    .bind(after)
+    .bind(until)
+    .fetch_all(conn)
+    .await?;
+    let kind = Kind::Program.as_str();
+    Ok(ids.iter().filter_map(|id| StreamKey::from_columns(kind, id)).collect())
+}
+
+/// The sequence of a stream's last event; 0 for one without events.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn version(
+    conn: &mut PgConnection,
+    aggregate_type: &str,
+    aggregate_id: &str,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT coalesce(max(sequence), 0) FROM events
+          WHERE aggregate_type = $1 AND aggregate_id = $2",
+    )
+    .bind(aggregate_type)
+    .bind(aggregate_id)
+    .fetch_one(conn)
+    .await
+}
+
+/// The sequences of these streams' last events, in their order; 0 for one without events.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn versions(conn: &mut PgConnection, streams: &[StreamKey]) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT coalesce((SELECT max(sequence) FROM events
+                           WHERE aggregate_type = k.t AND aggregate_id = k.id), 0)
+           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(t, id, ordinal)
+          ORDER BY ordinal",
+    )
+    .bind(streams.iter().map(|key| key.kind().as_str()).collect::<Vec<_>>())
+    .bind(streams.iter().map(|key| &**key.aggregate_id()).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
 }
 
 /// The last position in the log; 0 when it is empty.
@@ -253,11 +327,16 @@ pub fn recorded(codec: &Codec, names: &mut Names, row: &PgRow) -> sqlx::Result<R
     let event_type: &str = row.try_get(5)?;
     let event_version: &str = row.try_get(6)?;
     let payload: String = row.try_get(7)?;
+    let stream = StreamKey::from_columns(aggregate_type, aggregate_id);
+    let decoded = match &stream {
+        Some(_) => codec.decode(aggregate_type, event_type, event_version, &payload),
+        None => Ok(Decoded::Foreign),
+    };
     Ok(Recorded {
         position: row.try_get(0)?,
-        stream: StreamKey::from_columns(aggregate_type, aggregate_id),
+        stream,
         sequence: row.try_get(4)?,
-        decoded: codec.decode(aggregate_type, event_type, event_version, &payload),
+        decoded,
         row: Arc::new(Row {
             program: names.get(row.try_get(1)?),
             aggregate_type: names.get(aggregate_type),

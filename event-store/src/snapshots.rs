@@ -2,6 +2,7 @@
 //! by a build whose state has the same shape.
 
 use accrue_domain::aggregate::Kind;
+use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
@@ -92,7 +93,8 @@ async fn read_events(
     let behind: Vec<i64> =
         folded.iter().map(|it| it.as_ref().map_or(0, |folded| folded.sequence)).collect();
     // One lateral probe a stream: a single join would read and sort whole streams.
-    let rows = sqlx::query(
+    let (kinds, ids) = (kinds(streams), ids(streams));
+    let mut rows = sqlx::query(
         "SELECT k.ordinal, e.sequence, e.event_type, e.event_version, e.payload::text
            FROM unnest($1::text[], $2::text[], $3::bigint[])
                 WITH ORDINALITY AS k(t, id, behind, ordinal)
@@ -102,13 +104,13 @@ async fn read_events(
                           ORDER BY sequence) e ON true
           ORDER BY k.ordinal, e.sequence",
     )
-    .bind(kinds(streams))
-    .bind(ids(streams))
+    .bind(kinds)
+    .bind(ids)
     .bind(behind)
-    .fetch_all(conn)
-    .await?;
-    for row in &rows {
-        let Some(at) = index(row, streams)? else { continue };
+    .fetch(conn);
+    // Row by row: many long streams together are more than memory should hold.
+    while let Some(row) = rows.try_next().await? {
+        let Some(at) = index(&row, streams)? else { continue };
         let Ok(entry) = &mut folded[at] else { continue };
         let (name, version, payload) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
         match codec.decode(streams[at].kind().as_str(), name, version, payload) {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
 use crate::log;
 use crate::record::{Position, Recorded};
+use crate::stream::StreamKey;
 
 /// Most events kept in memory.
 pub const TAIL_EVENTS_MAX: usize = 32_768;
@@ -97,7 +98,7 @@ impl Tail {
         if after >= *self.0.head.borrow() {
             return Ok(Vec::new());
         }
-        if let Some(events) = self.from_memory(after, limit) {
+        if let Some(events) = self.recent(after, limit) {
             return Ok(events);
         }
         let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
@@ -105,7 +106,7 @@ impl Tail {
         log::read_after(&mut conn, &self.0.codec, after, limit, None).await
     }
 
-    fn from_memory(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {
+    fn recent(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {
         let ring = self.ring();
         if after + 1 < ring.first || after + 1 >= ring.next {
             return None;
@@ -125,20 +126,44 @@ impl Tail {
     }
 
     /// Reads the head now and then, so that what other processes append is noticed; ends with
-    /// `stop`.
-    pub async fn poll(self, stop: CancellationToken) {
+    /// `stop`. Programs that others have configured anew are told to `others`: their settings are
+    /// read by decisions that do not write their stream, so no conflict would ever tell.
+    pub async fn poll(self, others: mpsc::Sender<Vec<StreamKey>>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut seen = *self.0.head.borrow();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let Ok(mut conn) = self.0.pool.acquire().await else { continue };
-            if let Ok(head) = log::head(&mut conn).await {
-                self.advance(head);
+            match self.look(seen).await {
+                Ok((head, programs)) => {
+                    if !programs.is_empty() && others.send(programs).await.is_err() {
+                        return;
+                    }
+                    seen = head;
+                    self.advance(head);
+                }
+                Err(error) => tracing::debug!(%error, "the head of the log cannot be read"),
             }
         }
+    }
+
+    /// The head, and the programs configured behind `seen` by others.
+    async fn look(&self, seen: Position) -> sqlx::Result<(Position, Vec<StreamKey>)> {
+        let mut conn = self.0.pool.acquire().await?;
+        let head = log::head(&mut conn).await?;
+        if head <= seen || self.is_ours(seen, head) {
+            return Ok((head.max(seen), Vec::new()));
+        }
+        Ok((head, log::programs_configured(&mut conn, seen, head).await?))
+    }
+
+    /// Did this process append all of `after + 1 ..= until`?
+    fn is_ours(&self, after: Position, until: Position) -> bool {
+        let ring = self.ring();
+        ring.first <= after + 1 && until < ring.next
     }
 
     fn advance(&self, head: Position) {

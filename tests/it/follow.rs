@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use accrue_event_store::executor::{RawEvent, RawStream};
 use accrue_event_store::follow::{FollowError, Follower, Runner, Status, parked};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::{Position, Recorded};
@@ -135,22 +134,21 @@ async fn a_bad_event_parks_its_stream_and_the_others_go_on() {
     running.end().await;
 }
 
-async fn append_foreign(ledger: &Ledger, event_type: &str, version: &str, payload: &str) {
-    let stream = RawStream { aggregate_type: "account".into(), aggregate_id: "default/odd".into() };
-    let event = RawEvent {
-        event_type: event_type.into(),
-        event_version: version.into(),
-        payload: payload.to_owned(),
-        metadata: "{}".to_owned(),
-    };
-    ledger.executor().append(stream, 0, vec![event]).await.expect("appended");
+/// What no door of ours lets in: a row that a newer or a faulty build wrote.
+async fn append_foreign(database: &Database, event_type: &str, payload: &str) {
+    let append = format!(
+        "WITH head AS (UPDATE log_head SET position = position + 1 RETURNING position)
+         INSERT INTO events SELECT position, 'default', 'account', 'default/odd', 1,
+                '{event_type}', '1', '{payload}', '{{}}', now() FROM head"
+    );
+    database.run(&append).await;
 }
 
 #[tokio::test]
 async fn an_event_of_a_newer_build_stops_the_follower_and_is_never_skipped() {
     let (database, ledger) = with_diary().await;
     let before = issue_to(&ledger, "a", 0, 5).await;
-    append_foreign(&ledger, "PointsTeleported", "1", r#"{"PointsTeleported":{}}"#).await;
+    append_foreign(&database, "PointsTeleported", r#"{"PointsTeleported":{}}"#).await;
     issue_to(&ledger, "a", 5, 10).await;
     let running = Running::start(&ledger, "");
     running.status.reached(before).await;
@@ -166,7 +164,7 @@ async fn an_event_of_a_newer_build_stops_the_follower_and_is_never_skipped() {
 #[tokio::test]
 async fn a_damaged_event_parks_its_stream_only() {
     let (database, ledger) = with_diary().await;
-    append_foreign(&ledger, "PointsIssued", "1", r#"{"PointsIssued":{"lot":7}}"#).await;
+    append_foreign(&database, "PointsIssued", r#"{"PointsIssued":{"lot":7}}"#).await;
     let last = issue_to(&ledger, "a", 0, 5).await;
     let running = Running::start(&ledger, "");
     running.status.reached(last).await;

@@ -1,13 +1,13 @@
 //! The batch that grows while the writer is busy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use accrue_domain::event::Event;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::request::{Key, Request};
+use super::request::{Key, RawStream, Request};
 use crate::chain::{Root, leaf};
 use crate::log::{Answer, Batch};
 use crate::receipt::Refusal;
@@ -49,6 +49,9 @@ pub(super) struct Pending {
     pub(super) decided: Vec<Decided>,
     pub(super) events: Vec<Fresh>,
     pub(super) timers: HashMap<StreamKey, Option<DateTime<Utc>>>,
+    pub(super) corrections: HashMap<StreamKey, Option<DateTime<Utc>>>,
+    /// Streams with events that were decided elsewhere.
+    pub(super) raws: HashSet<RawStream>,
     pub(super) touched: Vec<StreamKey>,
     pub(super) keys: Vec<Key>,
     bytes: usize,
@@ -105,12 +108,19 @@ impl Pending {
             events: self.events.iter().map(|e| (e.sequence, Arc::clone(&e.row))).collect(),
             answers: self.decided.iter().filter_map(answer).collect(),
             timers: self.timers.iter().map(|(key, due)| (key.clone(), *due)).collect(),
+            // A deadline that moved in this very batch is the newer truth.
+            corrections: self
+                .corrections
+                .iter()
+                .filter(|(key, _)| !self.timers.contains_key(*key))
+                .map(|(key, due)| (key.clone(), *due))
+                .collect(),
         }
     }
 
     /// Nothing of it needs the database, unless for its keys.
     pub(super) fn changes_nothing(&self) -> bool {
-        self.events.is_empty() && self.timers.is_empty()
+        self.events.is_empty() && self.timers.is_empty() && self.corrections.is_empty()
     }
 }
 

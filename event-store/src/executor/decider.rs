@@ -10,7 +10,7 @@ use accrue_domain::aggregate::{Context, RefusalKind};
 use accrue_domain::envelope::Envelope;
 use accrue_domain::event::Event;
 use accrue_domain::program::Settings;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use super::Parts;
 use super::batch::{Decided, Pending};
 use super::cache::Cache;
 use super::loader::{Found, Loaded, Loader, Wanted};
-use super::request::{Key, Request, Work};
+use super::request::{Key, RawEvent, RawStream, Request, Work};
 use super::writer::{Job, Report, Writer};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -33,14 +33,12 @@ const ATTEMPTS_MAX: u32 = 50;
 /// Most requests taken from the queue in one go.
 const TAKE_MAX: usize = 512;
 
-/// Most commands parked for a load; beyond it the queue waits.
-const PARKED_MAX: usize = 20_000;
+/// Most commands parked for a load, and most that wait for one under the same key; beyond it the
+/// queue waits.
+const PARKED_MAX: usize = 5_000;
 
 /// After a key turned out to be used, the keys of so many commands are looked up beforehand.
 const CHECKS_AFTER_HIT: u32 = 5_000;
-
-/// How far a client's clock may be ahead.
-const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
 
 pub(super) struct Decider {
     clock: Arc<dyn Clock>,
@@ -51,6 +49,7 @@ pub(super) struct Decider {
     reports: mpsc::Receiver<Report>,
     loader: Loader,
     loaded: mpsc::Receiver<Loaded>,
+    others: mpsc::Receiver<Vec<StreamKey>>,
     cache: Cache,
     /// Commands that wait for a load, in the order of their arrival.
     parked: VecDeque<Box<Request>>,
@@ -58,8 +57,15 @@ pub(super) struct Decider {
     blocked: HashSet<StreamKey>,
     wanted: Wanted,
     loading: bool,
+    /// Number of the last load that began.
+    loads: u64,
+    /// Streams forgotten while a load is under way: what it brings of them may be older.
+    outdated: HashSet<StreamKey>,
     /// Keys of commands that are not answered yet, with later requests under the same key.
+    #[expect(clippy::vec_box, reason = "a request moves between queues; its box does not")]
     keys: HashMap<Key, Vec<Box<Request>>>,
+    /// Number of those later requests.
+    twins: usize,
     /// Commands whose keys are still to be looked up beforehand.
     checks: u32,
     pending: Pending,
@@ -76,6 +82,7 @@ type Decisions = Vec<(StreamKey, Vec<Event>)>;
 impl Decider {
     pub(super) fn new(
         parts: Parts,
+        others: mpsc::Receiver<Vec<StreamKey>>,
         requests: mpsc::Receiver<Box<Request>>,
         closing: CancellationToken,
     ) -> Self {
@@ -94,12 +101,16 @@ impl Decider {
             reports,
             loader,
             loaded,
+            others,
             cache,
             parked: VecDeque::new(),
             blocked: HashSet::new(),
             wanted: Wanted::default(),
             loading: false,
+            loads: 0,
+            outdated: HashSet::new(),
             keys: HashMap::new(),
+            twins: 0,
             checks: 0,
             pending: Pending::default(),
             in_flight: None,
@@ -112,11 +123,14 @@ impl Decider {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
         loop {
-            let room = !self.pending.is_full() && self.parked.len() < PARKED_MAX;
+            let room = !self.pending.is_full() && self.parked.len() + self.twins < PARKED_MAX;
             tokio::select! {
                 biased;
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(loaded) = self.loaded.recv() => self.learn(loaded),
+                Some(streams) = self.others.recv() => {
+                    streams.iter().for_each(|stream| self.forget(stream));
+                }
                 count = self.requests.recv_many(&mut taken, TAKE_MAX), if open && room => {
                     open = count > 0;
                     for request in taken.drain(..) {
@@ -156,7 +170,8 @@ impl Decider {
         }
         if !self.loading && !self.wanted.is_empty() {
             self.loading = true;
-            self.loader.load(mem::take(&mut self.wanted));
+            self.loads += 1;
+            self.loader.load(self.loads, mem::take(&mut self.wanted));
         }
     }
 
@@ -170,6 +185,7 @@ impl Decider {
         {
             if let Some(waiting) = self.keys.get_mut(&key) {
                 waiting.push(request);
+                self.twins += 1;
                 return;
             }
             self.keys.insert(key, Vec::new());
@@ -177,9 +193,7 @@ impl Decider {
             request.check |= self.checks > 0;
         }
         if self.must_wait(&request) {
-            self.blocked.extend(request.streams.iter().cloned());
-            self.parked.push_back(request);
-            return;
+            return self.park(request);
         }
         self.decide(request);
     }
@@ -191,6 +205,7 @@ impl Decider {
             self.wanted.check(request);
             wait = true;
         }
+        wait |= request.needs_proof && !request.proven;
         for stream in &request.streams {
             if self.blocked.contains(stream) {
                 wait = true;
@@ -214,6 +229,12 @@ impl Decider {
         };
         // A defect in a rule must not take the ledger down with it.
         let decided = catch_unwind(AssertUnwindSafe(|| self.decisions(&request, envelope, now)));
+        let changes = matches!(&decided, Ok(Ok(it)) if it.iter().any(|(_, e)| !e.is_empty()));
+        if !changes && !request.proven {
+            let mut request = request;
+            request.needs_proof = true;
+            return self.park(request);
+        }
         let decisions = match decided {
             Ok(Ok(decisions)) => decisions,
             Ok(Err(refusal)) if request.dry_run => {
@@ -242,6 +263,29 @@ impl Decider {
         self.pending.push(request, first, version, None);
     }
 
+    /// Lets a request wait for the next load, which also shows whether memory is as new as the
+    /// request: whoever waits anyway need not ask again.
+    fn park(&mut self, mut request: Box<Request>) {
+        if request.asked == 0 {
+            request.asked = self.loads + 1;
+        }
+        if !request.proven {
+            let streams = request.streams.iter().chain(&request.settings);
+            let known = streams.filter(|stream| self.cache.get(stream).is_some());
+            self.wanted.versions.extend(known.cloned());
+        }
+        self.blocked.extend(request.streams.iter().cloned());
+        self.parked.push_back(request);
+    }
+
+    /// Drops a stream from memory, also from what a load under way may bring of it.
+    fn forget(&mut self, stream: &StreamKey) {
+        self.cache.remove(stream);
+        if self.loading {
+            self.outdated.insert(stream.clone());
+        }
+    }
+
     /// What the command's actions lead to. Nothing is changed yet, so a late "no" undoes nothing.
     fn decisions(
         &self,
@@ -252,7 +296,7 @@ impl Decider {
         let settings = self.settings(request);
         let context = Context {
             now,
-            occurred_at: occurred_at(envelope, now)?,
+            occurred_at: envelope.occurred_at.map_or(now, |at| at.min(now)),
             command_id: &envelope.id,
             settings: &settings,
         };
@@ -295,36 +339,36 @@ impl Decider {
             self.pending.push_event(Some(stream.clone()), entry.sequence, row, Some(event));
         }
         let moved = entry.state.next_deadline();
-        // A timer that fired is always written anew, or a stale row would fire for ever.
-        if moved != deadline || settle {
+        if moved != deadline {
             self.pending.timers.insert(stream.clone(), moved);
+        } else if settle {
+            // A timer that fired is always corrected, or a stale row would fire for ever.
+            self.pending.corrections.insert(stream.clone(), moved);
         }
         entry.sequence
     }
 
-    /// Events decided elsewhere: the unique index judges them.
+    /// Events decided elsewhere: the unique index judges them. Nothing else of this batch may
+    /// stand on the same stream, or the two would fail each other for ever.
     fn take_raw(&mut self, request: Box<Request>, now: DateTime<Utc>) {
         let Work::Raw { stream, sequence, events } = &request.work else { return };
+        let ours = stream.ours();
+        let known = ours.as_ref().map_or(0, |ours| self.version_of(ours));
+        if known > *sequence || self.pending.raws.contains(stream) {
+            return self.give_up(request, ExecuteError::Conflict);
+        }
         let first = self.pending.events.len();
         let mut sequence = *sequence;
-        let ours = stream.ours();
         for event in events {
             sequence += 1;
-            let program = stream.aggregate_id.split_once('/').map_or("default", |(p, _)| p);
-            let row = Row {
-                program: program.into(),
-                aggregate_type: Arc::clone(&stream.aggregate_type),
-                aggregate_id: Arc::clone(&stream.aggregate_id),
-                event_type: Arc::clone(&event.event_type),
-                event_version: Arc::clone(&event.event_version),
-                payload: event.payload.clone(),
-                metadata: event.metadata.clone(),
-                recorded_at: now,
-            };
+            let row = raw_row(stream, event, now);
             self.pending.push_event(ours.clone(), sequence, row, None);
         }
+        self.pending.raws.insert(stream.clone());
         if let Some(ours) = ours {
-            self.cache.remove(&ours);
+            self.forget(&ours);
+            // What time will do to the stream was not decided here: the scheduler finds out.
+            self.pending.timers.insert(ours.clone(), Some(now));
             self.pending.touched.push(ours);
         }
         self.pending.push(request, first, sequence, None);
@@ -361,7 +405,7 @@ impl Decider {
         }
         for stream in touched {
             if failed {
-                self.cache.remove(&stream);
+                self.forget(&stream);
             } else if let Some(entry) = self.cache.get_mut(&stream)
                 && snapshots::is_due(entry.sequence, entry.snapshot)
             {
@@ -377,7 +421,7 @@ impl Decider {
         let pending = mem::take(&mut self.pending);
         let (_, touched) = self.in_flight.take().unwrap_or_default();
         for stream in touched.iter().chain(&pending.touched) {
-            self.cache.remove(stream);
+            self.forget(stream);
         }
         if by_key {
             self.checks = CHECKS_AFTER_HIT;
@@ -395,7 +439,8 @@ impl Decider {
                 self.admit(decided.request);
             }
         }
-        for decided in pending.decided {
+        for mut decided in pending.decided {
+            decided.request.check |= matches!(decided.request.work, Work::Raw { .. });
             self.admit(decided.request);
         }
         for request in parked {
@@ -406,7 +451,7 @@ impl Decider {
     fn abandon_pending(&mut self) {
         let pending = mem::take(&mut self.pending);
         for stream in &pending.touched {
-            self.cache.remove(stream);
+            self.forget(stream);
         }
         for decided in pending.decided {
             self.give_up(decided.request, ExecuteError::Unavailable);
@@ -416,8 +461,14 @@ impl Decider {
     /// Takes in what was loaded and goes on with what waited for it.
     fn learn(&mut self, loaded: Loaded) {
         self.loading = false;
-        let Loaded { streams, mut answers, raws, unreadable, failed } = loaded;
+        let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
+        let outdated = mem::take(&mut self.outdated);
+        let mut read = HashSet::with_capacity(streams.len());
         for (key, entry) in streams {
+            if outdated.contains(&key) {
+                continue;
+            }
+            read.insert(key.clone());
             if !self.cache.touch(&key) {
                 self.cache.insert(key, entry);
             }
@@ -429,9 +480,14 @@ impl Decider {
                 self.give_up(request, ExecuteError::Unavailable);
                 continue;
             }
-            if request.streams.iter().chain(&request.settings).any(|it| unreadable.contains(it)) {
-                self.give_up(request, ExecuteError::Fault);
+            let mut streams = request.streams.iter().chain(&request.settings);
+            if let Some(error) = streams.find_map(|stream| unreadable.get(stream)) {
+                let error = error.clone();
+                self.give_up(request, error);
                 continue;
+            }
+            if !request.proven && request.asked <= number {
+                request.proven = self.compare(&request, &read, &versions);
             }
             if request.check
                 && let Some(key) = request.key()
@@ -462,6 +518,26 @@ impl Decider {
         }
     }
 
+    /// Forgets what another process has moved on from, and says whether all of the request's
+    /// streams were seen by the load, which began behind the request's arrival. What is loaded
+    /// from here on is newer still.
+    fn compare(
+        &mut self,
+        request: &Request,
+        read: &HashSet<StreamKey>,
+        versions: &HashMap<StreamKey, i64>,
+    ) -> bool {
+        let mut seen = true;
+        for stream in request.streams.iter().chain(&request.settings) {
+            match versions.get(stream) {
+                Some(stored) if *stored > self.version_of(stream) => self.cache.remove(stream),
+                Some(_) => {}
+                None => seen &= read.contains(stream),
+            }
+        }
+        seen
+    }
+
     /// Answers a request that made no row, and lets go of its key.
     fn give_up(&mut self, request: Box<Request>, error: ExecuteError) {
         self.finish(request, Err(error));
@@ -478,6 +554,7 @@ impl Decider {
     /// The key's command is answered: requests that came under the same key look its row up.
     fn release(&mut self, key: &Key) {
         for mut request in self.keys.remove(key).unwrap_or_default() {
+            self.twins -= 1;
             request.check = true;
             self.admit(request);
         }
@@ -501,19 +578,6 @@ impl Decider {
         self.last_now = self.clock.now().max(self.last_now);
         self.last_now
     }
-}
-
-fn occurred_at(envelope: &Envelope, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
-    let Some(at) = envelope.occurred_at else { return Ok(now) };
-    if at > now + CLOCK_SKEW_MAX {
-        return Err(Refusal {
-            code: "invalid-occurred-at".to_owned(),
-            kind: RefusalKind::Invalid,
-            detail: format!("expected an instant that is not in the future, got {at}"),
-            field: Some("/occurred_at".to_owned()),
-        });
-    }
-    Ok(at.min(now))
 }
 
 fn check_version(expected: i64, actual: i64) -> Result<(), Refusal> {
@@ -554,6 +618,20 @@ fn metadata(envelope: &Envelope, now: DateTime<Utc>) -> String {
         actor: envelope.actor.clone(),
     };
     serde_json::to_string(&metadata).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn raw_row(stream: &RawStream, event: &RawEvent, now: DateTime<Utc>) -> Row {
+    let program = stream.aggregate_id.split_once('/').map_or("default", |(program, _)| program);
+    Row {
+        program: program.into(),
+        aggregate_type: Arc::clone(&stream.aggregate_type),
+        aggregate_id: Arc::clone(&stream.aggregate_id),
+        event_type: Arc::clone(&event.event_type),
+        event_version: Arc::clone(&event.event_version),
+        payload: event.payload.clone(),
+        metadata: event.metadata.clone(),
+        recorded_at: now,
+    }
 }
 
 fn row(stream: &StreamKey, event: &Event, metadata: String, now: DateTime<Utc>) -> Row {

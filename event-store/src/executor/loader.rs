@@ -1,21 +1,28 @@
 //! Loads what the decider misses: many streams and keys in a few queries, beside it.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use super::cache::Entry;
 use super::request::{Key, RawStream, Request, Work};
-use crate::codec::Codec;
+use crate::codec::{Codec, DecodeError};
 use crate::idempotency::{self, Stored};
+use crate::log;
+use crate::receipt::{ExecuteError, Receipt};
 use crate::snapshots::{self, Folded};
 use crate::stream::StreamKey;
+
+/// How long a load may take; a half-open connection answers never.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What the decider misses.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) streams: HashSet<StreamKey>,
+    pub(super) versions: HashSet<StreamKey>,
     keys: HashSet<Key>,
     raws: HashSet<RawStream>,
 }
@@ -23,11 +30,14 @@ pub(super) struct Wanted {
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
+    pub(super) number: u64,
     pub(super) streams: Vec<(StreamKey, Entry)>,
+    /// Sequences of the last events in the database.
+    pub(super) versions: HashMap<StreamKey, i64>,
     pub(super) answers: HashMap<Key, Found>,
     pub(super) raws: HashMap<RawStream, i64>,
-    /// Streams with an event that this build does not understand.
-    pub(super) unreadable: HashSet<StreamKey>,
+    /// Streams with an event that this build does not understand, and what to tell callers.
+    pub(super) unreadable: HashMap<StreamKey, ExecuteError>,
     /// The database did not answer; nothing was found.
     pub(super) failed: bool,
 }
@@ -43,7 +53,10 @@ pub(super) enum Found {
 
 impl Wanted {
     pub(super) fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.keys.is_empty() && self.raws.is_empty()
+        self.streams.is_empty()
+            && self.versions.is_empty()
+            && self.keys.is_empty()
+            && self.raws.is_empty()
     }
 
     /// Notes that the request's key, or its raw stream's sequence, is to be looked up.
@@ -67,16 +80,21 @@ impl Loader {
         Self { pool, codec, loaded }
     }
 
-    /// Loads beside the caller; the result comes over the channel.
-    pub(super) fn load(&self, wanted: Wanted) {
+    /// Loads beside the caller; the result comes over the channel, whatever happens.
+    pub(super) fn load(&self, number: u64, wanted: Wanted) {
         let (pool, codec, loaded) = (self.pool.clone(), self.codec.clone(), self.loaded.clone());
         tokio::spawn(async move {
-            let found = find(&pool, &codec, wanted).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "aggregates could not be loaded");
-                Loaded { failed: true, ..Loaded::default() }
-            });
+            // A task of its own, so that a panic in it is a load that failed.
+            let find = tokio::spawn(async move { find(&pool, &codec, wanted).await });
+            let found = match tokio::time::timeout(LOAD_TIMEOUT, find).await {
+                Ok(Ok(Ok(found))) => found,
+                failed => {
+                    tracing::warn!(?failed, "aggregates could not be loaded");
+                    Loaded { failed: true, ..Loaded::default() }
+                }
+            };
             // A decider that is gone needs nothing any more.
-            let _ = loaded.send(found).await;
+            let _ = loaded.send(Loaded { number, ..found }).await;
         });
     }
 
@@ -104,23 +122,25 @@ async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Load
                 }
                 Err(error) => {
                     tracing::error!(stream = ?key, %error, "a stream cannot be read");
-                    loaded.unreadable.insert(key);
+                    // A newer build's event is no defect: that build will answer.
+                    let newer = matches!(error, DecodeError::Unknown { .. });
+                    let told = if newer { ExecuteError::Unavailable } else { ExecuteError::Fault };
+                    loaded.unreadable.insert(key, told);
                 }
             }
         }
+    }
+    if !wanted.versions.is_empty() {
+        let streams: Vec<_> = wanted.versions.into_iter().collect();
+        let versions = log::versions(&mut conn, &streams).await?;
+        loaded.versions = streams.into_iter().zip(versions).collect();
     }
     if !wanted.keys.is_empty() {
         loaded.answers = answers(&mut conn, codec, wanted.keys).await?;
     }
     for stream in wanted.raws {
-        let sequence = sqlx::query_scalar(
-            "SELECT coalesce(max(sequence), 0) FROM events \
-              WHERE aggregate_type = $1 AND aggregate_id = $2",
-        )
-        .bind(&*stream.aggregate_type)
-        .bind(&*stream.aggregate_id)
-        .fetch_one(&mut *conn)
-        .await?;
+        let (kind, id) = (&*stream.aggregate_type, &*stream.aggregate_id);
+        let sequence = log::version(&mut conn, kind, id).await?;
         loaded.raws.insert(stream, sequence);
     }
     Ok(loaded)
@@ -140,12 +160,9 @@ async fn answers(
 
 impl Stored {
     /// The stored answer to a request that came under its key.
-    pub(super) fn for_request(
-        self,
-        request: &Request,
-    ) -> Result<crate::receipt::Receipt, crate::receipt::ExecuteError> {
+    pub(super) fn for_request(self, request: &Request) -> Result<Receipt, ExecuteError> {
         let Work::Command(envelope) = &request.work else {
-            return Err(crate::receipt::ExecuteError::KeyReused);
+            return Err(ExecuteError::KeyReused);
         };
         self.answer(&envelope.id, envelope.fingerprint.as_ref())
     }

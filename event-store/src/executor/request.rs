@@ -72,6 +72,15 @@ pub(super) struct Request {
     pub(super) holds_key: bool,
     /// The database must be asked for its key (or a raw stream's sequence) before it is decided.
     pub(super) check: bool,
+    /// The first load that began behind its arrival: what that load saw is no older than the
+    /// request. 0 while it has not been parked.
+    pub(super) asked: u64,
+    /// Such a load has come back.
+    pub(super) proven: bool,
+    /// It was decided without an event, so it waits for that proof. A decision that makes events
+    /// is judged by the unique index, should another process have been faster; a refusal, or a
+    /// decision that changes nothing, meets no index.
+    pub(super) needs_proof: bool,
     /// How often it was decided in vain.
     pub(super) attempts: u32,
 }
@@ -92,6 +101,8 @@ impl Request {
             }
             Work::Raw { .. } => (Vec::new(), None),
         };
+        // A raw append is compared with its stream before it is let in.
+        let check = matches!(work, Work::Raw { .. });
         let request = Self {
             work,
             dry_run,
@@ -99,7 +110,10 @@ impl Request {
             streams,
             settings,
             holds_key: false,
-            check: false,
+            check,
+            asked: 0,
+            proven: false,
+            needs_proof: false,
             attempts: 0,
         };
         (Box::new(request), answer)

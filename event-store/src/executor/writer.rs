@@ -72,9 +72,13 @@ struct Session {
 /// What one attempt to append came to.
 enum Attempt {
     Committed(Position),
-    Rejected { by_key: bool },
+    Rejected {
+        by_key: bool,
+    },
     Transient(sqlx::Error),
     Refused(sqlx::Error),
+    /// No connection: nothing was sent.
+    Unreachable(sqlx::Error),
     Unknown(String),
 }
 
@@ -90,7 +94,7 @@ impl Writer {
             metrics: parts.metrics,
             timeout: parts.limits.append_timeout,
         };
-        tokio::spawn(writer.run());
+        super::guarded("writer", writer.run());
         jobs_tx
     }
 
@@ -129,8 +133,16 @@ impl Writer {
                     transient += 1;
                     tokio::time::sleep(BACKOFF.0 * transient).await;
                 }
+                Attempt::Unreachable(error) => {
+                    tracing::warn!(%error, "the database is out of reach");
+                    tokio::time::sleep(BACKOFF.0).await;
+                    fail(job.pending);
+                    return Report::Failed;
+                }
                 Attempt::Transient(error) | Attempt::Refused(error) => {
                     tracing::error!(%error, "append was refused by the database");
+                    // A server that has become read-only would refuse for ever.
+                    self.session = None;
                     self.metrics.append_stalled.set(0);
                     fail(job.pending);
                     return Report::Failed;
@@ -158,7 +170,7 @@ impl Writer {
             Some(session) => session,
             None => match self.connect().await {
                 Ok(session) => session,
-                Err(error) => return Attempt::Unknown(error.to_string()),
+                Err(error) => return Attempt::Unreachable(error),
             },
         };
         let answer =
@@ -209,6 +221,11 @@ impl Writer {
     }
 
     async fn connect(&self) -> sqlx::Result<Session> {
+        let connected = tokio::time::timeout(self.timeout, self.session()).await;
+        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    async fn session(&self) -> sqlx::Result<Session> {
         // Durability is this server's promise, whatever the database's default is. The append's
         // plan does not depend on its values, and is not worth compiling.
         let options = self.options.clone().application_name("accrue log writer").options([
@@ -216,9 +233,7 @@ impl Writer {
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
         ]);
-        let connect = options.connect();
-        let timed_out = |_| sqlx::Error::PoolTimedOut;
-        let mut conn = tokio::time::timeout(self.timeout, connect).await.map_err(timed_out)??;
+        let mut conn = options.connect().await?;
         let (pid, started) = sqlx::query_as(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
@@ -301,8 +316,11 @@ fn observed(events: usize) -> f64 {
 
 /// Tells an error that surely undid the statement from one that leaves its outcome open.
 fn judge(error: sqlx::Error) -> Attempt {
-    let sqlx::Error::Database(database) = &error else {
-        return Attempt::Unknown(error.to_string());
+    let database = match &error {
+        sqlx::Error::Database(database) => database,
+        // The statement could not even be written down.
+        sqlx::Error::Encode(_) => return Attempt::Refused(error),
+        _ => return Attempt::Unknown(error.to_string()),
     };
     let postgres = database.try_downcast_ref::<PgDatabaseError>();
     let severity = postgres.map(PgDatabaseError::severity);

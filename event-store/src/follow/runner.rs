@@ -70,7 +70,11 @@ impl<F: Follower> Runner<F> {
             if self.position > before {
                 pause = BACKOFF.0;
             }
-            let Err(error) = end else { continue };
+            let Err(error) = end else {
+                // Somebody else is at the same work; there is no hurry.
+                tokio::time::sleep(BACKOFF.0).await;
+                continue;
+            };
             tracing::warn!(follower = self.status.name(), %error, "follower will try again");
             self.status.update(|health| health.stopped = Some(error.to_string()));
             tokio::select! {
