@@ -4,7 +4,7 @@ CREATE TABLE campaign_skips (
     program       text   NOT NULL,
     campaign      text   NOT NULL,
     version       bigint NOT NULL,
-    -- The rule's place in its version, from 1; 0 for the campaign as a whole. 0 where it was the campaign as a whole.
+    -- The rule's place in its version, from 1; 0 for the campaign as a whole.
     rule          bigint NOT NULL,
     -- Stable name of the reason.
     reason        text   NOT NULL,
