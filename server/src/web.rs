@@ -36,7 +36,6 @@ pub(crate) fn router(api: Router, health: Health, registry: Registry) -> Router 
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn(guard::same_machine))
         .layer(CatchPanicLayer::custom(panicked))
 }
 
@@ -45,4 +44,30 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
     Problem::fault(&format!("panic: {}", text.unwrap_or_default())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use axum::http::header;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_a_fault_and_says_nothing_of_its_cause() {
+        async fn broken() -> &'static str {
+            panic!("a secret")
+        }
+        let router = Router::new().route("/", get(broken));
+        let router = router.layer(CatchPanicLayer::custom(panicked));
+        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("/problems/fault") && !text.contains("secret"), "{text}");
+    }
 }

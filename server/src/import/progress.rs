@@ -28,7 +28,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(rows: u64) -> Self {
-        let style = "{bar:30} {human_pos}/{human_len} sales  {per_sec}  {eta} left  {msg}";
+        let style = "{bar:30} {human_pos}/{human_len} sales  {msg}  {eta} left";
         let style =
             ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = std::io::stderr()
@@ -40,13 +40,14 @@ impl Progress {
 
     pub(crate) fn show(&self, tally: &Tally) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));
+        let rate = number(tally.rate(self.begun.elapsed()));
         if let Some(bar) = &self.bar {
             bar.set_position(tally.done());
+            bar.set_message(format!("{rate} a second"));
         } else if told.elapsed() >= LINE_INTERVAL {
             *told = Instant::now();
-            let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));
-            let rate = tally.rate(self.begun.elapsed());
-            let (done, rows, rate) = (number(tally.done()), number(self.rows), number(rate));
+            let (done, rows) = (number(tally.done()), number(self.rows));
             self.say(&format!("{done} of {rows} rows, {rate} a second"));
         }
     }

@@ -3,19 +3,14 @@
 //! to loopback (DNS rebinding). Neither can send our own name as `Host` and `Origin`.
 
 use accrue_http::problem::Problem;
-use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
-pub(super) async fn same_machine(request: Request, next: Next) -> Response {
-    if let Err(problem) = check(request.headers(), request.uri()) {
-        return problem.into_response();
-    }
-    next.run(request).await
-}
-
-fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+/// Whether a request comes from a program of this machine. A plain function and no layer: it is
+/// on the way of every request.
+///
+/// # Errors
+/// The problem that it is answered with.
+pub(super) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     // A request line may hold the whole URL, which then counts instead of the header.
     let host = uri.authority().map(|it| it.as_str()).or_else(|| text(header::HOST));

@@ -1,19 +1,22 @@
 //! Accepts connections until told to stop, then lets those in flight finish.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use super::guard;
 
 /// Most connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -59,14 +62,19 @@ async fn connection(stream: TcpStream, router: Router, watcher: Watcher) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
-    let service = router.into_service::<hyper::body::Incoming>();
-    let service = service.map_err(|never: Infallible| never);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = guard::check(request.headers(), request.uri())
+            .map(|()| router.clone().oneshot(request));
+        async move {
+            match answer {
+                Ok(answer) => answer.await,
+                Err(problem) => Ok(problem.into_response()),
+            }
+        }
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX).pipeline_flush(true);
-    let conn = http.serve_connection(
-        TokioIo::new(stream),
-        TowerToHyperService::new(service.map_request(|request: Request<_>| request)),
-    );
+    let conn = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(conn).await {
         tracing::debug!(%error, "a connection ended early");
     }
