@@ -210,6 +210,11 @@ impl IntoResponse for Problem {
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
+        // The rest of the body is not read, so the connection ends: say so, or the client's next
+        // request is sent into it and lost.
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.replayed {
             headers.insert(IDEMPOTENCY_HIT, HeaderValue::from_static("true"));
         }
