@@ -38,11 +38,11 @@ async fn a_hold_is_captured_in_part_and_the_rest_comes_back() {
     assert_snapshot!(client.balance("a", captured.position()).await, @"available 75; x 75");
 
     let ended = client.post("/v1/accounts/a/holds/h/release", json!({})).await;
-    assert_snapshot!(ended.problem(), @"409 hold-ended /hold");
+    assert_snapshot!(ended.problem(), @"409 hold-ended hold");
     let unknown = client.post("/v1/accounts/a/holds/z/release", json!({})).await;
-    assert_snapshot!(unknown.problem(), @"404 unknown-hold /hold");
+    assert_snapshot!(unknown.problem(), @"404 unknown-hold hold");
     let reused = client.post("/v1/accounts/a/holds", json!({"id": "h", "points": 1})).await;
-    assert_snapshot!(reused.problem(), @"409 hold-exists /hold");
+    assert_snapshot!(reused.problem(), @"409 hold-exists /id");
 }
 
 #[tokio::test]
