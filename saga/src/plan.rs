@@ -68,16 +68,16 @@ pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Pla
                 return_id, account, returned, total, ..
             }) => {
                 let Some(account) = account else { continue };
-                // A sale without a price has no share that could come back.
-                if total.get() > 0 {
-                    let task = Task::TakeBack {
-                        sale: sale_id(stream)?,
-                        return_id: return_id.clone(),
-                        returned: returned.get(),
-                        total: total.get(),
-                    };
-                    plan.commands.push(planned(stream, recorded, account, task)?);
-                }
+                // Of a sale without a price there are no shares: any return of it is all of it.
+                let (returned, total) =
+                    if total.get() > 0 { (returned.get(), total.get()) } else { (1, 1) };
+                let task = Task::TakeBack {
+                    sale: sale_id(stream)?,
+                    return_id: return_id.clone(),
+                    returned,
+                    total,
+                };
+                plan.commands.push(planned(stream, recorded, account, task)?);
             }
             Event::Sale(sale::Event::SaleRecorded { .. })
             | Event::Account(_)

@@ -159,12 +159,15 @@ fn what_cannot_be_judged_is_skipped_and_stops_nothing() {
 }
 
 #[test]
-fn a_return_takes_its_share_back_where_there_is_one() {
+fn a_return_takes_its_share_back_and_all_of_what_cost_nothing() {
     let mut story = Story::default();
     story.back("s1", Some("a"), 500, 1_000);
     story.back("s2", None, 500, 1_000);
     story.back("free", Some("a"), 0, 0);
-    assert_snapshot!(story.told, @r#"return/default/s1/1 [Account("a", ReverseSale { sale: "s1", return_id: "r1", returned: 500, total: 1000 })]"#);
+    assert_snapshot!(story.told, @r#"
+    return/default/s1/1 [Account("a", ReverseSale { sale: "s1", return_id: "r1", returned: 500, total: 1000 })]
+    return/default/free/3 [Account("a", ReverseSale { sale: "free", return_id: "r1", returned: 1, total: 1 })]
+    "#);
 }
 
 #[test]
