@@ -61,7 +61,8 @@ pub struct Executor {
     queue: mpsc::Sender<Box<Request>>,
     closing: CancellationToken,
     codec: Codec,
-    metrics: Metrics,
+    // Behind one pointer: a handle is cloned with every bulk command.
+    metrics: Arc<Metrics>,
 }
 
 /// What an executor works with.
@@ -86,7 +87,7 @@ impl Executor {
     ) -> (Self, oneshot::Receiver<()>) {
         let (queue, requests) = mpsc::channel(parts.limits.queue_commands_max);
         let closing = CancellationToken::new();
-        let metrics = parts.metrics.clone();
+        let metrics = Arc::new(parts.metrics.clone());
         let (ended_tx, ended) = oneshot::channel();
         let shut = closing.clone();
         let codec = parts.codec.clone();

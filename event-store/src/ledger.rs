@@ -66,7 +66,10 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../schemas/migratio
 
 /// A handle on the log. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Ledger {
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     executor: Executor,
     tail: Tail,
     pool: PgPool,
@@ -75,7 +78,7 @@ pub struct Ledger {
     codec: Codec,
     metrics: Metrics,
     stop: CancellationToken,
-    ended: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Ledger {
@@ -107,7 +110,7 @@ impl Ledger {
             limits: config.limits,
         };
         let (executor, ended) = Executor::start(parts, others);
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             executor,
             tail,
             pool,
@@ -116,8 +119,8 @@ impl Ledger {
             codec: config.codec,
             metrics,
             stop,
-            ended: Arc::new(Mutex::new(Some(ended))),
-        })
+            ended: Mutex::new(Some(ended)),
+        })))
     }
 
     /// Executes a command; see [`Executor::execute`].
@@ -125,49 +128,49 @@ impl Ledger {
     /// # Errors
     /// As there.
     pub async fn execute(&self, envelope: Envelope) -> Result<Receipt, ExecuteError> {
-        self.executor.execute(envelope).await
+        self.0.executor.execute(envelope).await
     }
 
     /// The executor itself, for dry runs, bulk and raw appends.
     #[must_use]
     pub fn executor(&self) -> &Executor {
-        &self.executor
+        &self.0.executor
     }
 
     /// The tail of the log.
     #[must_use]
     pub fn tail(&self) -> &Tail {
-        &self.tail
+        &self.0.tail
     }
 
     /// Connections for reading.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        &self.0.pool
     }
 
     /// How to make a connection of one's own.
     #[must_use]
     pub fn options(&self) -> &PgConnectOptions {
-        &self.options
+        &self.0.options
     }
 
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.0.clock
     }
 
     /// The decoder.
     #[must_use]
     pub fn codec(&self) -> &Codec {
-        &self.codec
+        &self.0.codec
     }
 
     /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.0.metrics
     }
 
     /// The durable state of an aggregate and its version; none when it has no event.
@@ -180,8 +183,9 @@ impl Ledger {
         id: &str,
     ) -> sqlx::Result<Option<(A, i64)>> {
         let stream = StreamKey::new(A::KIND, program, id);
-        let mut conn = self.pool.acquire().await?;
-        let folded = snapshots::load(&mut conn, &self.codec, std::slice::from_ref(&stream)).await?;
+        let mut conn = self.0.pool.acquire().await?;
+        let folded =
+            snapshots::load(&mut conn, &self.0.codec, std::slice::from_ref(&stream)).await?;
         let Some(folded) = folded.into_iter().next() else { return Ok(None) };
         let folded = folded.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         let sequence = folded.sequence;
@@ -191,11 +195,11 @@ impl Ledger {
     /// Takes no more commands, finishes those that were taken, and returns when all is durable
     /// and answered.
     pub async fn close(&self) {
-        self.executor.close();
-        if let Some(ended) = self.ended.lock().await.take() {
+        self.0.executor.close();
+        if let Some(ended) = self.0.ended.lock().await.take() {
             let _ = ended.await;
         }
-        self.stop.cancel();
+        self.0.stop.cancel();
     }
 }
 

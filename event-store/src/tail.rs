@@ -112,12 +112,12 @@ impl Tail {
             return None;
         }
         let mut found = Vec::new();
-        for batch in &ring.batches {
-            if batch.last().is_none_or(|last| last.position <= after) {
-                continue;
-            }
-            let fresh = batch.iter().filter(|event| event.position > after);
-            found.extend(fresh.take(limit - found.len()).cloned());
+        let behind =
+            |batch: &Vec<Arc<Recorded>>| batch.last().is_none_or(|last| last.position <= after);
+        let first = ring.batches.partition_point(behind);
+        for batch in ring.batches.iter().skip(first) {
+            let fresh = batch.partition_point(|event| event.position <= after);
+            found.extend(batch[fresh..].iter().take(limit - found.len()).cloned());
             if found.len() >= limit {
                 break;
             }

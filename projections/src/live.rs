@@ -1,13 +1,15 @@
 //! Read models that follow the log while the server lives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use accrue_event_store::follow::{FollowError, Follower, Runner, Status};
+use accrue_event_store::follow::{self, FollowError, Follower, Runner, Status};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::{Position, Recorded};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -69,6 +71,51 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
     let streams = stop.child_token();
     let views = Views { ledger: ledger.clone(), balances, statement, campaigns, streams };
     Ok(Started { views, runners })
+}
+
+/// How often a process that keeps no read model looks how far the others have come.
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Makes the tables as [`start`] does, but leaves the following to other processes and only
+/// watches how far they have come, for reads that wait for a position.
+///
+/// # Errors
+/// As [`start`].
+pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started, Error> {
+    for model in MODELS {
+        rebuild::ensure(ledger.options(), ledger.codec(), model).await?;
+    }
+    let streams = stop.child_token();
+    let views = Views {
+        ledger: ledger.clone(),
+        balances: Status::new(balances::MODEL.name),
+        statement: Status::new(statement::MODEL.name),
+        campaigns: Status::new(campaigns::MODEL.name),
+        streams,
+    };
+    let mut runners = JoinSet::new();
+    runners.spawn(watch(views.clone(), stop));
+    Ok(Started { views, runners })
+}
+
+async fn watch(views: Views, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(OBSERVE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(mut conn) = views.ledger.pool().acquire().await else { continue };
+        for status in views.statuses() {
+            // A database that is away is said by its own health check.
+            if let Ok(Some(position)) = follow::position(&mut conn, status.name()).await
+                && *status.position().borrow() != position
+            {
+                status.moved(position);
+            }
+        }
+    }
 }
 
 /// A read model as a follower of the log.

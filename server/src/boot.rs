@@ -43,7 +43,7 @@ pub(crate) struct Server {
     ledger: Ledger,
     views: Views,
     followers: JoinSet<()>,
-    sagas: Sagas,
+    sagas: Option<Sagas>,
     http: JoinHandle<()>,
     watch: Option<JoinHandle<()>>,
     sample: JoinHandle<()>,
@@ -88,21 +88,23 @@ impl Server {
             .map_err(|error| database::not_opened(&database.name, error))?;
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let watch = database.watch(stop.clone());
+        let read_models = if config.roles.projections {
+            accrue_projections::live::start(&ledger, stop.clone()).await
+        } else {
+            accrue_projections::live::observe(&ledger, stop.clone()).await
+        };
         let Started { views, runners: followers } =
-            accrue_projections::live::start(&ledger, stop.clone())
-                .await
-                .context("the read models cannot be started")?;
-        let sagas = accrue_saga::start(
-            ledger.clone(),
-            accrue_saga::Config {
+            read_models.context("the read models cannot be started")?;
+        let sagas = config.roles.sagas.then(|| {
+            let config = accrue_saga::Config {
                 answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
                 ..accrue_saga::Config::default()
-            },
-            &mut registry,
-            &stop,
-        );
+            };
+            accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
+        });
         figures::register(&mut registry, ledger.pool().clone());
-        let watched = views.statuses().into_iter().chain([&sagas.awards]).cloned();
+        let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
+        let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
         let health = Health::new(ledger.clone(), watched, draining.clone());
         let sample = tokio::spawn(health.clone().sample(stop.clone()));
         let api = accrue_command_api::router(ledger.clone())
@@ -144,7 +146,9 @@ impl Server {
     /// Waits until all points that events up to `position` earn are awarded, and in the read
     /// models. Returns up to where those have come.
     pub(crate) async fn caught_up(&self, position: i64) -> i64 {
-        self.sagas.awards.reached(position).await;
+        if let Some(sagas) = &self.sagas {
+            sagas.awards.reached(position).await;
+        }
         let head = *self.ledger.tail().head().borrow();
         for status in self.views.statuses() {
             status.reached(head).await;
@@ -177,7 +181,9 @@ impl Server {
         }
         self.ledger.close().await;
         self.stop.cancel();
-        self.sagas.ended().await;
+        if let Some(sagas) = self.sagas {
+            sagas.ended().await;
+        }
         let mut followers = self.followers;
         while followers.join_next().await.is_some() {}
         let _sampled = self.sample.await;

@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     pub(crate) database: Place,
     pub(crate) pool_connections_max: u32,
+    pub(crate) roles: Roles,
     pub(crate) queue_commands_max: usize,
     pub(crate) cached_aggregates_max: usize,
     /// Days for which a command's answer is kept under its id.
@@ -39,6 +40,32 @@ pub(crate) enum Place {
     Given { url: String, options: Box<PgConnectOptions> },
 }
 
+/// What a process does beside serving the API, which every one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// Keeps the read models; one that does not reads what others keep.
+    pub(crate) projections: bool,
+    /// Awards points, takes them back, settles deadlines.
+    pub(crate) sagas: bool,
+}
+
+impl FromStr for Roles {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut roles = Self { projections: false, sagas: false };
+        let mut api = false;
+        for role in text.split(',').map(str::trim) {
+            match role {
+                "api" => api = true,
+                "projections" => roles.projections = true,
+                "sagas" => roles.sagas = true,
+                _ => return Err(()),
+            }
+        }
+        if api { Ok(roles) } else { Err(()) }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -53,6 +80,7 @@ impl Config {
             listen: listen(layers)?,
             port: layers.parse("port", "a port from 0 to 65535 (0 picks a free one)")?,
             database: Place::read(layers)?,
+            roles: layers.parse("roles", "api, alone or with projections and sagas")?,
             pool_connections_max: within(layers, "pool_connections_max", 2, 1_000)?,
             queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
             cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,

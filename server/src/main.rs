@@ -26,6 +26,11 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use config::{Config, Layers, Place};
 
+/// Commands, events and answers are many small allocations that one thread makes and another
+/// frees, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {

@@ -12,11 +12,12 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 11] = [
+pub(super) const SETTINGS: [Setting; 12] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
     Setting { key: "database_url", default: "" },
+    Setting { key: "roles", default: "api,projections,sagas" },
     Setting { key: "postgres_shared_buffers_mb", default: "256" },
     Setting { key: "pool_connections_max", default: "16" },
     Setting { key: "queue_commands_max", default: "16384" },
@@ -51,6 +52,9 @@ pub(crate) struct ServerFlags {
     /// Loopback address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// What this process does: api, projections, sagas [default: all three]
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
     /// Memory of the private PostgreSQL's cache, in MB [default: 256]
     #[arg(long, value_name = "MB")]
     postgres_shared_buffers_mb: Option<String>,
@@ -87,6 +91,7 @@ impl ServerFlags {
         given.extend(present([
             ("port", &self.port),
             ("listen", &self.listen),
+            ("roles", &self.roles),
             ("postgres_shared_buffers_mb", &self.postgres_shared_buffers_mb),
             ("pool_connections_max", &self.pool_connections_max),
             ("queue_commands_max", &self.queue_commands_max),
