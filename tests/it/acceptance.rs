@@ -11,16 +11,16 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     let (database, mut server) = Server::create().await;
     let client = server.client();
     history::campaign(&client).await;
-    history::import(&server.url).await.expect_success();
+    history::import(&server.url, "default").await.expect_success();
     history::settled(&database).await;
-    assert_eq!(history::figures(&database).await, FIGURES);
+    assert_eq!(history::figures(&database, "default").await, FIGURES);
     let campaign = client.get("/v1/campaigns/tenth").await.expect(200).json();
     assert_eq!((&campaign["awards"], &campaign["points"]), (&16_355.into(), &872_537.into()));
     let head = "SELECT position FROM log_head";
     let before = database.number(head).await;
     assert_eq!(before, 18_532 + 4_338 + 16_355 + 2);
 
-    let again = history::import(&server.url).await.expect_success();
+    let again = history::import(&server.url, "default").await.expect_success();
     assert!(again.contains("18,532"), "{again}");
     history::settled(&database).await;
     assert_eq!(database.number(head).await, before, "importing again changes nothing");

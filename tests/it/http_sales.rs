@@ -79,7 +79,7 @@ async fn partial_returns_take_back_as_much_as_one_whole_return() {
     }
     let more = json!({"amount": {"amount": 1, "currency": "GBP"}});
     let more = client.post("/v1/sales/split/returns", more).await;
-    assert_snapshot!(more.problem(), @"409 nothing-left");
+    assert_snapshot!(more.problem(), @"409 exceeds-sale /amount");
 }
 
 #[tokio::test]

@@ -24,27 +24,29 @@ pub async fn campaign(client: &Client) {
     client.keyed("tenth").post("/v1/campaigns", campaign).await.expect(201);
 }
 
-/// Imports the invoices through the public API of that server.
+/// Imports the invoices through the public API of that server, into that program.
 ///
 /// # Panics
 /// When the file is not where it belongs.
-pub async fn import(url: &str) -> Said {
+pub async fn import(url: &str, into: &str) -> Said {
     let file = workspace().join("data/online-retail/invoices.csv");
     let file = file.to_str().expect("the workspace has a path of text");
     let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
-    program::run(["import", "sales", file, "--map", map, "--url", url]).await
+    program::run(["import", "sales", file, "--map", map, "--url", url, "--program", into]).await
 }
 
-/// Sales, accounts, money, awards and points in the log of a database.
-pub async fn figures(database: &Database) -> String {
-    let sql = "
+/// Sales, accounts, money, awards and points of one program in the log of a database.
+pub async fn figures(database: &Database, program: &str) -> String {
+    let sql = format!(
+        "
         SELECT count(*) FILTER (WHERE event_type = 'SaleRecorded') || ' sales of '
             || count(*) FILTER (WHERE event_type = 'AccountOpened') || ' accounts, '
             || coalesce(sum((payload->'SaleRecorded'->'total'->>'amount')::bigint), 0)
             || ' pence, ' || count(*) FILTER (WHERE event_type = 'PointsIssued') || ' awards of '
             || coalesce(sum((payload->'PointsIssued'->>'points')::bigint), 0) || ' points'
-          FROM events";
-    database.text(sql).await
+          FROM events WHERE program = '{program}'"
+    );
+    database.text(&sql).await
 }
 
 /// Waits until every sale was judged and every award is in the log.
