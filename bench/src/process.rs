@@ -26,11 +26,15 @@ pub(crate) struct Server {
 }
 
 /// Starts `accrue serve` on the database and waits until it is ready.
-pub(crate) async fn accrue(binary: &Path, database: &Database) -> anyhow::Result<Server> {
+pub(crate) async fn accrue(
+    binary: &Path,
+    database: &Database,
+    roles: &str,
+) -> anyhow::Result<Server> {
     let port = free_port()?;
     let mut command = Command::new(binary);
     command.arg("serve").arg("--database-url").arg(database.url());
-    command.arg("--port").arg(port.to_string());
+    command.arg("--port").arg(port.to_string()).arg("--roles").arg(roles);
     start(command, port).await.with_context(|| format!("starting {}", binary.display()))
 }
 

@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Accounts of the scenarios that do not say otherwise.
 pub(crate) const ACCOUNTS: u64 = 100_000;
 
+/// Everything in one process.
+const ALL_ROLES: &str = "api,projections,sagas";
+
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
     /// The accrue binary, a release build
@@ -142,7 +145,20 @@ impl Bench {
     pub(crate) async fn serve(&self, side: Side, database: &Database) -> anyhow::Result<Server> {
         match side {
             Side::Baseline => process::baseline(database, self.settings.pool).await,
-            Side::Accrue => process::accrue(&self.settings.accrue, database).await,
+            Side::Accrue => process::accrue(&self.settings.accrue, database, ALL_ROLES).await,
+        }
+    }
+
+    /// As [`Bench::serve`], but Accrue only takes commands: what follows the log, which the
+    /// baseline does not have, would be another process.
+    pub(crate) async fn serve_commands(
+        &self,
+        side: Side,
+        database: &Database,
+    ) -> anyhow::Result<Server> {
+        match side {
+            Side::Baseline => self.serve(side, database).await,
+            Side::Accrue => process::accrue(&self.settings.accrue, database, "api").await,
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let commands = bench.settings.scaled(COMMANDS);
     for _ in 0..bench.settings.repeats {
         let database = bench.fresh(Side::Accrue).await?;
-        let server = bench.serve(Side::Accrue, &database).await?;
+        let server = bench.serve_commands(Side::Accrue, &database).await?;
         let accounts = bench.settings.scaled(ACCOUNTS);
         let outcome = bench.fill(&server, commands, accounts).await?;
         server.stop().await?;

@@ -52,7 +52,7 @@ async fn measure(
     accounts: u64,
     name: &str,
 ) -> anyhow::Result<(Outcome, Memory)> {
-    let server = bench.serve(Side::Accrue, database).await?;
+    let server = bench.serve_commands(Side::Accrue, database).await?;
     let requests = Requests::issue(server.address, accounts);
     let outcome = bench.closed(&server, CONNECTIONS, &requests).await?;
     let memory = server.memory().context("reading the server's memory")?;

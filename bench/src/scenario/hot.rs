@@ -12,7 +12,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     for _ in 0..bench.settings.repeats {
         for side in bench.sides() {
             let database = bench.fresh(side).await?;
-            let server = bench.serve(side, &database).await?;
+            let server = bench.serve_commands(side, &database).await?;
             let requests = Requests::issue(server.address, 1);
             let outcome = bench.closed(&server, CONNECTIONS, &requests).await?;
             bench.note(format!("hot   {:<8} {CONNECTIONS:>3}: {}", side.name(), outcome.line()));

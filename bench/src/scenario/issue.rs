@@ -1,6 +1,6 @@
 //! Durable single commands: one issue a request, 100,000 accounts, against the baseline.
 
-use super::{ACCOUNTS, Bench, Sides};
+use super::{ACCOUNTS, Bench, Side, Sides};
 use crate::load::outcome::Outcome;
 use crate::load::request::Requests;
 use crate::report::{Figure, Goal, median, ratio, rounded};
@@ -10,12 +10,16 @@ use std::collections::BTreeMap;
 const STEPS: [(usize, Goal); 3] =
     [(64, Goal::None), (256, Goal::AtLeast(6.0)), (512, Goal::AtLeast(9.0))];
 
+/// Connections of the run with everything in one process.
+const EVERYTHING_CONNECTIONS: usize = 256;
+
 pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let mut outcomes: BTreeMap<usize, Sides<Vec<Outcome>>> = BTreeMap::new();
+    let mut with_everything = Vec::new();
     for _ in 0..bench.settings.repeats {
         for side in bench.sides() {
             let database = bench.fresh(side).await?;
-            let server = bench.serve(side, &database).await?;
+            let server = bench.serve_commands(side, &database).await?;
             let requests = Requests::issue(server.address, ACCOUNTS);
             for (connections, _) in STEPS {
                 let outcome = bench.closed(&server, connections, &requests).await?;
@@ -26,6 +30,9 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
             server.stop().await?;
             bench.postgres.drop(database).await?;
         }
+        if bench.sides().contains(&Side::Accrue) {
+            with_everything.push(everything(bench).await?);
+        }
     }
     let figures = STEPS.iter().flat_map(|(connections, goal)| {
         outcomes.get(connections).map(|sides| figures(*connections, *goal, sides))
@@ -35,7 +42,31 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
         outcomes.values().flat_map(|sides| &sides.accrue),
         outcomes.values().flat_map(|sides| &sides.baseline),
     );
-    Ok(figures.flatten().chain([errors]).collect())
+    let beside = outcomes.get(&EVERYTHING_CONNECTIONS).map(|sides| &sides.baseline[..]);
+    let beside = median(beside.unwrap_or_default().iter().map(Outcome::rate));
+    let all = median(with_everything.iter().map(Outcome::rate));
+    let all = Figure {
+        name: format!("issue, {EVERYTHING_CONNECTIONS} connections, read models and awards too"),
+        accrue: format!("{all:.0}/s"),
+        beside: format!("{beside:.0}/s"),
+        value: ratio(all, beside),
+        unit: "x",
+        goal: Goal::None,
+    };
+    Ok(figures.flatten().chain([errors, all]).collect())
+}
+
+/// The same load while this process also keeps every read model and judges every event, on the
+/// same cores.
+async fn everything(bench: &mut Bench) -> anyhow::Result<Outcome> {
+    let database = bench.fresh(Side::Accrue).await?;
+    let server = bench.serve(Side::Accrue, &database).await?;
+    let requests = Requests::issue(server.address, ACCOUNTS);
+    let outcome = bench.closed(&server, EVERYTHING_CONNECTIONS, &requests).await?;
+    bench.note(format!("issue all      {EVERYTHING_CONNECTIONS:>3}: {}", outcome.line()));
+    server.stop().await?;
+    bench.postgres.drop(database).await?;
+    Ok(outcome)
 }
 
 fn figures(connections: usize, goal: Goal, sides: &Sides<Vec<Outcome>>) -> [Figure; 2] {
