@@ -225,6 +225,17 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// How Postgres is to plan what we ask: every statement looks rows up by key, so its plan does not
+/// depend on its values. A plan that was made while a table was empty would otherwise read all of
+/// it, and stay in the session until the table is analysed.
+pub(crate) const PLANS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// A pool for reading: live read models first, then the log.
 #[must_use]
 pub fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
@@ -232,5 +243,5 @@ pub fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
         .max_connections(connections_max)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
-        .connect_lazy_with(options.clone().options([("search_path", "read,public")]))
+        .connect_lazy_with(options.clone().options(PLANS).options([("search_path", "read,public")]))
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Parts;
 use super::batch::{Decided, Pending};
 use super::request::Work;
+use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
@@ -226,13 +227,9 @@ impl Writer {
     }
 
     async fn session(&self) -> sqlx::Result<Session> {
-        // Durability is this server's promise, whatever the database's default is. The append's
-        // plan does not depend on its values, and is not worth compiling.
-        let options = self.options.clone().application_name("accrue log writer").options([
-            ("synchronous_commit", "on"),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("jit", "off"),
-        ]);
+        // Durability is this server's promise, whatever the database's default is.
+        let options = self.options.clone().application_name("accrue log writer");
+        let options = options.options(PLANS).options([("synchronous_commit", "on")]);
         let mut conn = options.connect().await?;
         let (pid, started) = sqlx::query_as(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
