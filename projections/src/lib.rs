@@ -4,6 +4,7 @@
 //! anew by [`rebuild::rebuild`] and compared with the log by [`verify::verify`].
 
 pub mod api;
+mod copy;
 pub mod error;
 pub mod list;
 pub mod live;

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::model::{MODELS, Model, Spill, prepare_writer};
+use crate::model::{MODELS, Model, prepare_writer};
 use crate::models::{balances, campaigns, statement};
 use crate::rebuild;
 
@@ -148,7 +148,7 @@ impl Follower for Live {
         if !any || !self.is_mine(conn, events).await? {
             return Ok(());
         }
-        fold.spill(conn, Spill::All).await
+        fold.write(conn).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! SQL of a model names its tables without a schema: the connection's `search_path` decides
 //! whether that is the live one, one that is being built beside it, or one made to be compared.
 
+use std::collections::HashMap;
+
 use accrue_domain::aggregate::Kind;
 use accrue_event_store::follow::FollowError;
 use accrue_event_store::record::Recorded;
@@ -13,6 +15,9 @@ use crate::models::{balances, campaigns, statement};
 
 /// Separates what a table needs while it is filled from what may come once it is full.
 const AFTER_LOAD: &str = "-- After the load.";
+
+/// A map for folding: its keys are many, and none is chosen to collide with another's.
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// A read model.
 #[derive(Debug)]
@@ -33,24 +38,20 @@ pub struct Model {
 /// Every read model.
 pub static MODELS: [&Model; 3] = [&balances::MODEL, &statement::MODEL, &campaigns::MODEL];
 
-/// How much of what is pending is to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spill {
-    /// Everything: a checkpoint follows.
-    All,
-    /// Only what grows large: a load goes on, and rows that change often are better kept.
-    Large,
-}
-
 /// Events on their way to rows: they are folded in memory, and the result is written in few
 /// statements.
 #[async_trait]
-pub(crate) trait Fold: Send {
+pub(crate) trait Fold: Send + Sync {
     /// Takes an event in.
     fn event(&mut self, event: &Recorded) -> Result<(), FollowError>;
 
-    /// Writes what is pending.
-    async fn spill(&mut self, conn: &mut PgConnection, spill: Spill) -> Result<(), FollowError>;
+    /// Splits off what has grown so large that it is to be written; none while there is nothing.
+    /// What changes again and again stays. Parts are written in the order in which they were
+    /// split off.
+    fn part(&mut self) -> Option<Box<dyn Fold>>;
+
+    /// Writes everything that was taken in.
+    async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError>;
 }
 
 impl Model {

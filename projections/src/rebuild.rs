@@ -15,6 +15,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use crate::error::Error;
 use crate::model::{Model, prepare_writer, script};
 
+mod intake;
 mod load;
 mod switch;
 
@@ -137,7 +138,7 @@ async fn attempt(
             .await?;
         head = log::head(conn).await?;
     }
-    loader.flush(conn).await?;
+    loader.catch_up(conn, head).await?;
     model.finish(conn).await?;
     let analyze = format!("ANALYZE {}", model.tables.join(", "));
     script(&mut *conn, &analyze).await?;

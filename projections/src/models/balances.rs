@@ -8,7 +8,6 @@
 //! - An account's `free` and `held` are the sums over its lots; a lot's row exists while it has
 //!   points.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use accrue_domain::account::event::{Event as Account, Part};
@@ -23,7 +22,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::model::{Fold, Model, Spill};
+use crate::model::{Fold, Map, Model};
 
 mod at;
 mod balance;
@@ -56,9 +55,9 @@ type Id = Arc<str>;
 /// What the events so far change, by row.
 #[derive(Debug, Default)]
 struct Balances {
-    accounts: HashMap<Id, AccountChange>,
-    lots: HashMap<(Id, LotId), LotChange>,
-    holds: HashMap<(Id, HoldId), HoldChange>,
+    accounts: Map<Id, AccountChange>,
+    lots: Map<(Id, LotId), LotChange>,
+    holds: Map<(Id, HoldId), HoldChange>,
 }
 
 #[derive(Debug, Default)]
@@ -107,18 +106,25 @@ impl Fold for Balances {
         Ok(())
     }
 
-    async fn spill(&mut self, conn: &mut PgConnection, spill: Spill) -> Result<(), FollowError> {
-        let all = spill == Spill::All;
-        if all || self.accounts.len() > ACCOUNTS_PENDING_MAX {
-            write::accounts(conn, std::mem::take(&mut self.accounts)).await?;
+    fn part(&mut self) -> Option<Box<dyn Fold>> {
+        let mut part = Self::default();
+        if self.accounts.len() > ACCOUNTS_PENDING_MAX {
+            part.accounts = std::mem::take(&mut self.accounts);
         }
-        if all || self.lots.len() > LOTS_PENDING_MAX {
-            write::lots(conn, std::mem::take(&mut self.lots)).await?;
+        if self.lots.len() > LOTS_PENDING_MAX {
+            part.lots = std::mem::take(&mut self.lots);
         }
-        if all || self.holds.len() > LOTS_PENDING_MAX {
-            write::holds(conn, std::mem::take(&mut self.holds)).await?;
+        if self.holds.len() > LOTS_PENDING_MAX {
+            part.holds = std::mem::take(&mut self.holds);
         }
-        Ok(())
+        let some = !(part.accounts.is_empty() && part.lots.is_empty() && part.holds.is_empty());
+        some.then(|| Box::new(part) as Box<dyn Fold>)
+    }
+
+    async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError> {
+        write::accounts(conn, std::mem::take(&mut self.accounts)).await?;
+        write::lots(conn, std::mem::take(&mut self.lots)).await?;
+        write::holds(conn, std::mem::take(&mut self.holds)).await
     }
 }
 

@@ -7,7 +7,7 @@
 //! Invariant: a day's `awards` and `points` are those of the lots that name the campaign, on the
 //! UTC day of their business time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use accrue_domain::account::command::Source;
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
-use crate::model::{Fold, Model, Spill};
+use crate::model::{Fold, Map, Model};
 
 mod read;
 mod write;
@@ -50,7 +50,7 @@ struct Campaigns {
     definitions: BTreeMap<Arc<str>, Definition>,
     /// By `program/campaign` and day.
     days: BTreeMap<(String, NaiveDate), DayChange>,
-    awards: HashMap<LotKey, Award>,
+    awards: Map<LotKey, Award>,
     /// Reversals of lots that may be a campaign's.
     reversals: Vec<Reversal>,
 }
@@ -109,15 +109,18 @@ impl Fold for Campaigns {
         Ok(())
     }
 
-    async fn spill(&mut self, conn: &mut PgConnection, spill: Spill) -> Result<(), FollowError> {
-        if spill == Spill::Large && self.awards.len() + self.reversals.len() < PENDING_MAX {
-            return Ok(());
+    fn part(&mut self) -> Option<Box<dyn Fold>> {
+        if self.awards.len() + self.reversals.len() < PENDING_MAX {
+            return None;
         }
+        Some(Box::new(std::mem::take(self)))
+    }
+
+    async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError> {
         write::definitions(conn, std::mem::take(&mut self.definitions)).await?;
         self.attribute(conn).await?;
         write::awards(conn, std::mem::take(&mut self.awards)).await?;
-        write::days(conn, std::mem::take(&mut self.days)).await?;
-        Ok(())
+        Ok(write::days(conn, std::mem::take(&mut self.days)).await?)
     }
 }
 

@@ -5,7 +5,6 @@
 //! Invariant: over an account's entries, `points` sum to all of its points, `held` to those that
 //! open holds pin, `debt` to what it owes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
@@ -16,14 +15,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::model::{Fold, Model, Spill};
+use crate::copy::Rows;
+use crate::model::{Fold, Map, Model};
 use crate::models::split;
 
 mod line;
 mod read;
 
 pub use line::Cause;
-use line::Line;
+use line::{ISSUED, Line, REVERSED};
 pub use read::{Entry, Key, OfSale, Order, of_account, of_sale};
 
 /// The model.
@@ -44,7 +44,7 @@ const PENDING_MAX: usize = 10_000;
 struct Statement {
     pending: Vec<Pending>,
     /// The sales of the awards among them.
-    sales: HashMap<(Arc<str>, String), String>,
+    sales: Map<(Arc<str>, String), String>,
 }
 
 #[derive(Debug)]
@@ -82,13 +82,20 @@ impl Fold for Statement {
         Ok(())
     }
 
-    async fn spill(&mut self, conn: &mut PgConnection, spill: Spill) -> Result<(), FollowError> {
-        if self.pending.is_empty() || (spill == Spill::Large && self.pending.len() < PENDING_MAX) {
-            return Ok(());
+    fn part(&mut self) -> Option<Box<dyn Fold>> {
+        if self.pending.len() < PENDING_MAX {
+            return None;
         }
         self.sales.clear();
-        write(conn, std::mem::take(&mut self.pending)).await?;
-        Ok(())
+        let pending = std::mem::take(&mut self.pending);
+        Some(Box::new(Self { pending, sales: Map::default() }))
+    }
+
+    async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError> {
+        self.sales.clear();
+        let mut pending = std::mem::take(&mut self.pending);
+        attribute_older(conn, &mut pending).await?;
+        Ok(insert(conn, &pending).await?)
     }
 }
 
@@ -99,48 +106,59 @@ impl Statement {
         let Some(lot) = &line.lot else { return };
         let key = (Arc::clone(id), lot.clone());
         match (line.kind, &line.sale) {
-            ("issued", Some(sale)) => {
+            (ISSUED, Some(sale)) => {
                 self.sales.insert(key, sale.clone());
             }
-            ("reversed", None) => line.sale = self.sales.get(&key).cloned(),
+            (REVERSED, None) => line.sale = self.sales.get(&key).cloned(),
             _ => {}
         }
     }
 }
 
-async fn write(conn: &mut PgConnection, rows: Vec<Pending>) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO statement_entries (program, account, position, ordinal, kind, points, held,
-                                        debt, lot, sale, cause, lots, occurred_at, recorded_at)
-         SELECT d.program, d.account, d.position, d.ordinal, d.kind, d.points, d.held, d.debt,
-                d.lot,
-                CASE WHEN d.kind = 'reversed' AND d.sale IS NULL
-                     THEN (SELECT e.sale FROM statement_entries e
-                            WHERE e.program = d.program AND e.account = d.account
-                              AND e.lot = d.lot AND e.kind = 'issued' AND e.sale IS NOT NULL)
-                     ELSE d.sale END,
-                d.cause, d.lots, d.occurred_at, d.recorded_at
-           FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[],
-                       $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[],
-                       $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[])
-                AS d(program, account, position, ordinal, kind, points, held, debt, lot, sale,
-                     cause, lots, occurred_at, recorded_at)",
+/// Finds the sales of lots that were awarded before.
+async fn attribute_older(conn: &mut PgConnection, rows: &mut [Pending]) -> sqlx::Result<()> {
+    let mut open: Vec<_> = rows
+        .iter_mut()
+        .filter(|row| row.line.kind == REVERSED && row.line.sale.is_none())
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT d.ordinal, e.sale
+           FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+                AS d(program, account, lot, ordinal)
+           JOIN statement_entries e
+             ON e.program = d.program AND e.account = d.account AND e.lot = d.lot
+            AND e.kind = 'issued' AND e.sale IS NOT NULL",
     )
-    .bind(rows.iter().map(|row| split(&row.id).0).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| split(&row.id).1).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.position).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.ordinal).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.kind).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.points).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.held).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.debt).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.lot.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.sale.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.cause.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.line.lots.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.recorded_at).collect::<Vec<_>>())
-    .execute(conn)
+    .bind(open.iter().map(|row| split(&row.id).0).collect::<Vec<_>>())
+    .bind(open.iter().map(|row| split(&row.id).1).collect::<Vec<_>>())
+    .bind(open.iter().map(|row| row.line.lot.as_deref()).collect::<Vec<_>>())
+    .fetch_all(conn)
     .await?;
+    for (ordinal, sale) in known {
+        if let Some(row) = usize::try_from(ordinal - 1).ok().and_then(|at| open.get_mut(at)) {
+            row.line.sale = Some(sale);
+        }
+    }
     Ok(())
+}
+
+async fn insert(conn: &mut PgConnection, pending: &[Pending]) -> sqlx::Result<()> {
+    let mut rows = Rows::new(
+        "statement_entries (program, account, position, ordinal, kind, points, held, debt, lot,
+                            sale, cause, lots, occurred_at, recorded_at)",
+        14,
+    );
+    for it in pending {
+        let ((program, account), line) = (split(&it.id), &it.line);
+        rows.begin();
+        rows.text(program).text(account).bigint(it.position).integer(it.ordinal).text(line.kind);
+        rows.bigint(line.points).bigint(line.held).bigint(line.debt);
+        rows.optional(line.lot.as_deref()).optional(line.sale.as_deref());
+        rows.text(&line.cause).text(&line.lots);
+        rows.instant(Some(it.occurred_at)).instant(Some(it.recorded_at));
+    }
+    rows.send(conn).await
 }

@@ -1,24 +1,23 @@
-//! Filling a model's tables from the log: one task reads and decodes, one folds and writes.
+//! Filling a model's tables from the log.
+//!
+//! In a fast load one task reads, decodes and folds, and another writes: each has a core and a
+//! Postgres backend of its own to wait for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use accrue_event_store::codec::{Codec, DecodeError};
-use accrue_event_store::follow::{FollowError, Parked, is_data_error};
-use accrue_event_store::log_query::read_kinds;
+use accrue_event_store::codec::Codec;
+use accrue_event_store::follow::{Parked, is_data_error};
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::mpsc;
 
+use super::intake::{Intake, PAGE_EVENTS};
 use crate::error::Error;
-use crate::model::{Fold, Model, Spill};
+use crate::model::{Fold, Model};
 
-/// Events in a page of the log.
-const PAGE_EVENTS: usize = 10_000;
-
-/// Pages that are read ahead.
-const PAGES_AHEAD: usize = 2;
+/// Parts that wait to be written.
+const PARTS_AHEAD: usize = 1;
 
 /// Events that are tried together when there is a bad one somewhere.
 const CAREFUL_EVENTS: usize = 2_000;
@@ -37,36 +36,36 @@ pub(crate) struct Loader {
     model: &'static Model,
     codec: Codec,
     pace: Pace,
-    fold: Box<dyn Fold>,
+    intake: Intake,
+}
+
+/// What a fast load hands from the task that folds to the one that writes.
+struct Step {
+    part: Option<Box<dyn Fold>>,
     position: Position,
-    parked: Vec<Parked>,
-    /// From which position on each parked stream is left out.
-    parked_from: HashMap<(Arc<str>, Arc<str>), Position>,
 }
 
 impl Loader {
     pub(crate) fn new(model: &'static Model, codec: Codec, pace: Pace) -> Self {
-        Self {
-            model,
-            codec,
-            pace,
-            fold: (model.fold)(),
-            position: 0,
-            parked: Vec::new(),
-            parked_from: HashMap::new(),
-        }
+        let intake = Intake::new(model, codec.clone());
+        Self { model, codec, pace, intake }
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.position
+        self.intake.position
     }
 
     pub(crate) fn parked(&self) -> &[Parked] {
-        &self.parked
+        &self.intake.parked
     }
 
-    /// Takes everything up to `until`, read ahead over a connection of its own. What was taken may
-    /// still be in memory: see [`Loader::flush`].
+    /// Sets a stream aside from a position on, as somebody else has done before.
+    pub(crate) fn park(&mut self, parked: Parked) {
+        self.intake.park(parked);
+    }
+
+    /// Takes everything up to `until`, of which part may stay in memory: see
+    /// [`Loader::catch_up`].
     pub(crate) async fn load(
         &mut self,
         conn: &mut PgConnection,
@@ -74,75 +73,58 @@ impl Loader {
         until: Position,
         progress: &mut (impl FnMut(Position) + Send),
     ) -> Result<(), Error> {
-        let (pages, mut ready) = mpsc::channel(PAGES_AHEAD);
-        let reader = tokio::spawn(read_ahead(
-            options.clone(),
-            self.codec.clone(),
-            self.model,
-            (self.position, until),
-            pages,
-        ));
-        while let Some(page) = ready.recv().await {
-            self.take(conn, &page).await?;
-            progress(self.position);
+        if self.pace == Pace::Careful {
+            return self.read(conn, until, progress).await;
         }
-        reader.await.map_err(|_| Error::ReaderLost)??;
-        self.position = until;
+        let (steps, mut ready) = mpsc::channel(PARTS_AHEAD);
+        let intake =
+            std::mem::replace(&mut self.intake, Intake::new(self.model, self.codec.clone()));
+        let folding = tokio::spawn(fold_ahead(options.clone(), intake, until, steps));
+        while let Some(Step { part, position }) = ready.recv().await {
+            if let Some(mut part) = part {
+                part.write(conn).await?;
+            }
+            progress(position);
+        }
+        self.intake = folding.await.map_err(|_| Error::ReaderLost)??;
         Ok(())
     }
 
-    /// Takes what lies between here and `until` over the same connection: in its transaction, as
-    /// its snapshot has it.
+    /// Takes what lies between here and `until` over the same connection, in its transaction and
+    /// as its snapshot has it, and writes everything.
     pub(crate) async fn catch_up(
         &mut self,
         conn: &mut PgConnection,
         until: Position,
     ) -> Result<(), Error> {
-        loop {
-            let page = next_page(conn, &self.codec, self.model, (self.position, until)).await?;
-            self.take(conn, &page).await?;
-            if page.len() < PAGE_EVENTS {
-                break;
-            }
-        }
-        self.position = until.max(self.position);
-        self.flush(conn).await
+        self.read(conn, until, &mut |_| {}).await?;
+        Ok(self.intake.fold.write(conn).await?)
     }
 
-    /// Writes everything that was taken.
-    pub(crate) async fn flush(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
-        Ok(self.fold.spill(conn, Spill::All).await?)
-    }
-
-    /// Sets a stream aside from a position on, as somebody else has done before.
-    pub(crate) fn park(&mut self, parked: Parked) {
-        let stream = (parked.aggregate_type.as_str().into(), parked.aggregate_id.as_str().into());
-        self.parked_from.insert(stream, parked.position);
-        self.parked.push(parked);
-    }
-
-    pub(crate) async fn take(
+    /// Takes everything up to `until` over one connection.
+    pub(crate) async fn read(
         &mut self,
         conn: &mut PgConnection,
-        page: &[Arc<Recorded>],
+        until: Position,
+        progress: &mut (impl FnMut(Position) + Send),
     ) -> Result<(), Error> {
-        match self.pace {
-            Pace::Fast => {
-                for event in page {
-                    if self.understands(event)? {
-                        self.fold.event(event)?;
+        while self.position() < until {
+            let page = self.intake.page(conn, until).await?;
+            match self.pace {
+                Pace::Fast => {
+                    self.intake.take(&page)?;
+                    if let Some(mut part) = self.intake.fold.part() {
+                        part.write(conn).await?;
                     }
                 }
-                self.fold.spill(conn, Spill::Large).await?;
-            }
-            Pace::Careful => {
-                for events in page.chunks(CAREFUL_EVENTS) {
-                    self.take_carefully(conn, events).await?;
+                Pace::Careful => {
+                    for events in page.chunks(CAREFUL_EVENTS) {
+                        self.take_carefully(conn, events).await?;
+                    }
                 }
             }
-        }
-        if let Some(last) = page.last() {
-            self.position = last.position;
+            self.intake.position = end(&page, until);
+            progress(self.position());
         }
         Ok(())
     }
@@ -159,11 +141,12 @@ impl Loader {
         for event in events {
             match self.transact(conn, std::slice::from_ref(event)).await {
                 Err(Error::Follow(error)) if is_data_error(&error) => {
-                    self.park_at(event, error.to_string());
+                    self.intake.park_at(event, error.to_string());
                 }
                 done => done?,
             }
         }
+        self.intake.clear();
         Ok(())
     }
 
@@ -173,79 +156,38 @@ impl Loader {
         conn: &mut PgConnection,
         events: &[Arc<Recorded>],
     ) -> Result<(), Error> {
-        self.fold = (self.model.fold)();
+        self.intake.clear();
         let mut tx = conn.begin().await?;
-        for event in events {
-            if self.understands(event)? {
-                self.fold.event(event)?;
-            }
-        }
-        self.fold.spill(&mut tx, Spill::All).await?;
+        self.intake.take(events)?;
+        self.intake.fold.write(&mut tx).await?;
         tx.commit().await?;
         Ok(())
     }
-
-    /// Is the event to be taken? One that does not decode sets its stream aside, as it does live;
-    /// one of a newer build stops everything.
-    fn understands(&mut self, event: &Recorded) -> Result<bool, Error> {
-        if !self.parked_from.is_empty() {
-            let row = &event.row;
-            let stream = (Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id));
-            if self.parked_from.get(&stream).is_some_and(|from| event.position >= *from) {
-                return Ok(false);
-            }
-        }
-        match &event.decoded {
-            Ok(_) => Ok(true),
-            Err(error @ DecodeError::Unknown { .. }) => {
-                let reason = format!("position {}: {error}", event.position);
-                Err(FollowError::NotReady(reason).into())
-            }
-            Err(error @ DecodeError::Malformed { .. }) => {
-                self.park_at(event, error.to_string());
-                Ok(false)
-            }
-        }
-    }
-
-    fn park_at(&mut self, event: &Recorded, reason: String) {
-        self.park(Parked {
-            aggregate_type: event.row.aggregate_type.to_string(),
-            aggregate_id: event.row.aggregate_id.to_string(),
-            position: event.position,
-            reason,
-        });
-    }
 }
 
-async fn next_page(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    model: &Model,
-    range: (Position, Position),
-) -> sqlx::Result<Vec<Arc<Recorded>>> {
-    let limit = i64::try_from(PAGE_EVENTS).unwrap_or(i64::MAX);
-    read_kinds(conn, codec, range, limit, model.kinds).await
+/// Where a page ends: at its last event while it is full, else at the end of what was asked for.
+fn end(page: &[Arc<Recorded>], until: Position) -> Position {
+    page.last().filter(|_| page.len() == PAGE_EVENTS).map_or(until, |last| last.position)
 }
 
-/// Reads a range of the log page by page, until it is done or nobody wants it any more.
-async fn read_ahead(
+/// Reads and folds up to `until`, and hands on what is to be written, until it is done or nobody
+/// wants it any more.
+async fn fold_ahead(
     options: PgConnectOptions,
-    codec: Codec,
-    model: &'static Model,
-    (mut after, until): (Position, Position),
-    pages: mpsc::Sender<Vec<Arc<Recorded>>>,
-) -> sqlx::Result<()> {
+    mut intake: Intake,
+    until: Position,
+    steps: mpsc::Sender<Step>,
+) -> Result<Intake, Error> {
     let mut conn = options.application_name("accrue rebuild, reading").connect().await?;
-    loop {
-        let page = next_page(&mut conn, &codec, model, (after, until)).await?;
-        let full = page.len() == PAGE_EVENTS;
-        if let Some(last) = page.last() {
-            after = last.position;
-        }
-        if pages.send(page).await.is_err() || !full {
+    while intake.position < until {
+        let page = intake.page(&mut conn, until).await?;
+        intake.take(&page)?;
+        intake.position = end(&page, until);
+        let step = Step { part: intake.fold.part(), position: intake.position };
+        if steps.send(step).await.is_err() {
             break;
         }
     }
-    conn.close().await
+    conn.close().await?;
+    Ok(intake)
 }

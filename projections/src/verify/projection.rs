@@ -2,8 +2,6 @@
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::follow::{self, is_data_error};
-use accrue_event_store::log::PAGE_EVENTS_MAX;
-use accrue_event_store::log_query::read_kinds;
 use accrue_event_store::record::Position;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -59,7 +57,12 @@ async fn compare(
     for stream in parked {
         loader.park(stream);
     }
-    match fold(conn, codec, model, &mut loader, until, progress).await {
+    let mut tell = |position| progress(Progress { subject: model.name, position, until });
+    let folded = match loader.read(conn, until, &mut tell).await {
+        Ok(()) => loader.catch_up(conn, until).await,
+        failed => failed,
+    };
+    match folded {
         Err(Error::Follow(error)) if is_data_error(&error) => {
             findings.push(found(loader.position(), format!("the log does not fold: {error}")));
             return Ok(findings);
@@ -91,26 +94,6 @@ fn missing(error: sqlx::Error) -> Result<String, Error> {
             Ok("its tables are missing; a server makes them when it starts".to_owned())
         }
         _ => Err(error.into()),
-    }
-}
-
-async fn fold(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    model: &'static Model,
-    loader: &mut Loader,
-    until: Position,
-    progress: &mut (impl FnMut(Progress) + Send),
-) -> Result<(), Error> {
-    loop {
-        let range = (loader.position(), until);
-        let page = read_kinds(conn, codec, range, PAGE_EVENTS_MAX, model.kinds).await?;
-        loader.take(conn, &page).await?;
-        let position = loader.position();
-        progress(Progress { subject: model.name, position, until });
-        if i64::try_from(page.len()).is_ok_and(|count| count < PAGE_EVENTS_MAX) {
-            return loader.flush(conn).await;
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use accrue_domain::account::command::{Change, Command, Issue, Source};
 use accrue_domain::action::Action;
+use accrue_domain::campaign;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::expiry::Policy;
 use accrue_domain::id::{AccountId, CampaignId, CommandId, HoldId, LotId, ProgramId, SaleId};
@@ -17,12 +18,17 @@ use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_private_postgres::cluster::Cluster;
 use accrue_private_postgres::options::Options;
 use accrue_projections::live::{Started, Views, start};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -92,6 +98,42 @@ impl World {
         self.ledger.execute(envelope).await
     }
 
+    /// A server's routes over this ledger, with followers of their own.
+    pub(crate) async fn web(&self) -> Web {
+        let mut started = self.follow().await;
+        let web = self.web_of(&started);
+        started.runners.detach_all();
+        web
+    }
+
+    pub(crate) fn web_of(&self, started: &Started) -> Web {
+        Web { router: accrue_projections::api::router(started.views.clone()), program: None }
+    }
+
+    /// How many commands were given.
+    pub(crate) fn commands(&self) -> u64 {
+        self.commands
+    }
+
+    /// Appends an event that nobody decided.
+    pub(crate) async fn forge(&self, id: &str, event_type: &str, sequence: i64, payload: &str) {
+        let mut conn = self.connect().await;
+        let metadata = r#"{"command_id":"forged","occurred_at":"2026-03-01T00:00:00Z"}"#;
+        sqlx::query(
+            "WITH head AS (UPDATE log_head SET position = position + 1 RETURNING position)
+             INSERT INTO events SELECT position, 'default', 'account', 'default/' || $1, $2, $3, '1',
+                                       $4::json, $5::json, now() FROM head",
+        )
+        .bind(id)
+        .bind(sequence)
+        .bind(event_type)
+        .bind(payload)
+        .bind(metadata)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    }
+
     pub(crate) async fn to(&mut self, id: &str, command: Command) -> Receipt {
         self.act(vec![account(id, command)]).await.unwrap()
     }
@@ -112,6 +154,45 @@ impl World {
                 Err(error) => panic!("seed {seed}: {error}"),
             }
         }
+    }
+}
+
+/// A client of the routes.
+#[derive(Clone)]
+pub(crate) struct Web {
+    router: Router,
+    program: Option<&'static str>,
+}
+
+impl Web {
+    /// The same, speaking for a program.
+    pub(crate) fn of(&self, program: &'static str) -> Self {
+        Self { program: Some(program), ..self.clone() }
+    }
+
+    pub(crate) async fn send(&self, path: &str, lines: bool) -> Response<Body> {
+        let mut request = Request::get(path);
+        if lines {
+            request = request.header("Accept", "application/x-ndjson");
+        }
+        if let Some(program) = self.program {
+            request = request.header("Accrue-Program", program);
+        }
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.send(path, false).await;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    pub(crate) async fn lines(&self, path: &str) -> (StatusCode, String) {
+        let response = self.send(path, true).await;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
     }
 }
 
@@ -137,6 +218,16 @@ pub(crate) async fn dump(conn: &mut PgConnection, tables: &[&str]) -> Vec<String
 
 pub(crate) fn account(id: &str, command: Command) -> Action {
     Action::Account(AccountId::new(id).unwrap(), command)
+}
+
+pub(crate) fn campaign(id: &str, command: campaign::Command) -> Action {
+    Action::Campaign(CampaignId::new(id).unwrap(), command)
+}
+
+/// Creates a campaign that judges at once.
+pub(crate) fn activate(id: &str) -> Action {
+    let rules = serde_json::json!([{"rule": 1}]);
+    campaign(id, campaign::Command::Create { name: "A tenth".into(), rules, activate: true })
 }
 
 pub(crate) fn amount(points: i64) -> Amount {

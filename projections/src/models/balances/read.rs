@@ -42,7 +42,7 @@ SELECT a.free, a.held, a.debt, a.version, a.position,
   LEFT JOIN LATERAL (
        SELECT * FROM balance_lots l
         WHERE l.program = a.program AND l.account = a.account
-        ORDER BY l.expires_at, l.issued_position, l.lot LIMIT 101) l ON true
+        ORDER BY l.expires_at, l.issued_position LIMIT 101) l ON true
  WHERE a.program = $1 AND a.account = $2";
 
 /// Parts of lots that the overdue holds of account `a` pin; $2 is now.
@@ -86,29 +86,41 @@ macro_rules! totals {
     };
 }
 
-/// One account with everything, whatever it holds and however many lots it has.
+/// Lots of account $3 that have not lapsed at $2, and what overdue holds give back to each.
+macro_rules! unlapsed {
+    () => {
+        "SELECT l.*, coalesce((SELECT o.points FROM o WHERE o.lot = l.lot), 0) AS back
+           FROM balance_lots l
+          WHERE l.program = $1 AND l.account = $3 AND l.expires_at > $2"
+    };
+}
+
+/// One account with everything, whatever it holds and however many lots it has. What overdue
+/// holds give back is asked lot by lot, not joined: a join would read every lot before the first.
 const MANY: &str = concat!(
-    "WITH a AS MATERIALIZED (SELECT * FROM balance_accounts WHERE program = $1 AND account = $3),
-     o AS MATERIALIZED (SELECT o.* FROM a, LATERAL (",
+    "WITH o AS MATERIALIZED (
+       SELECT o.* FROM balance_accounts a, LATERAL (",
     overdue!(),
-    ") o), t AS (",
+    ") o WHERE a.program = $1 AND a.account = $3), t AS (",
     totals!(),
     " WHERE a.program = $1 AND a.account = $3)
 SELECT t.*,
        (SELECT json_agg(x) FROM (
-           SELECT l.lot, l.issued, l.free + coalesce(o.points, 0) AS remaining,
-                  l.held - coalesce(o.points, 0) AS held, l.available_from,
-                  NULLIF(l.expires_at, 'infinity') AS expires_at, l.source::json AS source
-             FROM a JOIN balance_lots l ON l.program = a.program AND l.account = a.account
-             LEFT JOIN o ON o.lot = l.lot
-            WHERE l.expires_at > $2 AND l.free + coalesce(o.points, 0) > 0
-            ORDER BY l.expires_at, l.issued_position, l.lot LIMIT 101) x)::text AS lots,
+           SELECT * FROM (
+               SELECT l.lot, l.issued, l.free + l.back AS remaining, l.held - l.back AS held,
+                      l.available_from, NULLIF(l.expires_at, 'infinity') AS expires_at,
+                      l.source::json AS source
+                 FROM (",
+    unlapsed!(),
+    ") l ORDER BY l.expires_at, l.issued_position) l
+            WHERE l.remaining > 0 LIMIT 101) x)::text AS lots,
        (SELECT json_agg(x) FROM (
-           SELECT l.expires_at AS at, sum(l.free + coalesce(o.points, 0)) AS points
-             FROM a JOIN balance_lots l ON l.program = a.program AND l.account = a.account
-             LEFT JOIN o ON o.lot = l.lot
-            WHERE l.expires_at > $2 AND l.expires_at < 'infinity'
-            GROUP BY l.expires_at HAVING sum(l.free + coalesce(o.points, 0)) > 0
+           SELECT l.expires_at AS at, sum(l.free + l.back) AS points
+             FROM (",
+    unlapsed!(),
+    ") l
+            WHERE l.expires_at < 'infinity'
+            GROUP BY l.expires_at HAVING sum(l.free + l.back) > 0
             ORDER BY l.expires_at LIMIT 12) x)::text AS expiring
   FROM t"
 );

@@ -1,6 +1,6 @@
 //! The rows of `campaigns`, written in bulk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use accrue_event_store::follow::FollowError;
@@ -8,7 +8,8 @@ use chrono::NaiveDate;
 use sqlx::{PgConnection, Row as _};
 
 use super::{Award, DayChange, Definition, LotKey};
-use crate::model::expect_rows;
+use crate::copy::Rows;
+use crate::model::{Map, expect_rows};
 use crate::models::split;
 
 /// Campaigns are few: a statement each.
@@ -103,34 +104,26 @@ pub(super) async fn days(
 /// Remembers which campaign made which lot.
 pub(super) async fn awards(
     conn: &mut PgConnection,
-    awards: HashMap<LotKey, Award>,
+    awards: Map<LotKey, Award>,
 ) -> sqlx::Result<()> {
-    if awards.is_empty() {
-        return Ok(());
-    }
     let mut awards: Vec<_> = awards.into_iter().collect();
     awards.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    sqlx::query(
-        "INSERT INTO campaign_awards (program, account, lot, campaign, position)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])",
-    )
-    .bind(awards.iter().map(|((id, _), _)| split(id).0).collect::<Vec<_>>())
-    .bind(awards.iter().map(|((id, _), _)| split(id).1).collect::<Vec<_>>())
-    .bind(awards.iter().map(|((_, lot), _)| lot.as_str()).collect::<Vec<_>>())
-    .bind(awards.iter().map(|(_, award)| award.campaign.as_str()).collect::<Vec<_>>())
-    .bind(awards.iter().map(|(_, award)| award.position).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let mut rows = Rows::new("campaign_awards (program, account, lot, campaign, position)", 5);
+    for ((id, lot), award) in &awards {
+        let (program, account) = split(id);
+        rows.begin();
+        rows.text(program).text(account).text(lot).text(&award.campaign).bigint(award.position);
+    }
+    rows.send(conn).await
 }
 
 /// The campaigns of these lots, where they are a campaign's.
 pub(super) async fn campaigns_of(
     conn: &mut PgConnection,
     lots: &[&LotKey],
-) -> sqlx::Result<HashMap<LotKey, String>> {
+) -> sqlx::Result<Map<LotKey, String>> {
     if lots.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Map::default());
     }
     let rows = sqlx::query(
         "SELECT d.ordinal, a.campaign
@@ -144,7 +137,7 @@ pub(super) async fn campaigns_of(
     .bind(lots.iter().map(|(_, lot)| lot.as_str()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
-    let mut known = HashMap::with_capacity(rows.len());
+    let mut known = Map::default();
     for row in rows {
         let ordinal: i64 = row.try_get(0)?;
         let lot = usize::try_from(ordinal - 1).ok().and_then(|at| lots.get(at));

@@ -6,6 +6,12 @@ use accrue_event_store::record::Metadata;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Kind of an entry for a lot that was issued.
+pub(super) const ISSUED: &str = "issued";
+
+/// Kind of an entry for an issue that was taken back.
+pub(super) const REVERSED: &str = "reversed";
+
 /// What led to an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
@@ -65,7 +71,7 @@ impl Line {
                 cause.reference.clone_from(reference);
                 let sale = awarded(source, &mut cause);
                 let lot = Some(lot.as_str().to_owned());
-                Self { points: points.get(), lot, sale, ..Self::called("issued") }
+                Self { points: points.get(), lot, sale, ..Self::called(ISSUED) }
             }
             Event::PointsCredited { lot, points, reason, actor, reference, .. } => {
                 adjusted(&mut cause, reason, actor, reference.as_ref());
@@ -88,7 +94,7 @@ impl Line {
                 cause.reference.clone_from(reference);
                 let (points, debt) = (debt.get() - points.get(), debt.get());
                 let lot = Some(lot.as_str().to_owned());
-                Self { points, debt, lot, ..Self::called("reversed") }
+                Self { points, debt, lot, ..Self::called(REVERSED) }
             }
             Event::DebtRepaid { points, lots: parts } => {
                 lots = parts;

@@ -1,0 +1,174 @@
+//! The routes: what they show, wait for and refuse.
+
+use accrue_domain::account::command::Command;
+use accrue_domain::action::Action;
+use accrue_domain::id::SaleId;
+use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::sale;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{World, account, activate, award, hour, issue};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_shows_what_it_has_and_what_it_had() {
+    let mut world = World::new().await;
+    let web = world.web().await;
+    let first = Command::Issue(accrue_domain::account::command::Issue {
+        expires: Some(accrue_domain::expiry::Policy::At(hour(10))),
+        source: award("tenth", "sale-1"),
+        ..issue("one", 30)
+    });
+    world.to("a", first).await;
+    world.clock.set(hour(5));
+    let receipt = world.to("a", Command::Issue(issue("two", 12))).await;
+    let path = format!("/v1/accounts/a?min_position={}", receipt.position);
+    let (status, now) = web.json(&path).await;
+    assert_eq!(status, StatusCode::OK);
+    let two = json!({"lot": "two", "issued": 12, "remaining": 12, "held": 0, "source": {"kind": "issue"}});
+    let source = json!({"kind": "campaign", "campaign": "tenth", "version": 1, "event": 1, "sale": "sale-1"});
+    let one = json!({"lot": "one", "issued": 30, "remaining": 30, "held": 0,
+                     "expires_at": "2026-03-01T10:00:00Z", "source": source});
+    let both = json!({
+        "account": "a", "available": 42, "pending": 0, "held": 0, "debt": 0, "lots": [one, two],
+        "lots_more": false, "expiring": [{"at": "2026-03-01T10:00:00Z", "points": 30}],
+        "version": 3, "position": 3,
+    });
+    assert_eq!(now, both);
+    world.clock.set(hour(10));
+    let (_, later) = web.json("/v1/accounts/a").await;
+    assert_eq!((&later["available"], &later["lots"]), (&json!(12), &json!([two])), "it has lapsed");
+    let (_, before) = web.json("/v1/accounts/a?at=2026-03-01T04:59:59Z").await;
+    assert_eq!((&before["available"], &before["version"]), (&json!(30), &json!(2)));
+    let (_, then) = web.json("/v1/accounts/a?at=2026-03-01T05:00:00Z").await;
+    assert_eq!(then, both);
+    let (status, _) = web.json("/v1/accounts/a?at=2026-02-01T00:00:00Z").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, body) = web.json("/v1/accounts/a?at=2026-03-01T10:00:01Z").await;
+    assert_eq!(
+        (status, &body["errors"][0]["pointer"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("at"))
+    );
+    let response = web.send("/v1/accounts/a", false).await;
+    assert_eq!(response.headers()["etag"], "\"3\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_another_program_is_shown() {
+    let mut world = World::new().await;
+    let web = world.web().await;
+    let sold = |id: &str| {
+        let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
+        let record = sale::Command::Record { account: None, total, lines: vec![], reference: None };
+        Action::Sale(SaleId::new(id).unwrap(), record)
+    };
+    let actions = vec![account("a", Command::Issue(issue("one", 5))), sold("s"), activate("c")];
+    let position = world.act_in("other", actions).await.unwrap().position;
+    for path in ["accounts/a", "accounts/a/statement", "sales/s", "campaigns/c"] {
+        let (status, body) = web.json(&format!("/v1/{path}?min_position={position}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {body}");
+        let (status, body) = web.of("other").json(&format!("/v1/{path}")).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+    }
+    for path in ["accounts", "campaigns", "events"] {
+        let (_, body) = web.json(&format!("/v1/{path}")).await;
+        assert_eq!(body["items"], json!([]), "{path}");
+        let (_, body) = web.of("other").json(&format!("/v1/{path}")).await;
+        assert_ne!(body["items"], json!([]), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_go_on_where_the_page_before_ended() {
+    let mut world = World::new().await;
+    let web = world.web().await;
+    for id in ["c", "a", "e", "b", "d"] {
+        world.to(id, Command::Issue(issue("one", 5))).await;
+    }
+    let (mut path, mut seen) = ("/v1/accounts?limit=2&min_position=10".to_owned(), String::new());
+    loop {
+        let (_, page) = web.json(&path).await;
+        for item in page["items"].as_array().unwrap() {
+            seen.push_str(item["account"].as_str().unwrap());
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/accounts?limit=2&cursor={next}");
+    }
+    assert_eq!(seen, "abcde");
+    let (_, page) = web.json("/v1/accounts/a/statement?limit=1").await;
+    assert_eq!(page["items"][0]["kind"], "issued");
+    let next = page["next"].as_str().unwrap();
+    let (_, page) = web.json(&format!("/v1/accounts/a/statement?limit=1&cursor={next}")).await;
+    assert_eq!((&page["items"][0]["kind"], &page["next"]), (&json!("opened"), &Value::Null));
+    let (_, page) = web.json("/v1/accounts/a/statement?order=oldest").await;
+    assert_eq!(page["items"][0]["kind"], "opened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_shows_what_came_back() {
+    let mut world = World::new().await;
+    let web = world.web().await;
+    let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
+    let id = SaleId::new("s").unwrap();
+    let record = sale::Command::Record { account: None, total, lines: vec![], reference: None };
+    world.act(vec![Action::Sale(id.clone(), record)]).await.unwrap();
+    let portion = sale::Portion::Amount(Money { amount: Minor::new(250).unwrap(), ..total });
+    let back = sale::Command::Return { id: None, portion, reference: None };
+    world.act(vec![Action::Sale(id, back)]).await.unwrap();
+    let (_, shown) = web.json("/v1/sales/s").await;
+    assert_eq!(shown["returned"], json!({"amount": 250, "currency": "GBP"}));
+    assert_eq!(shown["points"], json!({"earned": 0, "reversed": 0}));
+    assert_eq!(shown["version"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_has_settings_before_anybody_has_set_them() {
+    let world = World::new().await;
+    let web = world.web().await;
+    let (_, shown) = web.json("/v1/program").await;
+    assert_eq!(
+        shown,
+        json!({"program": "default", "currency": "GBP", "zone": "UTC", "expiry": "never", "version": 0})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_parameters_are_refused_everywhere() {
+    let world = World::new().await;
+    let web = world.web().await;
+    for path in [
+        "accounts",
+        "accounts/a",
+        "accounts/a/statement",
+        "sales/s",
+        "campaigns",
+        "campaigns/c",
+        "program",
+        "events",
+    ] {
+        let (status, body) = web.json(&format!("/v1/{path}?min_postion=1")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {body}");
+        let (status, body) = web.json(&format!("/v1/{path}?min_position=-1")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {body}");
+        assert_eq!(body["errors"][0]["pointer"], "min_position", "{path}: {body}");
+    }
+}
+
+#[test]
+fn the_description_names_every_route() {
+    let described = accrue_projections::api::openapi();
+    let paths: Vec<_> = described.paths.paths.keys().map(String::as_str).collect();
+    assert_eq!(
+        paths,
+        [
+            "/v1/accounts",
+            "/v1/accounts/{id}",
+            "/v1/accounts/{id}/statement",
+            "/v1/campaigns",
+            "/v1/campaigns/{id}",
+            "/v1/events",
+            "/v1/program",
+            "/v1/sales/{id}",
+        ]
+    );
+}

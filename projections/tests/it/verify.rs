@@ -1,0 +1,107 @@
+//! Verification finds what was changed behind the log's back, and says where.
+
+use accrue_domain::account::command::Command;
+use accrue_projections::verify::{Finding, verify};
+use sqlx::Executor as _;
+
+use crate::harness::{World, activate, award, caught_up, issue};
+
+async fn findings(world: &World) -> Vec<(String, i64)> {
+    let codec = world.ledger.codec();
+    let found = verify(world.ledger.options(), codec, |_| {}).await.unwrap();
+    found
+        .iter()
+        .map(|Finding { subject, position, .. }| ((*subject).to_owned(), *position))
+        .collect()
+}
+
+/// Three commands: a campaign at 1, member `a` at 3 and 4, member `b` from 5 on.
+async fn world() -> World {
+    let mut world = World::new().await;
+    world.act(vec![activate("tenth")]).await.unwrap();
+    let mut first = issue("lot", 5);
+    first.source = award("tenth", "sale-1");
+    world.to("a", Command::Issue(first)).await;
+    world.to("b", Command::Issue(issue("lot", 7))).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_untouched_database_has_no_finding() {
+    let mut world = world().await;
+    let started = world.follow().await;
+    world.live(31, 150).await;
+    caught_up(&world, &started.views).await;
+    assert_eq!(findings(&world).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_row_of_any_table_is_found_at_its_position() {
+    let changes = [
+        ("balances", "UPDATE balance_accounts SET free = free + 1 WHERE account = 'b'", 6),
+        ("balances", "DELETE FROM balance_lots WHERE account = 'a'", 4),
+        ("balances", "INSERT INTO balance_holds VALUES ('default', 'a', 'h', 1, '[]', NULL, 4)", 4),
+        ("statement", "UPDATE statement_entries SET cause = '{}' WHERE position = 6", 6),
+        ("campaigns", "UPDATE campaigns SET status = 'paused'", 2),
+        ("campaigns", "UPDATE campaign_days SET points = points + 1", 4),
+        ("campaigns", "DELETE FROM campaign_awards", 4),
+    ];
+    let world = world().await;
+    let started = world.follow().await;
+    caught_up(&world, &started.views).await;
+    let mut conn = world.connect().await;
+    for (model, change, position) in changes {
+        conn.execute("BEGIN").await.unwrap();
+        conn.execute(change).await.unwrap();
+        conn.execute("COMMIT").await.unwrap();
+        assert_eq!(findings(&world).await, [(model.to_owned(), position)], "{change}");
+        accrue_projections::rebuild::rebuild(
+            world.ledger.options(),
+            world.ledger.codec(),
+            model,
+            |_| {},
+        )
+        .await
+        .unwrap();
+        assert_eq!(findings(&world).await, [], "after a rebuild");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_log_is_found_at_the_commit_that_was_changed() {
+    let changes = [
+        (
+            "UPDATE events SET payload = replace(payload::text, '7', '8')::json WHERE position = 6",
+            5,
+        ),
+        ("UPDATE events SET metadata = '{}' WHERE position = 3", 3),
+        ("UPDATE events SET recorded_at = recorded_at + '1us' WHERE position = 1", 1),
+        ("UPDATE events SET program = 'other' WHERE position = 1", 1),
+        ("DELETE FROM events WHERE position = 6", 6),
+        ("DELETE FROM events WHERE position = 4", 4),
+        ("UPDATE commits SET root = sha256(root) WHERE last_position = 4", 3),
+        ("UPDATE commits SET hash = sha256(hash) WHERE last_position = 4", 3),
+        ("DELETE FROM commits WHERE last_position = 4", 3),
+        ("DELETE FROM commits WHERE last_position = 6", 5),
+        ("UPDATE log_head SET hash = sha256(hash)", 6),
+        ("UPDATE log_head SET position = 9", 7),
+    ];
+    for (change, position) in changes {
+        let world = world().await;
+        world.ledger.close().await;
+        let mut conn = world.connect().await;
+        conn.execute("ALTER TABLE events DISABLE TRIGGER events_are_immutable").await.unwrap();
+        conn.execute(change).await.unwrap();
+        let found = findings(&world).await;
+        let first = found.iter().find(|(subject, _)| subject == "log");
+        assert_eq!(first.map(|(_, position)| *position), Some(position), "{change}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_missing_are_said_to_be() {
+    let world = world().await;
+    let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|it| it.detail.contains("tables are missing")), "{found:?}");
+}
