@@ -22,7 +22,6 @@ mod sales;
 mod statement;
 
 /// The routes.
-#[must_use]
 pub fn router(views: Views) -> Router {
     Router::new()
         .merge(accounts::routes())

@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 use crate::error::Error;
 use crate::model::{Fold, Model};
 
-/// Events in a page of the log.
-pub(super) const PAGE_EVENTS: usize = 10_000;
+/// Events in a page of the log: few enough to be folded before they leave the processor's cache.
+pub(super) const PAGE_EVENTS: usize = 4_000;
 
 /// What was taken in so far.
 pub(super) struct Intake {

@@ -90,15 +90,15 @@ async fn swap(
     .await?;
     let live = follow::position(&mut tx, model.name).await?.unwrap_or_default();
     for table in model.tables {
-        script(&mut *tx, &format!("DROP TABLE IF EXISTS read.{table}")).await?;
+        script(&mut tx, &format!("DROP TABLE IF EXISTS read.{table}")).await?;
     }
     // Every lock is taken before the loader goes on: a try that fails must leave it as it was.
-    script(&mut *tx, &format!("LOCK TABLE {}", model.tables.join(", "))).await?;
+    script(&mut tx, &format!("LOCK TABLE {}", model.tables.join(", "))).await?;
     let head = log::head(&mut tx).await?;
     loader.catch_up(&mut tx, head).await?;
     for table in model.tables {
         let sql = format!("ALTER TABLE {schema}.{table} SET SCHEMA read");
-        script(&mut *tx, &sql).await?;
+        script(&mut tx, &sql).await?;
     }
     sqlx::query(
         "INSERT INTO read.models (name, version) VALUES ($1, $2)
@@ -115,7 +115,7 @@ async fn swap(
         .await?;
     let was_parked = !parked(&mut tx, model.name).await?.is_empty();
     replace_parked(&mut tx, model, loader).await?;
-    script(&mut *tx, &format!("DROP SCHEMA {schema} CASCADE")).await?;
+    script(&mut tx, &format!("DROP SCHEMA {schema} CASCADE")).await?;
     if was_parked && live == head {
         forget_parked(&mut tx, model).await?;
     }
