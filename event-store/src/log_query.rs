@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
 use sqlx::PgConnection;
 
 use crate::codec::Codec;
@@ -30,15 +31,18 @@ pub async fn read_kinds(
         "SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2 \
          AND aggregate_type = ANY($4) ORDER BY position LIMIT $3"
     );
-    let rows = sqlx::query(&sql)
+    let mut rows = sqlx::query(&sql)
         .bind(after)
         .bind(until)
         .bind(limit)
         .bind(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
-    let mut names = Names::default();
-    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
+        .fetch(conn);
+    let (mut names, mut events) = (Names::default(), Vec::new());
+    // Row by row, so that Postgres makes the next ones while these are decoded.
+    while let Some(row) = rows.try_next().await? {
+        events.push(Arc::new(recorded(codec, &mut names, &row)?));
+    }
+    Ok(events)
 }
 
 /// Which events of a program.

@@ -43,7 +43,8 @@ CREATE TABLE balance_holds (
     PRIMARY KEY (program, account, hold)
 );
 
--- After the load. The account first: programs are few, and a sort by them gets nowhere.
+-- After the load.
+-- The account first: programs are few, and a sort by them gets nowhere.
 CREATE INDEX balance_lots_expiry
     ON balance_lots (account, program, expires_at, issued_position);
 CREATE INDEX balance_lots_pending
