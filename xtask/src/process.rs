@@ -9,7 +9,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// The cargo that runs us, so that a `+toolchain` holds for the whole chore.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // It tells us of our own package. Passed on, that would look like a change to build scripts
+    // that watch these names, and a chore would build anew what `cargo build` has built.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 pub(crate) fn run(command: &mut Command) -> Result<()> {
