@@ -44,8 +44,8 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
 /// `hold`, `campaign`. One result a line out, in order:
 /// `{"id": …, "status": 201, "receipt": {…}}`, or `{"id": …, "line": 7, "status": 409,
 /// "problem": {…}}`; an answer of an earlier delivery has `"replayed": true`. A line that cannot
-/// be read has its problem, and the stream goes on. Lines are decided in their order, each by
-/// itself. Read the answers while you send.
+/// be read has its problem, and the stream goes on. Lines on one account, sale or campaign are
+/// decided in their order, each by itself. Read the answers while you send.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands", operation_id = "execute_commands",
     params(
