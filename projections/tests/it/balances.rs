@@ -1,17 +1,18 @@
 //! `balances` says what the account itself would say, at any time.
 
-use accrue_domain::account::command::Command;
+use accrue_domain::account::command::{Command, Issue};
 use accrue_domain::aggregate::Kind;
-use accrue_domain::id::ProgramId;
+use accrue_domain::expiry::Policy;
+use accrue_domain::id::{HoldId, ProgramId};
 use accrue_event_store::clock::Clock as _;
 use accrue_event_store::stream::StreamKey;
 use accrue_projections::models::balances::{self, Balance};
 use chrono::TimeDelta;
 
-use crate::harness::{World, caught_up, issue};
+use crate::harness::{World, amount, caught_up, hour, issue};
 
 fn shown(balance: &Balance) -> String {
-    serde_json::to_string_pretty(balance).unwrap()
+    serde_json::to_string(balance).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,6 +44,36 @@ async fn rows_settled_at_any_time_equal_the_account_settled_then() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_more_lots_than_an_answer_shows_the_sums_are_still_those_of_all() {
+    let mut world = World::new().await;
+    let started = world.follow().await;
+    for lot in 0..260_i64 {
+        let expires = Policy::At(hour(30 + lot % 50));
+        let available_from = (lot % 3 == 0).then(|| hour(1 + lot % 20));
+        let lot =
+            Issue { available_from, expires: Some(expires), ..issue(&format!("lot-{lot}"), 7) };
+        world.to("a", Command::Issue(lot)).await;
+    }
+    world.clock.set(hour(25));
+    for (hold, until) in [("short", hour(28)), ("long", hour(70))] {
+        let hold = HoldId::new(hold).unwrap();
+        let (points, until) = (amount(300), Some(until));
+        world.to("a", Command::PlaceHold { hold, points, until, reference: None }).await;
+    }
+    caught_up(&world, &started.views).await;
+    let mut conn = world.connect().await;
+    let stream = StreamKey::new(Kind::Account, &ProgramId::default(), "a");
+    for at in [25, 27, 28, 29, 30, 39, 55, 69, 70, 79, 80] {
+        let codec = world.ledger.codec();
+        let fold = balances::at(&mut conn, codec, &stream, hour(at)).await.unwrap().unwrap();
+        let read = balances::by_account(&mut conn, "default", "a", hour(at)).await.unwrap();
+        assert_eq!(shown(&read.unwrap()), shown(&fold), "{at} h");
+    }
+    let read = balances::by_account(&mut conn, "default", "a", hour(25)).await.unwrap().unwrap();
+    assert!(read.lots_more && read.lots.len() == 100 && read.expiring.len() == 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,9 @@ async fn pages_show_the_callers_program_only_and_end_at_the_head() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_are_all_there_is_or_as_many_as_asked_for() {
     let mut world = world().await;
-    world.live(51, 900).await;
+    for lot in 0..520 {
+        world.to("busy", Command::Issue(issue(&format!("lot-{lot}"), 1))).await;
+    }
     let web = world.web().await;
     let (_, text) = web.lines("/v1/events").await;
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

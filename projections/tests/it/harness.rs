@@ -265,13 +265,13 @@ impl Dice {
     }
 
     fn later(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        (self.roll(2) == 0).then(|| now + TimeDelta::hours(1 + self.roll(60)))
+        (self.roll(2) == 0).then(|| now + TimeDelta::hours(1 + self.roll(12)))
     }
 
     fn command(&mut self, now: DateTime<Utc>) -> Command {
         let points = 1 + self.roll(50);
         let name = format!("id-{}", self.roll(40));
-        match self.roll(12) {
+        match self.roll(14) {
             0..=3 => {
                 let available_from = self.later(now);
                 let start = available_from.unwrap_or(now);
@@ -304,15 +304,16 @@ impl Dice {
                 Command::Reverse { lot: LotId::new(&name).unwrap(), points: None, reference: None }
             }
             8 | 9 => Command::PlaceHold {
-                hold: HoldId::new(&format!("hold-{}", self.roll(200))).unwrap(),
+                hold: HoldId::new(&format!("hold-{}", self.roll(12))).unwrap(),
                 points: amount(1 + points / 3),
                 until: self.later(now),
                 reference: None,
             },
-            10 => {
-                let hold = HoldId::new(&format!("hold-{}", self.roll(200))).unwrap();
-                match self.roll(2) {
+            10..=12 => {
+                let hold = HoldId::new(&format!("hold-{}", self.roll(12))).unwrap();
+                match self.roll(3) {
                     0 => Command::CaptureHold { hold, points: None, reference: None },
+                    1 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
                     _ => Command::ReleaseHold { hold, reference: None },
                 }
             }

@@ -1,6 +1,7 @@
 //! However events reach a read model, in whatever portions, its rows are the same bytes.
 
 use accrue_domain::account::command::Command;
+use accrue_domain::points::Amount;
 use accrue_event_store::{follow, log};
 use accrue_projections::model::MODELS;
 use accrue_projections::rebuild::{Progress, rebuild};
@@ -140,4 +141,26 @@ async fn an_account_whose_events_contradict_each_other_is_parked_alone() {
     rebuild(world.ledger.options(), world.ledger.codec(), "balances", |_| {}).await.unwrap();
     assert_eq!(dump(&mut conn, &["balance_accounts", "balance_lots"]).await, live);
     conn.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_parked_is_followed_again_after_a_rebuild_at_the_same_position() {
+    let mut world = World::new().await;
+    let started = world.follow().await;
+    let first = world.to("a", Command::Issue(issue("lot", 5))).await;
+    started.views.balances.reached(first.position).await;
+    let mut conn = world.connect().await;
+    sqlx::query("DELETE FROM balance_lots").execute(&mut conn).await.unwrap();
+    let points = Amount::new(2).unwrap();
+    let redeem = Command::Redeem { points, reference: None };
+    let second = world.to("a", redeem.clone()).await;
+    started.views.balances.reached(second.position).await;
+    assert_eq!(follow::parked(&mut conn, "balances").await.unwrap().len(), 1);
+    rebuild(world.ledger.options(), world.ledger.codec(), "balances", |_| {}).await.unwrap();
+    let third = world.to("a", redeem).await;
+    while follow::position(&mut conn, "balances").await.unwrap() < Some(third.position) {
+        tokio::task::yield_now().await;
+    }
+    let rows = dump(&mut conn, &["balance_accounts", "parked"]).await;
+    assert_eq!(rows, ["balance_accounts (default,a,1,0,0,4,4)"]);
 }

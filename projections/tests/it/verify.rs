@@ -101,6 +101,9 @@ async fn a_changed_log_is_found_at_the_commit_that_was_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_are_missing_are_said_to_be() {
     let world = world().await;
+    let mut conn = world.connect().await;
+    let listed = accrue_projections::list::list(&mut conn).await.unwrap();
+    assert!(listed.iter().all(|it| (it.version, it.lag) == (None, 6)), "{listed:?}");
     let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
     assert_eq!(found.len(), 3);
     assert!(found.iter().all(|it| it.detail.contains("tables are missing")), "{found:?}");
