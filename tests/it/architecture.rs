@@ -52,7 +52,7 @@ fn crates_point_downwards_only() {
     event-store: domain
     http: domain event-store
     private-postgres:
-    projections: campaign-engine domain event-store http
+    projections: domain event-store http
     saga: campaign-engine domain event-store
     tests: campaign-engine domain event-store private-postgres projections
     xtask: private-postgres
