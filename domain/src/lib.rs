@@ -18,4 +18,5 @@ pub mod points;
 pub mod program;
 pub mod sale;
 pub mod samples;
+mod small_map;
 pub mod text;

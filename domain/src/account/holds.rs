@@ -5,7 +5,6 @@
 //! - `deadlines` has exactly the open holds that have one.
 
 use chrono::{DateTime, Utc};
-use rpds::RedBlackTreeMapSync as Map;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +13,7 @@ use super::event::Part;
 use super::fold::Damage;
 use crate::id::HoldId;
 use crate::points::Points;
+use crate::small_map::SmallMap as Map;
 
 /// Points set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,17 +68,21 @@ impl Holds {
 
     /// Open holds whose deadline has passed at that time, longest overdue first.
     pub fn overdue(&self, now: DateTime<Utc>) -> impl Iterator<Item = &HoldId> {
-        self.deadlines.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| id)
+        self.deadlines
+            .iter()
+            .map(|(key, ())| key)
+            .take_while(move |(at, _)| *at <= now)
+            .map(|(_, id)| id)
     }
 
     pub(super) fn insert(&mut self, id: &HoldId, hold: Hold) -> Result<(), Damage> {
-        if self.by_id.contains_key(id) {
+        if self.by_id.get(id).is_some() {
             return Err(Damage::HoldTwice(id.clone()));
         }
         if let (Some(until), Stage::Open(_)) = (hold.until, &hold.stage) {
-            self.deadlines.insert_mut((until, id.clone()), ());
+            self.deadlines.insert((until, id.clone()), ());
         }
-        self.by_id.insert_mut(id.clone(), hold);
+        self.by_id.insert(id.clone(), hold);
         Ok(())
     }
 
@@ -89,7 +93,7 @@ impl Holds {
         }
         hold.stage = stage;
         if let Some(until) = hold.until {
-            self.deadlines.remove_mut(&(until, id.clone()));
+            self.deadlines.remove(&(until, id.clone()));
         }
         Ok(())
     }

@@ -6,14 +6,16 @@
 //!   it has free points.
 //! - The totals are the sums over all lots.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use chrono::{DateTime, Utc};
-use rpds::RedBlackTreeMapSync as Map;
 
 use super::digest::Digest;
 use super::event::Part;
 use super::fold::Damage;
 use crate::id::{LotId, SaleId};
 use crate::points::Points;
+use crate::small_map::SmallMap as Map;
 
 /// One credited amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,21 @@ impl Lot {
     }
 }
 
+/// A lot's id behind its hash: a comparison rarely has to follow the pointer to the text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct LotKey {
+    hash: u64,
+    id: LotId,
+}
+
+impl LotKey {
+    fn new(id: &LotId) -> Self {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        Self { hash: hasher.finish(), id: id.clone() }
+    }
+}
+
 /// Soonest to expire first, then in the order of issue.
 type SpendingKey = (DateTime<Utc>, u64);
 
@@ -69,11 +86,11 @@ const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 /// Every lot of an account.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lots {
-    by_id: Map<LotId, Lot>,
-    order: Map<SpendingKey, LotId>,
+    by_id: Map<LotKey, Lot>,
+    order: Map<SpendingKey, LotKey>,
     /// The free points of lots with an `available_from`, by that.
     pending: Map<(DateTime<Utc>, u64), Points>,
-    by_sale: Map<(SaleId, u64), LotId>,
+    by_sale: Map<(SaleId, u64), LotKey>,
     free: i64,
     held: i64,
 }
@@ -82,18 +99,18 @@ impl Lots {
     /// A lot by its id.
     #[must_use]
     pub fn get(&self, id: &LotId) -> Option<&Lot> {
-        self.by_id.get(id)
+        self.by_id.get(&LotKey::new(id))
     }
 
-    /// Every lot, by id.
+    /// Every lot, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (&LotId, &Lot)> {
-        self.by_id.iter()
+        self.by_id.iter().map(|(key, lot)| (&key.id, lot))
     }
 
     /// How many lots there ever were.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.by_id.size()
+        self.by_id.len()
     }
 
     /// Free points of all lots, pending ones included.
@@ -126,7 +143,10 @@ impl Lots {
 
     /// Lots with free points that have lapsed at that time, soonest first.
     pub fn lapsed(&self, now: DateTime<Utc>) -> impl Iterator<Item = (&LotId, &Lot)> {
-        self.order.range(..=(now, u64::MAX)).filter_map(|(_, id)| self.entry(id))
+        // Nearly always there is none, and the first entry tells; a range costs more to set up.
+        let some = self.next_expiry().is_some_and(|at| at <= now);
+        let lapsed = some.then(|| self.order.range(..=(now, u64::MAX)));
+        lapsed.into_iter().flatten().filter_map(|(_, key)| self.entry(key))
     }
 
     /// Lots with free points that can be spent at that time, in the order of use. Lazy: whoever
@@ -142,14 +162,14 @@ impl Lots {
 
     fn unlapsed(&self, now: DateTime<Utc>) -> impl Iterator<Item = (&LotId, &Lot)> {
         let behind = (std::ops::Bound::Excluded((now, u64::MAX)), std::ops::Bound::Unbounded);
-        self.order.range(behind).filter_map(|(_, id)| self.entry(id))
+        self.order.range(behind).filter_map(|(_, key)| self.entry(key))
     }
 
     /// Lots that were awarded for a sale, in the order of issue.
     pub fn of_sale(&self, sale: &SaleId) -> impl Iterator<Item = (&LotId, &Lot)> {
         self.by_sale
             .range((sale.clone(), 0)..=(sale.clone(), u64::MAX))
-            .filter_map(|(_, id)| self.entry(id))
+            .filter_map(|(_, key)| self.entry(key))
     }
 
     /// When the next lot with free points lapses.
@@ -158,22 +178,32 @@ impl Lots {
         self.order.first().map(|((at, _), _)| *at).filter(|at| *at != NEVER)
     }
 
-    fn entry(&self, id: &LotId) -> Option<(&LotId, &Lot)> {
-        self.by_id.get_key_value(id)
+    fn entry(&self, key: &LotKey) -> Option<(&LotId, &Lot)> {
+        self.by_id.get_key_value(key).map(|(key, lot)| (&key.id, lot))
     }
 
     /// Adds a lot as it is: one just issued, or one read from a snapshot.
     pub(super) fn insert(&mut self, id: &LotId, lot: Lot) -> Result<(), Damage> {
-        if self.by_id.contains_key(id) {
+        let key = LotKey::new(id);
+        let free = self.free.checked_add(lot.free.get()).ok_or(Damage::Overflow)?;
+        let held = self.held.checked_add(lot.held.get()).ok_or(Damage::Overflow)?;
+        let (count, spending, pending) = (self.count(), lot.spending_key(), lot.pending_key());
+        let (points, sale) = (lot.free, lot.sale.clone().map(|sale| (sale, lot.sequence)));
+        self.by_id.insert(key.clone(), lot);
+        // A second walk would only tell beforehand; an account with such an event is damaged.
+        if self.count() == count {
             return Err(Damage::LotTwice(id.clone()));
         }
-        if let Some(sale) = &lot.sale {
-            self.by_sale.insert_mut((sale.clone(), lot.sequence), id.clone());
+        (self.free, self.held) = (free, held);
+        if let Some(sale) = sale {
+            self.by_sale.insert(sale, key.clone());
         }
-        self.free = self.free.checked_add(lot.free.get()).ok_or(Damage::Overflow)?;
-        self.held = self.held.checked_add(lot.held.get()).ok_or(Damage::Overflow)?;
-        self.index(id, &lot);
-        self.by_id.insert_mut(id.clone(), lot);
+        if !points.is_zero() {
+            self.order.insert(spending, key);
+            if let Some(pending) = pending {
+                self.pending.insert(pending, points);
+            }
+        }
         Ok(())
     }
 
@@ -199,7 +229,7 @@ impl Lots {
 
     /// So much more of the lot's issue was reversed.
     pub(super) fn reverse(&mut self, id: &LotId, points: Points) -> Result<(), Damage> {
-        let lot = self.by_id.get_mut(id).ok_or_else(|| Damage::NoLot(id.clone()))?;
+        let lot = self.by_id.get_mut(&LotKey::new(id)).ok_or_else(|| Damage::NoLot(id.clone()))?;
         lot.reversed = lot
             .reversed
             .checked_add(points)
@@ -210,7 +240,8 @@ impl Lots {
 
     fn change(&mut self, part: &Part, flow: Flow) -> Result<(), Damage> {
         let overdrawn = || Damage::Overdrawn(part.lot.clone());
-        let lot = self.by_id.get_mut(&part.lot).ok_or_else(|| Damage::NoLot(part.lot.clone()))?;
+        let key = LotKey::new(&part.lot);
+        let lot = self.by_id.get_mut(&key).ok_or_else(|| Damage::NoLot(part.lot.clone()))?;
         let points = part.points;
         let (free, held) = match flow {
             Flow::FreeOut => (lot.free.checked_sub(points), Some(lot.held)),
@@ -228,24 +259,22 @@ impl Lots {
         (lot.free, lot.held) = (free, held);
         if changed {
             let lot = lot.clone();
-            self.index(&part.lot, &lot);
+            self.index(key, &lot);
         }
         Ok(())
     }
 
-    fn index(&mut self, id: &LotId, lot: &Lot) {
+    fn index(&mut self, key: LotKey, lot: &Lot) {
         if lot.free.is_zero() {
-            self.order.remove_mut(&lot.spending_key());
-            if let Some(key) = lot.pending_key() {
-                self.pending.remove_mut(&key);
+            self.order.remove(&lot.spending_key());
+            if let Some(pending) = lot.pending_key() {
+                self.pending.remove(&pending);
             }
             return;
         }
-        if !self.order.contains_key(&lot.spending_key()) {
-            self.order.insert_mut(lot.spending_key(), id.clone());
-        }
-        if let Some(key) = lot.pending_key() {
-            self.pending.insert_mut(key, lot.free);
+        self.order.insert(lot.spending_key(), key);
+        if let Some(pending) = lot.pending_key() {
+            self.pending.insert(pending, lot.free);
         }
     }
 }
