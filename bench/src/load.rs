@@ -16,6 +16,7 @@ use outcome::Outcome;
 use request::Requests;
 use schedule::Schedule;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -23,6 +24,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long answers may be outstanding after the end of a run before they count as lost.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Runs of this process so far, for their seeds.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
@@ -73,7 +77,10 @@ pub(crate) async fn run(load: &Load, requests: &Requests) -> anyhow::Result<Outc
             Some(Arc::new(Schedule::new(per_second, load.warm_up + load.duration)))
         }
     };
-    for (seed, client) in (1..).zip(clients) {
+    // Every run has keys of its own: a repeated key would be answered from the log, which is
+    // another measurement.
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    for (seed, client) in ((run << 32) + 1..).zip(clients) {
         let (requests, outcome) = (requests.seeded(seed), outcome.clone());
         match schedule.clone() {
             None => workers.spawn(closed(client, requests, window, outcome)),

@@ -5,9 +5,7 @@
 //! whether it came by a single call (`call`) or as a line of `POST /v1/commands` (`envelope`).
 
 use accrue_event_store::ledger::Ledger;
-use accrue_http::extract::BODY_BYTES_MAX;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{post, put};
 use utoipa::OpenApi;
 
@@ -25,8 +23,8 @@ mod sales;
 mod strict;
 mod target;
 
-/// All writes. Has no fallback of its own: the server sets those of `accrue_http::fallback` on
-/// the whole router.
+/// All writes. Has neither a fallback nor a limit for bodies of its own: the server sets those of
+/// `accrue_http` on the whole router.
 pub fn router(ledger: Ledger) -> Router {
     Router::new()
         .route("/v1/sales", post(sales::record))
@@ -46,7 +44,6 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/campaigns/{campaign}/retire", post(campaigns::retire))
         .route("/v1/program", put(program::configure))
         .route("/v1/commands", post(commands::execute))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(ledger)
 }
 

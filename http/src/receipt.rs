@@ -87,6 +87,13 @@ fn occurred_at(metadata: &str) -> Option<&str> {
 
 fn text(out: &mut String, key: &str, value: &str) {
     out.push_str(key);
+    // Names, ids and times have nothing to escape, and this is on the way of every answer.
+    if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
     // A text always serialises.
     out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "\"\"".to_owned()));
 }

@@ -6,17 +6,19 @@ mod listen;
 mod metrics;
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use accrue_http::extract::BODY_BYTES_MAX;
 use accrue_http::fallback;
 use accrue_http::problem::Problem;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::health::{self, Health};
 
@@ -35,12 +37,21 @@ pub(crate) fn router(api: Router, health: Health, registry: Registry) -> Router 
     api.merge(own)
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Answers a request. What surrounds every request is here and not in layers of the router: those
+/// cost an allocation or two each, and this is on the way of every command.
+pub(crate) async fn answer(router: Router, request: Request) -> Response {
+    let limited = DefaultBodyLimit::max(BODY_BYTES_MAX).layer(router);
+    match AssertUnwindSafe(limited.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(cause) => panicked(cause.as_ref()),
+    }
 }
 
 /// A defect: logged by the panic hook with its place, and the client may try again.
-fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(cause: &(dyn Any + Send)) -> Response {
     let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
     Problem::fault(&format!("panic: {}", text.unwrap_or_default())).into_response()
@@ -49,9 +60,7 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::extract::Request;
     use axum::http::header;
-    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -61,9 +70,8 @@ mod tests {
             panic!("a secret")
         }
         let router = Router::new().route("/", get(broken));
-        let router = router.layer(CatchPanicLayer::custom(panicked));
         let request = Request::builder().uri("/").body(Body::empty()).unwrap();
-        let response = router.oneshot(request).await.unwrap();
+        let response = answer(router, request).await;
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let body = to_bytes(response.into_body(), 10_000).await.unwrap();

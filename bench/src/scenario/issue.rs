@@ -17,18 +17,11 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let mut outcomes: BTreeMap<usize, Sides<Vec<Outcome>>> = BTreeMap::new();
     let mut with_everything = Vec::new();
     for _ in 0..bench.settings.repeats {
-        for side in bench.sides() {
-            let database = bench.fresh(side).await?;
-            let server = bench.serve_commands(side, &database).await?;
-            let requests = Requests::issue(server.address, ACCOUNTS);
-            for (connections, _) in STEPS {
-                let outcome = bench.closed(&server, connections, &requests).await?;
-                let name = side.name();
-                bench.note(format!("issue {name:<8} {connections:>3}: {}", outcome.line()));
+        for (connections, _) in STEPS {
+            for side in bench.sides() {
+                let outcome = step(bench, side, connections).await?;
                 outcomes.entry(connections).or_default().of(side).push(outcome);
             }
-            server.stop().await?;
-            bench.postgres.drop(database).await?;
         }
         if bench.sides().contains(&Side::Accrue) {
             with_everything.push(everything(bench).await?);
@@ -54,6 +47,19 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
         goal: Goal::None,
     };
     Ok(figures.flatten().chain([errors, all]).collect())
+}
+
+/// One side at so many connections. A database of its own, or the side that does more would carry
+/// more history into its later steps.
+async fn step(bench: &mut Bench, side: Side, connections: usize) -> anyhow::Result<Outcome> {
+    let database = bench.fresh(side).await?;
+    let server = bench.serve_commands(side, &database).await?;
+    let requests = Requests::issue(server.address, ACCOUNTS);
+    let outcome = bench.closed(&server, connections, &requests).await?;
+    bench.note(format!("issue {:<8} {connections:>3}: {}", side.name(), outcome.line()));
+    server.stop().await?;
+    bench.postgres.drop(database).await?;
+    Ok(outcome)
 }
 
 /// The same load while this process also keeps every read model and judges every event, on the

@@ -58,7 +58,7 @@ struct Receipt {
 async fn probe(load: &Load) -> anyhow::Result<Outcome> {
     let mut client = Client::connect(load.address).await?;
     // A seed beyond those of the load's connections.
-    let mut requests = Requests::issue(load.address, ACCOUNTS).seeded(1 << 32);
+    let mut requests = Requests::issue(load.address, ACCOUNTS).seeded(u64::MAX);
     let mut outcome = Outcome::new(load.duration);
     let from = Instant::now() + load.warm_up;
     while Instant::now() < from + load.duration {

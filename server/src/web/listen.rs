@@ -1,9 +1,11 @@
 //! Accepts connections until told to stop, then lets those in flight finish.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
@@ -14,7 +16,6 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::guard;
 
@@ -64,12 +65,12 @@ async fn connection(stream: TcpStream, router: Router, watcher: Watcher) {
     }
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = guard::check(request.headers(), request.uri())
-            .map(|()| router.clone().oneshot(request));
+            .map(|()| super::answer(router.clone(), request.map(Body::new)));
         async move {
-            match answer {
+            Ok::<_, Infallible>(match answer {
                 Ok(answer) => answer.await,
-                Err(problem) => Ok(problem.into_response()),
-            }
+                Err(problem) => problem.into_response(),
+            })
         }
     });
     let mut http = http1::Builder::new();
