@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use accrue_domain::aggregate::{Aggregate as Ours, Context};
-use accrue_domain::id::{CommandId, ProgramId};
+use accrue_domain::id::CommandId;
 use accrue_domain::program::Settings;
 use chrono::{DateTime, Utc};
 use cqrs_es::event_sink::EventSink;
@@ -218,10 +218,4 @@ fn raw_event<E: DomainEvent>(
         payload: serde_json::to_string(event)?,
         metadata: serde_json::to_string(metadata)?,
     })
-}
-
-/// The stream id of an aggregate of a program, as cqrs-es programs must name it.
-#[must_use]
-pub fn aggregate_id(program: &ProgramId, id: &str) -> String {
-    format!("{program}/{id}")
 }

@@ -1,16 +1,20 @@
-//! The executor: one task decides, one task writes; callers are answered when it is durable.
+//! The executor: one thread decides, one thread writes; callers are answered when it is durable.
 //!
 //! The shape is that of LMAX and TigerBeetle. The decider owns the aggregates in memory, applies
 //! a command's events to them at once and goes on; while the writer is busy the next batch grows,
-//! so the size of a batch follows the load by itself.
+//! so the size of a batch follows the load by itself. What is durable is handed to a third task,
+//! the publisher, so that answering costs the log no time.
 
 mod batch;
 mod cache;
 mod decider;
+mod hash;
 mod loader;
+mod publisher;
 mod request;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +32,11 @@ use crate::receipt::{ExecuteError, Receipt, Refusal};
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 
+use decider::Decider;
+use publisher::Publisher;
 pub use request::{RawEvent, RawStream};
 use request::{Request, Work};
+use writer::Writer;
 
 /// Bounds and sizes of an executor.
 #[derive(Debug, Clone)]
@@ -78,24 +85,31 @@ pub(crate) struct Parts {
 }
 
 impl Executor {
-    /// Starts the two tasks. `others` names streams that other processes have changed, where no
-    /// conflict would tell. The tasks end when the last handle is gone and the queue is empty. The
-    /// returned receiver resolves then.
+    /// Starts deciding and writing. `others` names streams that other processes have changed,
+    /// where no conflict would tell. All ends when the last handle is gone and the queue is empty;
+    /// the returned receiver resolves when everybody has been answered.
     pub(crate) fn start(
         parts: Parts,
         others: mpsc::Receiver<Vec<StreamKey>>,
-    ) -> (Self, oneshot::Receiver<()>) {
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (queue, requests) = mpsc::channel(parts.limits.queue_commands_max);
-        let closing = CancellationToken::new();
-        let metrics = Arc::new(parts.metrics.clone());
+        let (jobs_tx, jobs) = mpsc::channel(1);
+        let (reports_tx, reports) = mpsc::channel(4);
+        let (durable_tx, durable) = mpsc::channel(4);
         let (ended_tx, ended) = oneshot::channel();
+        let closing = CancellationToken::new();
         let shut = closing.clone();
-        let codec = parts.codec.clone();
-        guarded("decider", async move {
-            decider::Decider::new(parts, others, requests, shut).run().await;
+        let decider = Decider::new(&parts, others, requests, shut, jobs_tx, reports);
+        let writer = Writer::new(&parts, jobs, reports_tx, durable_tx);
+        let Parts { tail, metrics, codec, .. } = parts;
+        let publisher = Publisher { durable, tail, metrics: metrics.clone() };
+        on_thread("accrue-decider", decider.run())?;
+        on_thread("accrue-writer", writer.run())?;
+        guarded("publisher", async move {
+            publisher.run().await;
             let _ = ended_tx.send(());
         });
-        (Self { queue, closing, codec, metrics }, ended)
+        Ok((Self { queue, closing, codec, metrics: Arc::new(metrics) }, ended))
     }
 
     /// Executes a command: all of its actions, or none. Returns when its events are durable.
@@ -219,14 +233,34 @@ fn readable(codec: &Codec, stream: &RawStream, events: &[RawEvent]) -> Result<()
     Ok(())
 }
 
-/// Runs a task without which the process is of no use. A restart is safe at any moment; going on
-/// half dead is not.
+/// Runs a task on a thread of its own. As one among hundreds of connections it would wait for its
+/// turn while the log stands idle; the system's scheduler lets a thread that has slept go first.
+fn on_thread(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(task));
+        if std::panic::catch_unwind(run).is_err() {
+            give_up(name);
+        }
+    })?;
+    Ok(())
+}
+
+/// Runs a task without which the process is of no use.
 fn guarded(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     let task = tokio::spawn(task);
     tokio::spawn(async move {
         if task.await.is_err_and(|error| error.is_panic()) {
-            tracing::error!(task = name, "a task of the executor panicked; ending the process");
-            std::process::abort();
+            give_up(name);
         }
     });
+}
+
+/// A restart is safe at any moment; going on half dead is not.
+fn give_up(task: &str) -> ! {
+    tracing::error!(task, "a task of the executor panicked; ending the process");
+    std::process::abort();
 }

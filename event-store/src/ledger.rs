@@ -54,6 +54,9 @@ pub enum OpenError {
     /// The schema could not be brought up to date.
     #[error("the database schema could not be brought up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The system gives no more threads.
+    #[error("the log's threads could not be started: {0}")]
+    Threads(std::io::Error),
     /// Postgres answers, with an error.
     #[error("Postgres refuses: {0}")]
     Database(#[from] sqlx::Error),
@@ -109,7 +112,7 @@ impl Ledger {
             metrics: metrics.clone(),
             limits: config.limits,
         };
-        let (executor, ended) = Executor::start(parts, others);
+        let (executor, ended) = Executor::start(parts, others).map_err(OpenError::Threads)?;
         Ok(Self(Arc::new(Inner {
             executor,
             tail,

@@ -107,6 +107,15 @@ pub struct Answer {
     pub refusal: Option<String>,
 }
 
+/// Takes the lock that every append takes, until the end of the transaction: until then nobody
+/// else writes, and whatever is read elsewhere from now on is the newest there is.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(conn).await.map(|_| ())
+}
+
 /// Appends a batch. Returns the position before its first event.
 ///
 /// # Errors
@@ -232,7 +241,7 @@ pub async fn head(conn: &mut PgConnection) -> sqlx::Result<Position> {
 pub const COLUMNS: &str = "position, program, aggregate_type, aggregate_id, sequence, event_type, \
                            event_version, payload::text, metadata::text, recorded_at";
 
-/// The events behind `after`, in order, at most `limit` of them; of all kinds, or of some.
+/// The events behind `after`, in order, at most `limit` of them.
 ///
 /// # Errors
 /// As Postgres gives them.
@@ -241,20 +250,10 @@ pub async fn read_after(
     codec: &Codec,
     after: Position,
     limit: i64,
-    kinds: Option<&[Kind]>,
 ) -> sqlx::Result<Vec<Arc<Recorded>>> {
-    let rows = if let Some(kinds) = kinds {
-        let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE position > $1 AND aggregate_type = ANY($3) \
-             ORDER BY position LIMIT $2"
-        );
-        sqlx::query(&sql).bind(after).bind(limit).bind(kinds).fetch_all(conn).await?
-    } else {
-        let sql =
-            format!("SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2");
-        sqlx::query(&sql).bind(after).bind(limit).fetch_all(conn).await?
-    };
+    let sql =
+        format!("SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2");
+    let rows = sqlx::query(&sql).bind(after).bind(limit).fetch_all(conn).await?;
     let mut names = Names::default();
     rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
 }
@@ -276,36 +275,13 @@ pub async fn read_range(
     rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
 }
 
-/// The events of one stream behind `sequence`, in order.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn read_stream(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    stream: &StreamKey,
-    sequence: i64,
-) -> sqlx::Result<Vec<Arc<Recorded>>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 \
-         AND sequence > $3 ORDER BY sequence"
-    );
-    let rows = sqlx::query(&sql)
-        .bind(stream.kind().as_str())
-        .bind(&**stream.aggregate_id())
-        .bind(sequence)
-        .fetch_all(conn)
-        .await?;
-    let mut names = Names::default();
-    rows.iter().map(|row| recorded(codec, &mut names, row).map(Arc::new)).collect()
-}
-
-/// Texts that nearly every row of a page repeats are kept once.
+/// Texts that nearly every row repeats are kept once.
 #[derive(Debug, Default)]
 pub struct Names(Vec<Arc<str>>);
 
 impl Names {
-    fn get(&mut self, name: &str) -> Arc<str> {
+    /// The text, shared.
+    pub fn get(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.0.iter().find(|known| &***known == name) {
             return Arc::clone(known);
         }

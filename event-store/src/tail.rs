@@ -103,7 +103,7 @@ impl Tail {
         }
         let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
         let mut conn = self.0.pool.acquire().await?;
-        log::read_after(&mut conn, &self.0.codec, after, limit, None).await
+        log::read_after(&mut conn, &self.0.codec, after, limit).await
     }
 
     fn recent(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {

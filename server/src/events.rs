@@ -154,7 +154,7 @@ async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<(
     let (codec, mut at) = (Codec::default(), 0);
     while at < head {
         let limit = log::PAGE_EVENTS_MAX.min(head - at);
-        let page = log::read_after(&mut conn, &codec, at, limit, None).await?;
+        let page = log::read_after(&mut conn, &codec, at, limit).await?;
         let Some(last) = page.last() else { break };
         at = last.position;
         let mut text = String::with_capacity(page.len() * 500);

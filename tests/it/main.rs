@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod architecture;
+mod contention;
 mod contracts;
 mod crash;
 mod executor;

@@ -1,12 +1,12 @@
 //! The batch that grows while the writer is busy.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use accrue_domain::event::Event;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request};
 use crate::chain::{Root, leaf};
 use crate::log::{Answer, Batch};

@@ -1,8 +1,8 @@
 //! Aggregates in memory, bounded.
 
-use std::collections::HashMap;
 use std::mem;
 
+use super::hash::HashMap;
 use crate::state::State;
 use crate::stream::StreamKey;
 
@@ -31,7 +31,7 @@ const GENERATION_MIN: usize = 16_384;
 impl Cache {
     pub(super) fn new(aggregates_max: usize) -> Self {
         let generation_max = (aggregates_max / 2).max(GENERATION_MIN);
-        Self { young: HashMap::new(), old: HashMap::new(), generation_max }
+        Self { young: HashMap::default(), old: HashMap::default(), generation_max }
     }
 
     pub(super) fn len(&self) -> usize {

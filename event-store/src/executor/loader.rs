@@ -1,12 +1,13 @@
 //! Loads what the decider misses: many streams and keys in a few queries, beside it.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::cache::Entry;
+use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
 use crate::codec::{Codec, DecodeError};
 use crate::idempotency::{self, Stored};
@@ -70,20 +71,27 @@ impl Wanted {
 
 #[derive(Debug)]
 pub(super) struct Loader {
+    runtime: Handle,
     pool: PgPool,
     codec: Codec,
     loaded: mpsc::Sender<Loaded>,
 }
 
 impl Loader {
-    pub(super) fn new(pool: PgPool, codec: Codec, loaded: mpsc::Sender<Loaded>) -> Self {
-        Self { pool, codec, loaded }
+    /// `runtime` is where the pool's connections live.
+    pub(super) fn new(
+        runtime: Handle,
+        pool: PgPool,
+        codec: Codec,
+        loaded: mpsc::Sender<Loaded>,
+    ) -> Self {
+        Self { runtime, pool, codec, loaded }
     }
 
     /// Loads beside the caller; the result comes over the channel, whatever happens.
     pub(super) fn load(&self, number: u64, wanted: Wanted) {
         let (pool, codec, loaded) = (self.pool.clone(), self.codec.clone(), self.loaded.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
             let find = tokio::spawn(async move { find(&pool, &codec, wanted).await });
             let found = match tokio::time::timeout(LOAD_TIMEOUT, find).await {
@@ -101,7 +109,7 @@ impl Loader {
     /// Takes a snapshot of a stream that has grown, beside everything else.
     pub(super) fn snapshot(&self, stream: StreamKey) {
         let (pool, codec) = (self.pool.clone(), self.codec.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             if let Err(error) = snapshots::take(&pool, &codec, &stream).await {
                 tracing::warn!(%error, stream = %stream, "no snapshot was taken");
             }

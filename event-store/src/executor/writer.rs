@@ -1,7 +1,6 @@
 //! The one task that writes: a batch at a time, over a connection of its own. Nobody is answered
 //! before the outcome of the batch is known.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -12,39 +11,63 @@ use uuid::Uuid;
 
 use super::Parts;
 use super::batch::{Decided, Pending};
-use super::request::Work;
+use super::publisher::Durable;
 use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
-use crate::receipt::{ExecuteError, Receipt};
-use crate::record::{Position, Recorded};
+use crate::receipt::ExecuteError;
+use crate::record::Position;
 use crate::tail::Tail;
+
+/// Something for the writer to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Take the log's lock, and keep it until the next batch is written.
+    Lock,
+    /// Write a batch, under the lock if it is held, and let go of that.
+    Write(Box<Write>),
+}
 
 /// A batch for the writer.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct Write {
     pub(super) pending: Pending,
     /// Some of its commands have keys.
     pub(super) keyed: bool,
     pub(super) now: DateTime<Utc>,
 }
 
-/// What became of it.
+/// What became of a job.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// It is durable and answered.
+    /// The lock is held: nobody else writes until the next batch is written.
+    Locked,
+    /// The lock could not be had.
+    NotLocked,
+    /// The batch is durable and answered.
     Committed,
-    /// It surely did not happen: another process's event, or a used key, stood in the way.
+    /// It surely did not happen, but what it was made of may.
     Rejected {
         /// Its commands, in order.
         decided: Vec<Decided>,
-        /// It was a key.
-        by_key: bool,
+        /// What stood in the way.
+        reason: Reason,
     },
     /// It surely did not happen, and its callers know.
     Failed,
     /// The database is out of reach; one of the others follows when it is back.
     Degraded,
+}
+
+/// Why a batch did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Another process's event.
+    Event,
+    /// A used key.
+    Key,
+    /// The database cannot digest something in it.
+    Indigestible,
 }
 
 /// First and longest pause between attempts to reach the database.
@@ -53,11 +76,21 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 /// Attempts of a statement that Postgres itself says may succeed when repeated.
 const TRANSIENT_ATTEMPTS_MAX: u32 = 5;
 
+/// Attempts whose answers were lost and whose batch turned out not to be there.
+const UNKNOWN_ATTEMPTS_MAX: u32 = 5;
+
+/// How long Postgres lets a session hold the log's lock without a word: beyond the longest load,
+/// so that only a process that hangs is cut off.
+const LOCK_IDLE_MAX: &str = "20s";
+
 pub(super) struct Writer {
     options: PgConnectOptions,
     session: Option<Session>,
     jobs: mpsc::Receiver<Job>,
     reports: mpsc::Sender<Report>,
+    publisher: mpsc::Sender<Durable>,
+    /// Written by the present job, and not told yet.
+    durable: Option<Durable>,
     tail: Tail,
     metrics: Metrics,
     timeout: Duration,
@@ -68,14 +101,14 @@ struct Session {
     conn: PgConnection,
     pid: i32,
     started: DateTime<Utc>,
+    /// It is in a transaction that holds the log's lock.
+    locked: bool,
 }
 
 /// What one attempt to append came to.
 enum Attempt {
     Committed(Position),
-    Rejected {
-        by_key: bool,
-    },
+    Rejected(Reason),
     Transient(sqlx::Error),
     Refused(sqlx::Error),
     /// No connection: nothing was sent.
@@ -84,50 +117,109 @@ enum Attempt {
 }
 
 impl Writer {
-    pub(super) fn start(parts: Parts, reports: mpsc::Sender<Report>) -> mpsc::Sender<Job> {
-        let (jobs_tx, jobs) = mpsc::channel(1);
-        let writer = Self {
-            options: parts.options,
+    pub(super) fn new(
+        parts: &Parts,
+        jobs: mpsc::Receiver<Job>,
+        reports: mpsc::Sender<Report>,
+        publisher: mpsc::Sender<Durable>,
+    ) -> Self {
+        Self {
+            options: parts.options.clone(),
             session: None,
             jobs,
             reports,
-            tail: parts.tail,
-            metrics: parts.metrics,
+            publisher,
+            durable: None,
+            tail: parts.tail.clone(),
+            metrics: parts.metrics.clone(),
             timeout: parts.limits.append_timeout,
-        };
-        super::guarded("writer", writer.run());
-        jobs_tx
+        }
     }
 
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         while let Some(job) = self.jobs.recv().await {
-            let report = self.write(job).await;
-            if self.reports.send(report).await.is_err() {
-                return;
+            let report = match job {
+                Job::Lock => self.lock().await,
+                Job::Write(write) => self.write(*write).await,
+            };
+            // The decider first: whoever is answered may come back before the next line runs.
+            let decides = self.reports.send(report).await.is_ok();
+            if let Some(durable) = self.durable.take()
+                && self.publisher.send(durable).await.is_err()
+            {
+                tracing::error!("the publisher of the log has stopped");
+            }
+            if !decides {
+                break;
+            }
+        }
+        if let Some(session) = self.session.take() {
+            let _ = tokio::time::timeout(self.timeout, session.conn.close()).await;
+        }
+    }
+
+    /// Takes the log's lock: the batch will commit with it.
+    async fn lock(&mut self) -> Report {
+        match tokio::time::timeout(self.timeout, self.locked()).await {
+            Ok(Ok(session)) => {
+                self.session = Some(session);
+                Report::Locked
+            }
+            // The session is gone, and with it whatever it had got hold of.
+            failed => {
+                tracing::warn!(error = ?failed.err(), "the log could not be locked");
+                Report::NotLocked
             }
         }
     }
 
-    async fn write(&mut self, job: Job) -> Report {
+    async fn locked(&mut self) -> sqlx::Result<Session> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        sqlx::query("BEGIN").execute(&mut session.conn).await?;
+        log::lock(&mut session.conn).await?;
+        session.locked = true;
+        Ok(session)
+    }
+
+    /// Lets go of the lock without a batch.
+    async fn unlock(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|session| session.locked) else { return };
+        session.locked = false;
+        let done = sqlx::query("ROLLBACK").execute(&mut session.conn);
+        if !matches!(tokio::time::timeout(self.timeout, done).await, Ok(Ok(_))) {
+            self.session = None;
+        }
+    }
+
+    async fn write(&mut self, job: Write) -> Report {
         if job.pending.changes_nothing() && !job.keyed {
+            self.unlock().await;
             let head = *self.tail.head().borrow();
-            self.commit(job.pending, head);
-            return Report::Committed;
+            return self.commit(job.pending, head);
         }
         let batch = job.pending.to_log(Uuid::now_v7(), job.now);
-        let mut transient = 0;
+        let (mut transient, mut unknown) = (0, 0);
         loop {
             let begun = Instant::now();
             match self.attempt(&batch).await {
                 Attempt::Committed(base) => {
                     self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
-                    self.commit(job.pending, base);
-                    return Report::Committed;
+                    return self.commit(job.pending, base);
                 }
-                Attempt::Rejected { by_key } => {
+                Attempt::Rejected(Reason::Indigestible) if job.pending.decided.len() == 1 => {
+                    self.metrics.append_stalled.set(0);
+                    for decided in job.pending.decided {
+                        decided.request.answer(Err(ExecuteError::Fault));
+                    }
+                    return Report::Failed;
+                }
+                Attempt::Rejected(reason) => {
                     self.metrics.append_stalled.set(0);
                     self.metrics.batches_rejected.inc();
-                    return Report::Rejected { decided: job.pending.decided, by_key };
+                    return Report::Rejected { decided: job.pending.decided, reason };
                 }
                 Attempt::Transient(error) if transient < TRANSIENT_ATTEMPTS_MAX => {
                     tracing::warn!(%error, "append will be repeated");
@@ -157,13 +249,25 @@ impl Writer {
                     }
                     if let Some(base) = self.resolve(&batch).await {
                         tracing::info!(batch = %batch.id, "the append had been committed");
-                        self.commit(job.pending, base);
-                        return Report::Committed;
+                        return self.commit(job.pending, base);
                     }
                     tracing::info!(batch = %batch.id, "the append had not been committed");
+                    unknown += 1;
+                    if unknown >= UNKNOWN_ATTEMPTS_MAX {
+                        fail(job.pending);
+                        return Report::Failed;
+                    }
                 }
             }
         }
+    }
+
+    /// The batch is durable: whoever waits for it hears of it elsewhere, so that the next one can
+    /// be written meanwhile.
+    fn commit(&mut self, pending: Pending, base: Position) -> Report {
+        self.metrics.append_stalled.set(0);
+        self.durable = Some(Durable { pending, base });
+        Report::Committed
     }
 
     async fn attempt(&mut self, batch: &Batch) -> Attempt {
@@ -174,9 +278,9 @@ impl Writer {
                 Err(error) => return Attempt::Unreachable(error),
             },
         };
-        let answer =
-            tokio::time::timeout(self.timeout, log::append(&mut session.conn, batch)).await;
-        let attempt = match answer {
+        let locked = std::mem::take(&mut session.locked);
+        let append = append(&mut session.conn, batch, locked);
+        let attempt = match tokio::time::timeout(self.timeout, append).await {
             Ok(Ok(base)) => Attempt::Committed(base),
             Ok(Err(error)) => judge(error),
             Err(_) => Attempt::Unknown("no answer in time".to_owned()),
@@ -229,86 +333,36 @@ impl Writer {
     async fn session(&self) -> sqlx::Result<Session> {
         // Durability is this server's promise, whatever the database's default is.
         let options = self.options.clone().application_name("accrue log writer");
-        let options = options.options(PLANS).options([("synchronous_commit", "on")]);
+        let options = options.options(PLANS).options([
+            ("synchronous_commit", "on"),
+            ("idle_in_transaction_session_timeout", LOCK_IDLE_MAX),
+        ]);
         let mut conn = options.connect().await?;
         let (pid, started) = sqlx::query_as(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
         .fetch_one(&mut conn)
         .await?;
-        Ok(Session { conn, pid, started })
-    }
-
-    /// Publishes and answers a durable batch.
-    fn commit(&self, pending: Pending, base: Position) {
-        self.metrics.append_stalled.set(0);
-        let mut position = base;
-        let fresh = pending.events.into_iter();
-        let events: Vec<Arc<Recorded>> = fresh
-            .map(|event| {
-                position += 1;
-                Arc::new(Recorded {
-                    position,
-                    stream: event.stream,
-                    sequence: event.sequence,
-                    decoded: match event.decoded {
-                        // A raw append to one of our streams is decoded as any reader would.
-                        crate::record::Decoded::Foreign => self.tail.codec().decode(
-                            &event.row.aggregate_type,
-                            &event.row.event_type,
-                            &event.row.event_version,
-                            &event.row.payload,
-                        ),
-                        decoded => Ok(decoded),
-                    },
-                    row: event.row,
-                })
-            })
-            .collect();
-        if !events.is_empty() {
-            self.metrics.batches.inc();
-            self.metrics.events.inc_by(events.len() as u64);
-            self.metrics.batch_events.observe(observed(events.len()));
-            self.metrics.head.set(position);
-        }
-        self.tail.push(events.clone());
-        for decided in pending.decided {
-            answer(decided, &events, base);
-        }
+        Ok(Session { conn, pid, started, locked: false })
     }
 }
 
-fn answer(decided: Decided, events: &[Arc<Recorded>], base: Position) {
-    let end = decided.first + decided.count;
-    let answer = match decided.refusal {
-        Some(refusal) => Err(ExecuteError::Refused { refusal, replayed: false }),
-        None => Ok(Receipt {
-            command_id: match &decided.request.work {
-                Work::Command(envelope) => envelope.id.clone(),
-                Work::Raw { .. } => raw_id(),
-            },
-            position: base + Position::try_from(end).unwrap_or(0),
-            version: decided.version,
-            events: events[decided.first..end].to_vec(),
-            replayed: false,
-        }),
-    };
-    decided.request.answer(answer);
-}
-
-fn raw_id() -> accrue_domain::id::CommandId {
-    accrue_domain::id::CommandId::new("append").expect("a plain word is a command id")
+/// Appends the batch, and ends the transaction that holds the log's lock, if there is one.
+async fn append(conn: &mut PgConnection, batch: &Batch, locked: bool) -> sqlx::Result<Position> {
+    let appended = log::append(&mut *conn, batch).await;
+    if locked {
+        let end = if appended.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = sqlx::query(end).execute(conn).await;
+        // The append's own error says more than that of a session that went with it.
+        return appended.and_then(|base| ended.map(|_| base));
+    }
+    appended
 }
 
 fn fail(pending: Pending) {
     for decided in pending.decided {
         decided.request.answer(Err(ExecuteError::Unavailable));
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand events at most")]
-fn observed(events: usize) -> f64 {
-    events as f64
 }
 
 /// Tells an error that surely undid the statement from one that leaves its outcome open.
@@ -326,9 +380,15 @@ fn judge(error: sqlx::Error) -> Attempt {
         return Attempt::Unknown(error.to_string());
     }
     match database.code().as_deref() {
-        Some("23505") => Attempt::Rejected { by_key: database.table() == Some("idempotency") },
+        Some("23505") if database.table() == Some("idempotency") => Attempt::Rejected(Reason::Key),
+        Some("23505") => Attempt::Rejected(Reason::Event),
         // Serialisation failure, deadlock, lock not available, statement cancelled.
         Some("40001" | "40P01" | "55P03" | "57014") => Attempt::Transient(error),
+        // Data exception, integrity constraint, program limit exceeded: the fault of a value.
+        Some(code) if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => {
+            tracing::error!(%error, "the database cannot digest a batch");
+            Attempt::Rejected(Reason::Indigestible)
+        }
         _ => Attempt::Refused(error),
     }
 }
@@ -348,14 +408,4 @@ async fn backend_lives(
     .fetch_optional(conn)
     .await?;
     Ok(found.is_some())
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            tokio::spawn(async move {
-                let _ = session.conn.close().await;
-            });
-        }
-    }
 }

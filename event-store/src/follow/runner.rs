@@ -290,9 +290,6 @@ impl<F: Follower> Runner<F> {
         self.status.update(|health| {
             health.polled_at = Some(now);
             health.parked = parked;
-            if lag == 0 {
-                health.lag_seconds = 0.0;
-            }
         });
     }
 }

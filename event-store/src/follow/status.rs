@@ -16,7 +16,7 @@ pub struct Status {
 }
 
 /// A follower's health.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// When it last looked at the log.
     pub polled_at: Option<DateTime<Utc>>,
@@ -24,8 +24,6 @@ pub struct Health {
     pub stopped: Option<String>,
     /// Streams that it has parked.
     pub parked: usize,
-    /// Age in seconds of the oldest event before it; 0 when it has caught up.
-    pub lag_seconds: f64,
 }
 
 impl Status {

@@ -1,0 +1,165 @@
+//! What a command waits for before it is decided: its streams, its key, and the proof that memory
+//! is as new as itself.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use super::super::hash::{HashMap, HashSet};
+use super::super::loader::{Found, Loaded};
+use super::super::request::{Request, Work};
+use super::{CHECKS_AFTER_HIT, Decider};
+use crate::receipt::ExecuteError;
+use crate::stream::StreamKey;
+
+impl Decider {
+    /// Decides a request, or parks it until what it needs is there.
+    pub(super) fn admit(&mut self, mut request: Box<Request>) {
+        if self.degraded {
+            return self.give_up(request, ExecuteError::Unavailable);
+        }
+        if !request.holds_key
+            && let Some(key) = request.key()
+        {
+            if let Some(waiting) = self.keys.get_mut(&key) {
+                waiting.push(request);
+                self.twins += 1;
+                return;
+            }
+            self.keys.insert(key, Vec::new());
+            request.holds_key = true;
+            request.check |= self.checks > 0;
+        }
+        if self.must_wait(&request) {
+            return self.park(request);
+        }
+        self.decide(request);
+    }
+
+    /// Notes what is to be loaded for it, and whether it has to wait.
+    fn must_wait(&mut self, request: &Request) -> bool {
+        let mut wait = false;
+        if request.check {
+            self.wanted.check(request);
+            wait = true;
+        }
+        wait |= request.needs_proof && !request.proven;
+        for stream in &request.streams {
+            if self.blocked.contains(stream) {
+                wait = true;
+            }
+        }
+        for stream in request.streams.iter().chain(&request.settings) {
+            if !self.cache.touch(stream) {
+                self.wanted.streams.insert(stream.clone());
+                wait = true;
+            }
+        }
+        wait
+    }
+
+    /// Lets a request wait for the next load, which also shows whether memory is as new as the
+    /// request: whoever waits anyway need not ask again.
+    pub(super) fn park(&mut self, mut request: Box<Request>) {
+        if request.asked == 0 {
+            request.asked = self.loads + 1;
+        }
+        if !request.proven {
+            let streams = request.streams.iter().chain(&request.settings);
+            let known = streams.filter(|stream| self.cache.get(stream).is_some());
+            self.wanted.versions.extend(known.cloned());
+        }
+        self.blocked.extend(request.streams.iter().cloned());
+        self.parked.push_back(request);
+    }
+
+    /// Drops a stream from memory, also from what a load under way may bring of it.
+    pub(super) fn forget(&mut self, stream: &StreamKey) {
+        self.cache.remove(stream);
+        if self.loading {
+            self.outdated.insert(stream.clone());
+        }
+    }
+
+    /// Takes in what was loaded: what waited for it comes before what came after.
+    pub(super) fn learn(&mut self, loaded: Loaded) {
+        self.loading = false;
+        let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
+        let outdated = mem::take(&mut self.outdated);
+        let mut read = HashSet::default();
+        for (key, entry) in streams {
+            if outdated.contains(&key) {
+                continue;
+            }
+            read.insert(key.clone());
+            if !self.cache.touch(&key) {
+                self.cache.insert(key, entry);
+            }
+        }
+        let parked = mem::take(&mut self.parked);
+        self.blocked.clear();
+        let mut ready = VecDeque::with_capacity(parked.len() + self.ready.len());
+        for mut request in parked {
+            if failed {
+                self.give_up(request, ExecuteError::Unavailable);
+                continue;
+            }
+            let mut streams = request.streams.iter().chain(&request.settings);
+            if let Some(error) = streams.find_map(|stream| unreadable.get(stream)) {
+                let error = error.clone();
+                self.give_up(request, error);
+                continue;
+            }
+            if !request.proven && request.asked <= number {
+                request.proven = self.compare(&request, &read, &versions);
+            }
+            if request.check
+                && let Some(key) = request.key()
+            {
+                match answers.remove(&key) {
+                    Some(Found::Nothing) => {
+                        request.check = false;
+                        self.checks = self.checks.saturating_sub(1);
+                    }
+                    Some(Found::Answer(found)) => {
+                        self.checks = CHECKS_AFTER_HIT;
+                        let answer = found.for_request(&request);
+                        self.finish(request, answer);
+                        continue;
+                    }
+                    None => {}
+                }
+            } else if let Work::Raw { stream, sequence, .. } = &request.work
+                && let Some(actual) = raws.get(stream)
+            {
+                if actual != sequence {
+                    request.answer(Err(ExecuteError::Conflict));
+                    continue;
+                }
+                request.check = false;
+            }
+            ready.push_back(request);
+        }
+        ready.append(&mut self.ready);
+        self.ready = ready;
+    }
+
+    /// Forgets what another process has moved on from, and says whether all of the request's
+    /// streams were seen by the load, which began behind the request's arrival. What is loaded
+    /// from here on is newer still.
+    fn compare(
+        &mut self,
+        request: &Request,
+        read: &HashSet<StreamKey>,
+        versions: &HashMap<StreamKey, i64>,
+    ) -> bool {
+        let mut seen = true;
+        for stream in request.streams.iter().chain(&request.settings) {
+            match versions.get(stream) {
+                Some(stored) if *stored > self.version_of(stream) => self.cache.remove(stream),
+                Some(_) => {}
+                None => seen &= read.contains(stream),
+            }
+        }
+        seen
+    }
+}
