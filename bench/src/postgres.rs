@@ -16,12 +16,15 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// The given server, or a private cluster under the temporary folder (`TMPDIR` chooses its
     /// disk; one that is memory makes every commit free and the figures worthless).
-    pub(crate) async fn start(database_url: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        database_url: Option<&str>,
+        shared_buffers_mb: u32,
+    ) -> anyhow::Result<Self> {
         if let Some(url) = database_url {
             let options = url.parse().context("reading --database-url")?;
             return Ok(Self { options, _private: None });
         }
-        let cluster = Cluster::scratch(Options::default()).await;
+        let cluster = Cluster::scratch(Options { shared_buffers_mb, ..Options::default() }).await;
         let cluster = cluster.context("starting a private Postgres")?;
         let options = cluster.url().parse().context("reading the private cluster's URL")?;
         Ok(Self { options, _private: Some(cluster) })

@@ -44,6 +44,10 @@ pub(crate) struct Settings {
     /// Load before each measurement that is not counted
     #[arg(long, default_value_t = 3)]
     pub warm_up_seconds: u64,
+    /// Buffers of the private Postgres, MiB: enough that neither side is measured by how a small
+    /// server reads its own indexes back
+    #[arg(long, default_value_t = 2_048)]
+    pub shared_buffers_mb: u32,
     /// Connections of the baseline's pool
     #[arg(long, default_value_t = 32)]
     pub pool: u32,
@@ -118,7 +122,8 @@ impl Bench {
         if settings.only != Some(Side::Baseline) && !binary.exists() {
             bail!("no accrue at {}: cargo build --release -p accrue", binary.display());
         }
-        let postgres = Postgres::start(settings.database_url.as_deref()).await?;
+        let url = settings.database_url.as_deref();
+        let postgres = Postgres::start(url, settings.shared_buffers_mb).await?;
         Ok(Self { settings, postgres, notes: Vec::new() })
     }
 

@@ -230,8 +230,8 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
 
 /// How Postgres is to plan what we ask: every statement looks rows up by key, so its plan does not
 /// depend on its values. A plan that was made while a table was empty would otherwise read all of
-/// it, and stay in the session until the table is analysed.
-pub(crate) const PLANS: [(&str, &str); 5] = [
+/// it, and stay in the session until the table is analysed. For every connection that reads the log.
+pub const PLANS: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),

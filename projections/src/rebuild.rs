@@ -7,6 +7,7 @@
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::follow::is_data_error;
+use accrue_event_store::ledger::PLANS;
 use accrue_event_store::log;
 use accrue_event_store::record::Position;
 use sqlx::postgres::PgConnectOptions;
@@ -90,7 +91,7 @@ pub(crate) async fn ensure(
 }
 
 async fn connect(options: &PgConnectOptions, model: &Model) -> sqlx::Result<PgConnection> {
-    let options = options.clone().application_name("accrue rebuild").options([
+    let options = options.clone().application_name("accrue rebuild").options(PLANS).options([
         ("search_path", format!("{},public", schema(model))),
         // Nobody reads these rows before the switch; what is lost in a crash is built again.
         ("synchronous_commit", "off".to_owned()),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use accrue_event_store::codec::Codec;
+use accrue_event_store::ledger::PLANS;
 use accrue_event_store::log;
 use accrue_http::receipt;
 use anyhow::{Context, Result};
@@ -148,7 +149,7 @@ pub(crate) async fn export(arguments: &ExportArgs) -> Result<()> {
 
 /// Every event up to the head as it is now, in order; how many there were.
 async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<i64> {
-    let mut conn = database.options.connect().await?;
+    let mut conn = database.options.clone().options(PLANS).connect().await?;
     database::check_schema(&mut conn, &database.name).await?;
     let head = log::head(&mut conn).await?;
     let (codec, mut at) = (Codec::default(), 0);

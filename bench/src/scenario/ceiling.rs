@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_ceiling_inserts_the_very_rows_of_the_log() {
-        let postgres = Postgres::start(None).await.unwrap();
+        let postgres = Postgres::start(None, 256).await.unwrap();
         let source = postgres.fresh("source").await.unwrap();
         let target = postgres.fresh("target").await.unwrap();
         migrate(&mut source.connect().await.unwrap()).await.unwrap();

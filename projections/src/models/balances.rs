@@ -37,7 +37,7 @@ pub use read::{Summary, by_account, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "balances",
-    version: 1,
+    version: 2,
     tables: &["balance_accounts", "balance_lots", "balance_holds"],
     kinds: &[Kind::Account],
     ddl: include_str!("balances.sql"),

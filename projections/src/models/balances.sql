@@ -28,7 +28,8 @@ CREATE TABLE balance_lots (
     -- Order of issue.
     issued_position bigint NOT NULL,
     position        bigint NOT NULL,
-    PRIMARY KEY (lot, account, program)
+    -- In the order in which rows come when they are many: neighbours share pages of the index.
+    PRIMARY KEY (account, lot, program)
 ) WITH (fillfactor = 90);
 
 -- Open holds and the parts of lots that they pin, as JSON text.

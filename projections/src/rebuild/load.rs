@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::follow::{Parked, is_data_error};
+use accrue_event_store::ledger::PLANS;
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -178,7 +179,8 @@ async fn fold_ahead(
     until: Position,
     steps: mpsc::Sender<Step>,
 ) -> Result<Intake, Error> {
-    let mut conn = options.application_name("accrue rebuild, reading").connect().await?;
+    let mut conn =
+        options.application_name("accrue rebuild, reading").options(PLANS).connect().await?;
     while intake.position < until {
         let page = intake.page(&mut conn, until).await?;
         intake.take(&page)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use accrue_event_store::chain::{self, Hash, Root};
 use accrue_event_store::codec::Codec;
+use accrue_event_store::ledger::PLANS;
 use accrue_event_store::log::read_range;
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::postgres::PgConnectOptions;
@@ -27,7 +28,7 @@ pub(super) async fn verify(
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Vec<Finding>, Error> {
     let options = options.clone().application_name("accrue verify");
-    let mut conn = options.options([("search_path", "public")]).connect().await?;
+    let mut conn = options.options(PLANS).options([("search_path", "public")]).connect().await?;
     script(&mut conn, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
     let mut findings = Vec::new();
     findings.extend(walk(&mut conn, codec, progress).await?);
