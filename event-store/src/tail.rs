@@ -17,6 +17,9 @@ use crate::stream::StreamKey;
 /// Most events kept in memory.
 pub const TAIL_EVENTS_MAX: usize = 32_768;
 
+/// Most bytes of their bodies.
+pub const TAIL_BYTES_MAX: usize = 64 << 20;
+
 /// How often the head is read for what other processes have appended.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
@@ -39,6 +42,7 @@ struct Ring {
     first: Position,
     next: Position,
     events: usize,
+    bytes: usize,
 }
 
 impl Tail {
@@ -78,10 +82,14 @@ impl Tail {
             }
             ring.next = last + 1;
             ring.events += events.len();
+            ring.bytes += bytes(&events);
             ring.batches.push_back(events);
-            while ring.events > TAIL_EVENTS_MAX && ring.batches.len() > 1 {
+            while (ring.events > TAIL_EVENTS_MAX || ring.bytes > TAIL_BYTES_MAX)
+                && ring.batches.len() > 1
+            {
                 if let Some(old) = ring.batches.pop_front() {
                     ring.events -= old.len();
+                    ring.bytes -= bytes(&old);
                     ring.first += Position::try_from(old.len()).unwrap_or(0);
                 }
             }
@@ -177,4 +185,9 @@ impl Tail {
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes of these events' bodies.
+fn bytes(events: &[Arc<Recorded>]) -> usize {
+    events.iter().map(|event| event.row.payload.len() + event.row.metadata.len()).sum()
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use accrue_event_store::executor::{RawEvent, RawStream};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_tests::command::{issue, keyed, unkeyed};
@@ -46,6 +47,41 @@ async fn a_stream_that_another_process_keeps_changing_starves_nobody() {
     let rejected = i64::try_from(one.metrics().batches_rejected.get()).expect("a count");
     let written = i64::try_from(one.metrics().batches.get()).expect("a count");
     assert!(rejected <= written, "{rejected} batches were rejected, {written} were written");
+}
+
+#[tokio::test]
+async fn a_raw_append_and_a_command_on_its_stream_do_not_fail_each_other() {
+    let database = Database::create().await;
+    let one = ledger::open(&database).await;
+    for round in 0..20 {
+        let account = format!("r{round}");
+        one.execute(unkeyed(&format!("o{round}"), vec![issue(&account, 1)])).await.expect("issued");
+        let stream = RawStream {
+            aggregate_type: "account".into(),
+            aggregate_id: format!("default/{account}").into(),
+        };
+        let credited = RawEvent {
+            event_type: "PointsIssued".into(),
+            event_version: "1".into(),
+            payload: r#"{"PointsIssued":{"lot":"raw","points":5,"source":{"kind":"issue"}}}"#.to_owned(),
+            metadata: "{}".to_owned(),
+        };
+        let bystanders = (0..20).map(|at| {
+            one.execute(keyed(&format!("b{round}-{at}"), vec![issue(&format!("b{at}"), 1)]))
+        });
+        let (raw, commands, others) = tokio::join!(
+            one.executor().append(stream, 2, vec![credited]),
+            join_all((0..5).map(|at| {
+                one.execute(keyed(&format!("c{round}-{at}"), vec![issue(&account, 1)]))
+            })),
+            join_all(bystanders),
+        );
+        // Whoever comes second loses; a raw append says so, a command is decided again.
+        assert!(matches!(raw, Ok(_) | Err(ExecuteError::Conflict)), "{raw:?}");
+        for answer in commands.into_iter().chain(others) {
+            answer.expect("no conflict reaches a caller");
+        }
+    }
 }
 
 const POISON: &str = "

@@ -187,13 +187,12 @@ impl Lots {
         let key = LotKey::new(id);
         let free = self.free.checked_add(lot.free.get()).ok_or(Damage::Overflow)?;
         let held = self.held.checked_add(lot.held.get()).ok_or(Damage::Overflow)?;
-        let (count, spending, pending) = (self.count(), lot.spending_key(), lot.pending_key());
-        let (points, sale) = (lot.free, lot.sale.clone().map(|sale| (sale, lot.sequence)));
-        self.by_id.insert(key.clone(), lot);
-        // A second walk would only tell beforehand; an account with such an event is damaged.
-        if self.count() == count {
+        if self.by_id.get(&key).is_some() {
             return Err(Damage::LotTwice(id.clone()));
         }
+        let (spending, pending) = (lot.spending_key(), lot.pending_key());
+        let (points, sale) = (lot.free, lot.sale.clone().map(|sale| (sale, lot.sequence)));
+        self.by_id.insert(key.clone(), lot);
         (self.free, self.held) = (free, held);
         if let Some(sale) = sale {
             self.by_sale.insert(sale, key.clone());

@@ -43,6 +43,14 @@ pub(super) struct Decided {
     pub(super) refusal: Option<Refusal>,
 }
 
+/// A stream that a batch changes, and how far.
+#[derive(Debug)]
+pub(super) struct Touched {
+    pub(super) stream: StreamKey,
+    /// Sequence of its last event in the batch.
+    pub(super) sequence: i64,
+}
+
 /// Decided, not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -52,7 +60,7 @@ pub(super) struct Pending {
     pub(super) corrections: HashMap<StreamKey, Option<DateTime<Utc>>>,
     /// Streams with events that were decided elsewhere.
     pub(super) raws: HashSet<RawStream>,
-    pub(super) touched: Vec<StreamKey>,
+    pub(super) touched: Vec<Touched>,
     pub(super) keys: Vec<Key>,
     bytes: usize,
 }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::batch::{BATCH_COMMANDS_MAX, Decided, Pending};
+use super::batch::{BATCH_COMMANDS_MAX, Decided, Pending, Touched};
 use super::cache::Cache;
 use super::hash::{HashMap, HashSet};
 use super::loader::{Loaded, Loader, Wanted};
@@ -67,6 +67,8 @@ pub(super) struct Decider {
     loading: bool,
     /// Number of the last load that began.
     loads: u64,
+    /// Number of the last load whose result is of no use: it began before the lock was asked for.
+    superseded: u64,
     /// Streams forgotten while a load is under way: what it brings of them may be older.
     outdated: HashSet<StreamKey>,
     /// Keys of commands that are not answered yet, with later requests under the same key.
@@ -94,7 +96,7 @@ enum InFlight {
     /// Waiting for the log's lock.
     Lock,
     /// A batch with these keys and streams.
-    Batch { keys: Vec<Key>, touched: Vec<StreamKey> },
+    Batch { keys: Vec<Key>, touched: Vec<Touched> },
 }
 
 /// The log's lock, as far as the decider is concerned.
@@ -142,6 +144,7 @@ impl Decider {
             wanted: Wanted::default(),
             loading: false,
             loads: 0,
+            superseded: 0,
             outdated: HashSet::default(),
             keys: HashMap::default(),
             twins: 0,
@@ -162,6 +165,10 @@ impl Decider {
         loop {
             self.drain();
             self.flush();
+            if self.may_decide() && !self.ready.is_empty() {
+                // The batch that was full has gone; the next one grows while it is written.
+                continue;
+            }
             if !open && self.is_done() {
                 return;
             }
@@ -194,12 +201,15 @@ impl Decider {
 
     /// Decides what is ready, as far as the batch has room for it.
     fn drain(&mut self) {
-        while self.lock != Lock::Wanted
-            && !self.is_full()
+        while self.may_decide()
             && let Some(request) = self.ready.pop_front()
         {
             self.admit(request);
         }
+    }
+
+    fn may_decide(&self) -> bool {
+        self.lock != Lock::Wanted && !self.is_full()
     }
 
     fn is_full(&self) -> bool {
@@ -216,13 +226,10 @@ impl Decider {
         if self.in_flight.is_none() {
             match self.lock {
                 Lock::Free if !self.pending.is_empty() => self.write(),
-                // A load that began without the lock could bring what is overtaken by now.
-                Lock::Wanted if !self.loading => self.hand_over(Job::Lock, InFlight::Lock),
-                Lock::Held if self.is_full() || (self.parked.is_empty() && !self.loading) => {
-                    // Also when nothing came of it all: the lock is to be given back.
-                    self.write();
-                }
-                Lock::Free | Lock::Wanted | Lock::Held => {}
+                Lock::Wanted => self.hand_over(Job::Lock, InFlight::Lock),
+                // Also when nothing came of it all: the lock is to be given back.
+                Lock::Held if self.is_ripe() => self.write(),
+                Lock::Free | Lock::Held => {}
             }
         }
         if !self.loading && self.lock != Lock::Wanted && !self.wanted.is_empty() {
@@ -230,6 +237,13 @@ impl Decider {
             self.loads += 1;
             self.loader.load(self.loads, mem::take(&mut self.wanted));
         }
+    }
+
+    /// Is what was decided under the lock to be written now? What was decided elsewhere is not
+    /// waited behind: a command on its stream would load the same state again and again.
+    fn is_ripe(&self) -> bool {
+        let waits = !self.parked.is_empty() || self.loading;
+        self.is_full() || !self.pending.raws.is_empty() || !waits
     }
 
     fn write(&mut self) {
@@ -277,6 +291,11 @@ impl Decider {
                 self.settle_in_flight(true);
                 self.abandon_pending();
             }
+            Report::Indigestible => {
+                self.degraded = false;
+                self.settle_in_flight(true);
+                self.again(Vec::new(), Reason::Indigestible);
+            }
             Report::Rejected { decided, reason } => {
                 self.degraded = false;
                 self.again(decided, reason);
@@ -291,14 +310,17 @@ impl Decider {
         for key in keys {
             self.release(&key);
         }
-        for stream in touched {
-            if failed {
-                self.forget(&stream);
-            } else if let Some(entry) = self.cache.get_mut(&stream)
-                && snapshots::is_due(entry.sequence, entry.snapshot)
-            {
-                entry.snapshot = entry.sequence;
-                self.loader.snapshot(stream);
+        for Touched { stream, sequence } in touched {
+            match self.cache.get_mut(&stream) {
+                // Whoever dropped it meanwhile may have read it again without this batch.
+                _ if failed => self.forget(&stream),
+                None => self.forget(&stream),
+                Some(entry) if entry.sequence < sequence => self.forget(&stream),
+                Some(entry) if snapshots::is_due(entry.sequence, entry.snapshot) => {
+                    entry.snapshot = entry.sequence;
+                    self.loader.snapshot(stream);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -308,9 +330,9 @@ impl Decider {
     fn again(&mut self, rejected: Vec<Decided>, reason: Reason) {
         let pending = mem::take(&mut self.pending);
         if let Some(InFlight::Batch { touched, .. }) = self.in_flight.take() {
-            touched.iter().for_each(|stream| self.forget(stream));
+            touched.iter().for_each(|it| self.forget(&it.stream));
         }
-        pending.touched.iter().for_each(|stream| self.forget(stream));
+        pending.touched.iter().for_each(|it| self.forget(&it.stream));
         let parked = mem::take(&mut self.parked);
         for stream in mem::take(&mut self.blocked) {
             self.forget(&stream);
@@ -322,9 +344,15 @@ impl Decider {
         }
         if reason == Reason::Indigestible {
             self.lock = Lock::Free;
-            self.batch_commands_max = (rejected.len() / 2).max(1);
+            if !rejected.is_empty() {
+                self.batch_commands_max = (rejected.len() / 2).max(1);
+            }
         } else {
             self.lock = Lock::Wanted;
+            // A load under way is not waited for: another one begins under the lock.
+            self.superseded = self.loads;
+            self.loading = false;
+            self.outdated.clear();
         }
         let mut ready = VecDeque::with_capacity(rejected.len());
         for mut decided in rejected {
@@ -349,8 +377,8 @@ impl Decider {
 
     fn abandon_pending(&mut self) {
         let pending = mem::take(&mut self.pending);
-        for stream in &pending.touched {
-            self.forget(stream);
+        for touched in &pending.touched {
+            self.forget(&touched.stream);
         }
         for decided in pending.decided {
             self.give_up(decided.request, ExecuteError::Unavailable);

@@ -77,6 +77,30 @@ pub(super) struct Loader {
     loaded: mpsc::Sender<Loaded>,
 }
 
+/// A load that was begun: whatever becomes of its task, the decider hears of it.
+struct Promise {
+    loaded: mpsc::Sender<Loaded>,
+    number: u64,
+    kept: bool,
+}
+
+impl Promise {
+    async fn keep(mut self, found: Loaded) {
+        self.kept = true;
+        // A decider that is gone needs nothing any more.
+        let _ = self.loaded.send(Loaded { number: self.number, ..found }).await;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if !self.kept {
+            let lost = Loaded { number: self.number, failed: true, ..Loaded::default() };
+            let _ = self.loaded.try_send(lost);
+        }
+    }
+}
+
 impl Loader {
     /// `runtime` is where the pool's connections live.
     pub(super) fn new(
@@ -90,7 +114,8 @@ impl Loader {
 
     /// Loads beside the caller; the result comes over the channel, whatever happens.
     pub(super) fn load(&self, number: u64, wanted: Wanted) {
-        let (pool, codec, loaded) = (self.pool.clone(), self.codec.clone(), self.loaded.clone());
+        let (pool, codec) = (self.pool.clone(), self.codec.clone());
+        let promise = Promise { loaded: self.loaded.clone(), number, kept: false };
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
             let find = tokio::spawn(async move { find(&pool, &codec, wanted).await });
@@ -101,8 +126,7 @@ impl Loader {
                     Loaded { failed: true, ..Loaded::default() }
                 }
             };
-            // A decider that is gone needs nothing any more.
-            let _ = loaded.send(Loaded { number, ..found }).await;
+            promise.keep(found).await;
         });
     }
 

@@ -12,11 +12,12 @@ use crate::receipt::{ExecuteError, Receipt};
 use crate::record::{Position, Recorded};
 use crate::tail::Tail;
 
-/// A durable batch, and the position before its first event.
+/// A durable batch.
 #[derive(Debug)]
 pub(super) struct Durable {
     pub(super) pending: Pending,
-    pub(super) base: Position,
+    /// The position before its first event; none for a batch that needed no row.
+    pub(super) base: Option<Position>,
 }
 
 pub(super) struct Publisher {
@@ -34,6 +35,8 @@ impl Publisher {
     }
 
     fn publish(&self, Durable { pending, base }: Durable) {
+        // All that such a batch was decided on has been published by now.
+        let base = base.unwrap_or_else(|| *self.tail.head().borrow());
         let mut position = base;
         let fresh = pending.events.into_iter();
         let events: Vec<Arc<Recorded>> = fresh

@@ -17,7 +17,6 @@ use crate::log::{self, Batch};
 use crate::metrics::Metrics;
 use crate::receipt::ExecuteError;
 use crate::record::Position;
-use crate::tail::Tail;
 
 /// Something for the writer to do.
 #[derive(Debug)]
@@ -55,6 +54,8 @@ pub(super) enum Report {
     },
     /// It surely did not happen, and its callers know.
     Failed,
+    /// It was one command, which the database cannot digest; its caller knows.
+    Indigestible,
     /// The database is out of reach; one of the others follows when it is back.
     Degraded,
 }
@@ -81,7 +82,7 @@ const UNKNOWN_ATTEMPTS_MAX: u32 = 5;
 
 /// How long Postgres lets a session hold the log's lock without a word: beyond the longest load,
 /// so that only a process that hangs is cut off.
-const LOCK_IDLE_MAX: &str = "20s";
+const LOCK_IDLE_MAX: &str = "60s";
 
 pub(super) struct Writer {
     options: PgConnectOptions,
@@ -91,7 +92,6 @@ pub(super) struct Writer {
     publisher: mpsc::Sender<Durable>,
     /// Written by the present job, and not told yet.
     durable: Option<Durable>,
-    tail: Tail,
     metrics: Metrics,
     timeout: Duration,
 }
@@ -130,7 +130,6 @@ impl Writer {
             reports,
             publisher,
             durable: None,
-            tail: parts.tail.clone(),
             metrics: parts.metrics.clone(),
             timeout: parts.limits.append_timeout,
         }
@@ -197,8 +196,7 @@ impl Writer {
     async fn write(&mut self, job: Write) -> Report {
         if job.pending.changes_nothing() && !job.keyed {
             self.unlock().await;
-            let head = *self.tail.head().borrow();
-            return self.commit(job.pending, head);
+            return self.commit(job.pending, None);
         }
         let batch = job.pending.to_log(Uuid::now_v7(), job.now);
         let (mut transient, mut unknown) = (0, 0);
@@ -207,14 +205,14 @@ impl Writer {
             match self.attempt(&batch).await {
                 Attempt::Committed(base) => {
                     self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
-                    return self.commit(job.pending, base);
+                    return self.commit(job.pending, Some(base));
                 }
                 Attempt::Rejected(Reason::Indigestible) if job.pending.decided.len() == 1 => {
                     self.metrics.append_stalled.set(0);
                     for decided in job.pending.decided {
                         decided.request.answer(Err(ExecuteError::Fault));
                     }
-                    return Report::Failed;
+                    return Report::Indigestible;
                 }
                 Attempt::Rejected(reason) => {
                     self.metrics.append_stalled.set(0);
@@ -249,11 +247,12 @@ impl Writer {
                     }
                     if let Some(base) = self.resolve(&batch).await {
                         tracing::info!(batch = %batch.id, "the append had been committed");
-                        return self.commit(job.pending, base);
+                        return self.commit(job.pending, Some(base));
                     }
                     tracing::info!(batch = %batch.id, "the append had not been committed");
                     unknown += 1;
                     if unknown >= UNKNOWN_ATTEMPTS_MAX {
+                        self.metrics.append_stalled.set(0);
                         fail(job.pending);
                         return Report::Failed;
                     }
@@ -264,7 +263,7 @@ impl Writer {
 
     /// The batch is durable: whoever waits for it hears of it elsewhere, so that the next one can
     /// be written meanwhile.
-    fn commit(&mut self, pending: Pending, base: Position) -> Report {
+    fn commit(&mut self, pending: Pending, base: Option<Position>) -> Report {
         self.metrics.append_stalled.set(0);
         self.durable = Some(Durable { pending, base });
         Report::Committed

@@ -82,6 +82,9 @@ impl Decider {
 
     /// Takes in what was loaded: what waited for it comes before what came after.
     pub(super) fn learn(&mut self, loaded: Loaded) {
+        if loaded.number <= self.superseded {
+            return;
+        }
         self.loading = false;
         let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
         let outdated = mem::take(&mut self.outdated);
@@ -91,7 +94,9 @@ impl Decider {
                 continue;
             }
             read.insert(key.clone());
-            if !self.cache.touch(&key) {
+            let known = self.cache.touch(&key).then(|| self.version_of(&key));
+            // Memory may be ahead by what is not written yet; never may it stay behind.
+            if known.is_none_or(|known| known < entry.sequence) {
                 self.cache.insert(key, entry);
             }
         }

@@ -7,6 +7,7 @@ use accrue_domain::envelope::Envelope;
 use accrue_domain::event::Event;
 use chrono::{DateTime, Utc};
 
+use super::super::batch::Touched;
 use super::super::request::{Request, Work};
 use super::rows::{answer_dry, metadata, raw_row, row};
 use super::{Decider, Decisions};
@@ -52,7 +53,7 @@ impl Decider {
         let mut version = self.version(&request);
         for (stream, events) in decisions {
             version = self.apply(&stream, events, &metadata, now, settle);
-            self.pending.touched.push(stream);
+            self.pending.touched.push(Touched { stream, sequence: version });
         }
         self.pending.push(request, first, version, None);
     }
@@ -140,7 +141,7 @@ impl Decider {
             self.forget(&ours);
             // What time will do to the stream was not decided here: the scheduler finds out.
             self.pending.timers.insert(ours.clone(), Some(now));
-            self.pending.touched.push(ours);
+            self.pending.touched.push(Touched { stream: ours, sequence });
         }
         self.pending.push(request, first, sequence, None);
     }
