@@ -63,7 +63,8 @@ async fn a_raw_append_and_a_command_on_its_stream_do_not_fail_each_other() {
         let credited = RawEvent {
             event_type: "PointsIssued".into(),
             event_version: "1".into(),
-            payload: r#"{"PointsIssued":{"lot":"raw","points":5,"source":{"kind":"issue"}}}"#.to_owned(),
+            payload: r#"{"PointsIssued":{"lot":"raw","points":5,"source":{"kind":"issue"}}}"#
+                .to_owned(),
             metadata: "{}".to_owned(),
         };
         let bystanders = (0..20).map(|at| {
