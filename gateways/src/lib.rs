@@ -6,4 +6,5 @@
 //! carries an idempotency key and ends in an outcome that says what is known.
 
 pub mod breaker;
+pub mod payment;
 pub mod retry;
