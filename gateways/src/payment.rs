@@ -5,6 +5,7 @@
 
 pub mod method;
 pub mod names;
+pub mod simulator;
 pub mod stripe;
 
 use accrue_domain::money::{Minor, Money};
