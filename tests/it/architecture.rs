@@ -50,6 +50,7 @@ fn crates_point_downwards_only() {
     command-api: campaign-engine domain event-store http
     domain:
     event-store: domain
+    gateways: domain
     http: domain event-store
     private-postgres:
     projections: domain event-store http

@@ -1,0 +1,308 @@
+//! What the simulated Stripe knows: intents, refunds, answers by key. Values in, values out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::cards::{Card, card};
+
+/// Sums over all intents of a currency, in Stripe's units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Ever held.
+    pub authorised: i64,
+    /// Ever captured.
+    pub captured: i64,
+    /// Given back.
+    pub refunded: i64,
+    /// Held and let go, by voids and by captures of a part.
+    pub released: i64,
+}
+
+/// A changing call.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) path: &'a str,
+    pub(super) form: &'a Bytes,
+    pub(super) key: Option<&'a str>,
+    pub(super) decline: Option<&'a str>,
+    pub(super) customer_action: bool,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
+}
+
+/// A change: the answer, and the events that webhooks tell.
+type Change = Result<(Value, Vec<(&'static str, Value)>), Answer>;
+
+type Form = BTreeMap<String, String>;
+
+#[derive(Debug)]
+struct Intent {
+    id: String,
+    status: &'static str,
+    amount: i64,
+    currency: String,
+    captured: i64,
+    refunded: i64,
+    reference: Option<String>,
+    created: i64,
+}
+
+/// A used key: what it was used for, and what was answered.
+#[derive(Debug)]
+struct Kept {
+    path: String,
+    form: Bytes,
+    answer: Answer,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    intents: BTreeMap<String, Intent>,
+    kept: HashMap<String, Kept>,
+    totals: BTreeMap<String, Totals>,
+    ids: u64,
+}
+
+fn error(status: u16, kind: &str, code: &str) -> Answer {
+    let message = format!("simulated: {code}");
+    Answer { status, body: json!({"error": {"type": kind, "code": code, "message": message}}) }
+}
+
+fn invalid(code: &str) -> Answer {
+    error(400, "invalid_request_error", code)
+}
+
+fn missing() -> Answer {
+    error(404, "invalid_request_error", "resource_missing")
+}
+
+impl World {
+    pub(super) fn ledger(&self) -> BTreeMap<String, Totals> {
+        self.totals.clone()
+    }
+
+    /// A changing call: worked on once for each key.
+    pub(super) fn post(&mut self, call: &Call<'_>) -> (Answer, Vec<Value>) {
+        if let Some(kept) = call.key.and_then(|it| self.kept.get(it)) {
+            let same = kept.path == call.path && kept.form == call.form;
+            let other = || error(400, "idempotency_error", "idempotency_key_in_use_for_other");
+            return (if same { kept.answer.clone() } else { other() }, vec![]);
+        }
+        let (answer, events) = match self.change(call) {
+            Ok((body, events)) => (Answer { status: 200, body }, events),
+            Err(answer) => (answer, vec![]),
+        };
+        if let Some(key) = call.key {
+            let (path, form) = (call.path.to_owned(), call.form.clone());
+            self.kept.insert(key.to_owned(), Kept { path, form, answer: answer.clone() });
+        }
+        let created = call.now.timestamp();
+        let event = |(kind, object): (&str, Value)| {
+            let id = self.id("evt");
+            let data = json!({"object": object});
+            json!({"id": id, "object": "event", "type": kind, "created": created, "data": data})
+        };
+        (answer, events.into_iter().map(event).collect())
+    }
+
+    pub(super) fn get(&self, path: &str, query: &str) -> Answer {
+        let body = match path.strip_prefix("/v1/payment_intents/") {
+            Some("search") => self.search(query),
+            Some(id) => self.intents.get(id).map(Intent::json),
+            None => None,
+        };
+        body.map_or_else(missing, |body| Answer { status: 200, body })
+    }
+
+    fn change(&mut self, call: &Call<'_>) -> Change {
+        let form: Form = parse_form(call.form).into_iter().collect();
+        let path: Vec<_> = call.path.trim_start_matches("/v1/").split('/').collect();
+        match path[..] {
+            ["payment_intents"] => self.authorise(&form, call),
+            ["payment_intents", id, "capture"] => self.capture(id, &form),
+            ["payment_intents", id, "cancel"] => self.cancel(id),
+            ["refunds"] => self.refund(&form),
+            _ => Err(missing()),
+        }
+    }
+
+    fn authorise(&mut self, form: &Form, call: &Call<'_>) -> Change {
+        let amount = amount(form, "amount")?.ok_or_else(|| invalid("parameter_missing"))?;
+        let currency = text(form, "currency")?.to_owned();
+        let manual = text(form, "capture_method")? == "manual" && text(form, "confirm")? == "true";
+        if !manual {
+            return Err(invalid("not_simulated"));
+        }
+        let card =
+            card(text(form, "payment_method")?).ok_or_else(|| invalid("resource_missing"))?;
+        let mut intent = Intent {
+            id: self.id("pi"),
+            status: "requires_capture",
+            amount,
+            currency,
+            captured: 0,
+            refunded: 0,
+            reference: form.get("metadata[reference]").cloned(),
+            created: call.now.timestamp(),
+        };
+        let (code, decline_code) = match (call.decline, card) {
+            (Some(reason), _) => ("card_declined", reason),
+            (None, Card::Declined { code, decline_code }) => (code, decline_code),
+            (None, Card::CustomerAction) => return Ok(self.wait_for_customer(intent)),
+            (None, Card::Good) if call.customer_action => return Ok(self.wait_for_customer(intent)),
+            (None, Card::Good) => {
+                self.total(&intent.currency).authorised += amount;
+                return Ok(self.keep(intent, "payment_intent.amount_capturable_updated"));
+            }
+        };
+        intent.status = "requires_payment_method";
+        let mut answer = error(402, "card_error", code);
+        answer.body["error"]["decline_code"] = json!(decline_code);
+        answer.body["error"]["payment_intent"] = intent.json();
+        self.intents.insert(intent.id.clone(), intent);
+        Err(answer)
+    }
+
+    fn wait_for_customer(&mut self, mut intent: Intent) -> (Value, Vec<(&'static str, Value)>) {
+        intent.status = "requires_action";
+        self.keep(intent, "payment_intent.requires_action")
+    }
+
+    fn capture(&mut self, id: &str, form: &Form) -> Change {
+        let intent = self.intents.get_mut(id).ok_or_else(missing)?;
+        if intent.status != "requires_capture" {
+            return Err(intent.unexpected_state());
+        }
+        let part = amount(form, "amount_to_capture")?.unwrap_or(intent.amount);
+        if part > intent.amount {
+            return Err(invalid("amount_too_large"));
+        }
+        intent.status = "succeeded";
+        intent.captured = part;
+        let (json, currency) = (intent.json(), intent.currency.clone());
+        let released = intent.amount - part;
+        let totals = self.total(&currency);
+        totals.captured += part;
+        totals.released += released;
+        Ok((json.clone(), vec![("payment_intent.succeeded", json)]))
+    }
+
+    fn cancel(&mut self, id: &str) -> Change {
+        let intent = self.intents.get_mut(id).ok_or_else(missing)?;
+        let held = match intent.status {
+            "requires_capture" => intent.amount,
+            "requires_action" | "requires_payment_method" => 0,
+            _ => return Err(intent.unexpected_state()),
+        };
+        intent.status = "canceled";
+        let (json, currency) = (intent.json(), intent.currency.clone());
+        self.total(&currency).released += held;
+        Ok((json.clone(), vec![("payment_intent.canceled", json)]))
+    }
+
+    fn refund(&mut self, form: &Form) -> Change {
+        let id = self.id("re");
+        let payment = text(form, "payment_intent")?;
+        let intent = self.intents.get_mut(payment).ok_or_else(missing)?;
+        let left = intent.captured - intent.refunded;
+        if intent.captured > 0 && left == 0 {
+            return Err(invalid("charge_already_refunded"));
+        }
+        let part = amount(form, "amount")?.unwrap_or(left);
+        if intent.captured == 0 {
+            return Err(intent.unexpected_state());
+        }
+        if part > left {
+            return Err(invalid("amount_too_large"));
+        }
+        intent.refunded += part;
+        let currency = intent.currency.clone();
+        self.total(&currency).refunded += part;
+        let json = json!({
+            "id": id, "object": "refund", "amount": part, "currency": currency,
+            "payment_intent": payment, "status": "succeeded",
+        });
+        Ok((json.clone(), vec![("refund.created", json)]))
+    }
+
+    /// Knows one kind of query: an exact match of the reference.
+    fn search(&self, query: &str) -> Option<Value> {
+        let parameters = parse_form(query.as_bytes());
+        let (_, query) = parameters.iter().find(|(name, _)| name == "query")?;
+        let wanted = query.strip_prefix("metadata['reference']:'")?.strip_suffix('\'')?;
+        let mut found: Vec<_> =
+            self.intents.values().filter(|it| it.reference.as_deref() == Some(wanted)).collect();
+        found.sort_by(|a, b| b.id.cmp(&a.id));
+        let data: Vec<_> = found.into_iter().map(Intent::json).collect();
+        Some(json!({"object": "search_result", "data": data, "has_more": false}))
+    }
+
+    fn keep(&mut self, intent: Intent, kind: &'static str) -> (Value, Vec<(&'static str, Value)>) {
+        let json = intent.json();
+        self.intents.insert(intent.id.clone(), intent);
+        (json.clone(), vec![(kind, json)])
+    }
+
+    fn total(&mut self, currency: &str) -> &mut Totals {
+        self.totals.entry(currency.to_owned()).or_default()
+    }
+
+    /// Ids are numbered, with leading zeros, so that they sort by age.
+    fn id(&mut self, prefix: &str) -> String {
+        self.ids += 1;
+        format!("{prefix}_sim{:012}", self.ids)
+    }
+}
+
+impl Intent {
+    fn json(&self) -> Value {
+        let capturable = if self.status == "requires_capture" { self.amount } else { 0 };
+        let mut json = json!({
+            "id": self.id, "object": "payment_intent", "status": self.status,
+            "amount": self.amount, "amount_capturable": capturable,
+            "amount_received": self.captured, "currency": self.currency,
+            "capture_method": "manual", "created": self.created, "livemode": false,
+            "metadata": {}, "next_action": null,
+        });
+        if let Some(reference) = &self.reference {
+            json["metadata"]["reference"] = json!(reference);
+        }
+        if self.status == "requires_action" {
+            let url = format!("https://hooks.stripe.com/3d_secure_2/{}", self.id);
+            json["next_action"] =
+                json!({"type": "redirect_to_url", "redirect_to_url": {"url": url}});
+        }
+        json
+    }
+
+    fn unexpected_state(&self) -> Answer {
+        let mut answer = invalid("payment_intent_unexpected_state");
+        answer.body["error"]["payment_intent"] = self.json();
+        answer
+    }
+}
+
+fn text<'a>(form: &'a Form, name: &str) -> Result<&'a str, Answer> {
+    form.get(name).map(String::as_str).ok_or_else(|| invalid("parameter_missing"))
+}
+
+/// Bounded as Stripe's own, which also keeps the totals within an `i64`.
+fn amount(form: &Form, name: &str) -> Result<Option<i64>, Answer> {
+    let Some(text) = form.get(name) else { return Ok(None) };
+    let amount = text.parse().ok().filter(|it| (1..=99_999_999).contains(it));
+    amount.map(Some).ok_or_else(|| invalid("parameter_invalid_integer"))
+}
+
+fn parse_form(form: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(form).into_owned().collect()
+}
