@@ -26,6 +26,9 @@ use crate::campaigns::{
 use crate::command::{self, Command, Sender};
 use crate::holds::{CaptureHold, PlaceHold, ReleaseHold};
 use crate::points::{AdjustPoints, IssuePoints, RedeemPoints, ReversePoints};
+use crate::products::{
+    AdjustStock, CaptureStock, ChangeProduct, CreateProduct, HoldStock, ReleaseStock, RetireProduct,
+};
 use crate::program::ConfigureProgram;
 use crate::sales::{RecordSale, ReturnSale};
 use crate::target::{Named, Target};
@@ -95,6 +98,13 @@ fn by_type(
         ActivateCampaign::TYPE => read_as::<ActivateCampaign>(id, program, line),
         PauseCampaign::TYPE => read_as::<PauseCampaign>(id, program, line),
         RetireCampaign::TYPE => read_as::<RetireCampaign>(id, program, line),
+        CreateProduct::TYPE => read_as::<CreateProduct>(id, program, line),
+        ChangeProduct::TYPE => read_as::<ChangeProduct>(id, program, line),
+        RetireProduct::TYPE => read_as::<RetireProduct>(id, program, line),
+        AdjustStock::TYPE => read_as::<AdjustStock>(id, program, line),
+        HoldStock::TYPE => read_as::<HoldStock>(id, program, line),
+        CaptureStock::TYPE => read_as::<CaptureStock>(id, program, line),
+        ReleaseStock::TYPE => read_as::<ReleaseStock>(id, program, line),
         ConfigureProgram::TYPE => read_as::<ConfigureProgram>(id, program, line),
         other => {
             let shown: String = other.chars().take(40).collect();
@@ -105,7 +115,7 @@ fn by_type(
 }
 
 /// Every type, for messages.
-pub(crate) const TYPES: [&str; 15] = [
+pub(crate) const TYPES: [&str; 22] = [
     RecordSale::TYPE,
     ReturnSale::TYPE,
     IssuePoints::TYPE,
@@ -120,6 +130,13 @@ pub(crate) const TYPES: [&str; 15] = [
     ActivateCampaign::TYPE,
     PauseCampaign::TYPE,
     RetireCampaign::TYPE,
+    CreateProduct::TYPE,
+    ChangeProduct::TYPE,
+    RetireProduct::TYPE,
+    AdjustStock::TYPE,
+    HoldStock::TYPE,
+    CaptureStock::TYPE,
+    ReleaseStock::TYPE,
     ConfigureProgram::TYPE,
 ];
 
@@ -220,6 +237,7 @@ impl<'de, A: MapAccess<'de>, C: Command> Filter<'_, A, C> {
             "account" => once(map, key, &mut named.account),
             "campaign" => once(map, key, &mut named.campaign),
             "hold" => once(map, key, &mut named.hold),
+            "product" => once(map, key, &mut named.product),
             "sale" => once(map, key, &mut named.sale),
             "correlation_id" => once_line(map, key, &mut sender.correlation_id),
             "causation_id" => once_line(map, key, &mut sender.causation_id),

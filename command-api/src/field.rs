@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::points::{Amount, Points};
+use accrue_domain::quantity::{Delta, Quantity, UNITS_MAX};
 use accrue_domain::{expiry, text};
 use chrono::{DateTime, Utc};
 use serde::de::{Deserialize, Deserializer, Error};
@@ -85,6 +86,27 @@ pub(crate) fn change<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, 
         0 => Err(Error::custom(format!("expected {what} from -{max} to {max}, got 0"))),
         points => Ok(points),
     }
+}
+
+const UNITS: &str = "a whole number of units";
+
+pub(crate) fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
+    let units = whole(deserializer, UNITS, 1..=UNITS_MAX)?;
+    Quantity::new(units).map_err(Error::custom)
+}
+
+pub(crate) fn optional_quantity<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Quantity>, D::Error> {
+    let units = optional_whole(deserializer, UNITS, 1..=UNITS_MAX)?;
+    units.map(Quantity::new).transpose().map_err(Error::custom)
+}
+
+/// Units with a sign, and never none.
+pub(crate) fn delta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Delta, D::Error> {
+    let what = "a whole number of units other than 0,";
+    let units = whole(deserializer, what, -UNITS_MAX..=UNITS_MAX)?;
+    Delta::new(units).map_err(Error::custom)
 }
 
 /// How many of something.

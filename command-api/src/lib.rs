@@ -6,7 +6,7 @@
 
 use accrue_event_store::ledger::Ledger;
 use axum::Router;
-use axum::routing::{post, put};
+use axum::routing::{patch, post, put};
 use utoipa::OpenApi;
 
 mod call;
@@ -18,6 +18,7 @@ mod field;
 mod holds;
 mod lines;
 mod points;
+mod products;
 mod program;
 mod sales;
 mod strict;
@@ -42,6 +43,13 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/campaigns/{campaign}/activate", post(campaigns::activate))
         .route("/v1/campaigns/{campaign}/pause", post(campaigns::pause))
         .route("/v1/campaigns/{campaign}/retire", post(campaigns::retire))
+        .route("/v1/products", post(products::create))
+        .route("/v1/products/{product}", patch(products::change))
+        .route("/v1/products/{product}/retire", post(products::retire))
+        .route("/v1/products/{product}/stock", post(products::adjust))
+        .route("/v1/products/{product}/holds", post(products::hold))
+        .route("/v1/products/{product}/holds/{hold}/capture", post(products::capture))
+        .route("/v1/products/{product}/holds/{hold}/release", post(products::release))
         .route("/v1/program", put(program::configure))
         .route("/v1/commands", post(commands::execute))
         .with_state(ledger)
@@ -71,6 +79,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         campaigns::activate,
         campaigns::pause,
         campaigns::retire,
+        products::create,
+        products::change,
+        products::retire,
+        products::adjust,
+        products::hold,
+        products::capture,
+        products::release,
         program::configure,
         commands::execute,
     ),
@@ -79,6 +94,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "points", description = "Issue, redeem, adjust, reverse"),
         (name = "holds", description = "Points promised to something that is not settled yet"),
         (name = "campaigns", description = "Rules that award points"),
+        (name = "products", description = "What is for sale, its price and its stock"),
         (name = "program", description = "A program's settings"),
         (name = "commands", description = "Many commands in one stream"),
     ),

@@ -1,6 +1,6 @@
 //! Targets: what the path of a call names. In an envelope the same names are fields.
 
-use accrue_domain::id::{AccountId, CampaignId, HoldId, SaleId};
+use accrue_domain::id::{AccountId, CampaignId, HoldId, ProductId, SaleId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -22,6 +22,7 @@ pub(crate) struct Named {
     pub(crate) account: Option<AccountId>,
     pub(crate) campaign: Option<CampaignId>,
     pub(crate) hold: Option<HoldId>,
+    pub(crate) product: Option<ProductId>,
     pub(crate) sale: Option<SaleId>,
 }
 
@@ -57,6 +58,27 @@ pub(crate) struct OfCampaign {
     /// The campaign.
     #[param(value_type = String, example = "tenth")]
     pub(crate) campaign: CampaignId,
+}
+
+/// `/v1/products/{product}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfProduct {
+    /// The product.
+    #[param(value_type = String, example = "1")]
+    pub(crate) product: ProductId,
+}
+
+/// `/v1/products/{product}/holds/{hold}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfStockHold {
+    /// The product.
+    #[param(value_type = String, example = "1")]
+    pub(crate) product: ProductId,
+    /// The hold.
+    #[param(value_type = String, example = "basket-5")]
+    pub(crate) hold: HoldId,
 }
 
 /// `/v1/sales/{sale}/…`
@@ -106,6 +128,27 @@ impl Target for OfCampaign {
     }
     fn ids(&self) -> [&str; 2] {
         [self.campaign.as_str(), ""]
+    }
+}
+
+impl Target for OfProduct {
+    const KEYS: &'static [&'static str] = &["product"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { product: named.product.take().ok_or("product")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.product.as_str(), ""]
+    }
+}
+
+impl Target for OfStockHold {
+    const KEYS: &'static [&'static str] = &["product", "hold"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        let product = named.product.take().ok_or("product")?;
+        Ok(Self { product, hold: named.hold.take().ok_or("hold")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.product.as_str(), self.hold.as_str()]
     }
 }
 

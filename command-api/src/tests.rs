@@ -38,6 +38,12 @@ fn every_example_is_taken() {
     check::<crate::campaigns::CreateCampaign>(&api, "CreateCampaign");
     check::<crate::campaigns::ReplaceRules>(&api, "ReplaceRules");
     check::<crate::campaigns::Evaluate>(&api, "Evaluate");
+    check::<crate::products::CreateProduct>(&api, "CreateProduct");
+    check::<crate::products::ChangeProduct>(&api, "ChangeProduct");
+    check::<crate::products::AdjustStock>(&api, "AdjustStock");
+    check::<crate::products::HoldStock>(&api, "HoldStock");
+    check::<crate::products::CaptureStock>(&api, "CaptureStock");
+    check::<crate::products::ReleaseStock>(&api, "ReleaseStock");
     check::<crate::program::ConfigureProgram>(&api, "ConfigureProgram");
 }
 

@@ -28,7 +28,6 @@ pub mod event;
 pub mod holds;
 pub mod lots;
 
-mod digest;
 mod fold;
 mod hold;
 mod issue;

@@ -1,8 +1,8 @@
 //! One request to one aggregate, whatever its kind.
 
 use crate::aggregate::Kind;
-use crate::id::{AccountId, CampaignId, SaleId};
-use crate::{account, campaign, program, sale};
+use crate::id::{AccountId, CampaignId, ProductId, SaleId};
+use crate::{account, campaign, product, program, sale};
 
 /// A request to one aggregate of the envelope's program.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,8 @@ pub enum Action {
     Account(AccountId, account::command::Command),
     /// To a campaign.
     Campaign(CampaignId, campaign::Command),
+    /// To a product.
+    Product(ProductId, product::command::Command),
     /// To the program itself.
     Program(program::Command),
     /// To a sale.
@@ -24,6 +26,7 @@ impl Action {
         match self {
             Self::Account(..) => Kind::Account,
             Self::Campaign(..) => Kind::Campaign,
+            Self::Product(..) => Kind::Product,
             Self::Program(..) => Kind::Program,
             Self::Sale(..) => Kind::Sale,
         }

@@ -32,6 +32,8 @@ pub enum Kind {
     Account,
     /// A set of rules with versions.
     Campaign,
+    /// Something for sale: its price and its stock.
+    Product,
     /// A program's settings.
     Program,
     /// A purchase made elsewhere.
@@ -40,7 +42,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Account, Self::Campaign, Self::Program, Self::Sale];
+    pub const ALL: [Self; 5] =
+        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Sale];
 
     /// The name in the log's `aggregate_type` and in an event's subject.
     #[must_use]
@@ -48,6 +51,7 @@ impl Kind {
         match self {
             Self::Account => "account",
             Self::Campaign => "campaign",
+            Self::Product => "product",
             Self::Program => "program",
             Self::Sale => "sale",
         }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Kind;
-use crate::{account, campaign, program, sale};
+use crate::{account, campaign, product, program, sale};
 
 /// A fact of any kind, serialised as `{"PointsIssued": {…}}`: what the log stores in `payload`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,8 @@ pub enum Event {
     Account(account::event::Event),
     /// About a campaign.
     Campaign(campaign::Event),
+    /// About a product.
+    Product(product::event::Event),
     /// About a program.
     Program(program::Event),
     /// About a sale.
@@ -27,6 +29,7 @@ impl Event {
         match self {
             Self::Account(_) => Kind::Account,
             Self::Campaign(_) => Kind::Campaign,
+            Self::Product(_) => Kind::Product,
             Self::Program(_) => Kind::Program,
             Self::Sale(_) => Kind::Sale,
         }
@@ -38,6 +41,7 @@ impl Event {
     pub const fn name(&self) -> (&'static str, u32) {
         use account::event::Event as A;
         use campaign::Event as C;
+        use product::event::Event as I;
         use program::Event as P;
         use sale::Event as S;
         match self {
@@ -60,6 +64,15 @@ impl Event {
                 C::CampaignActivated {} => ("CampaignActivated", 1),
                 C::CampaignPaused {} => ("CampaignPaused", 1),
                 C::CampaignRetired {} => ("CampaignRetired", 1),
+            },
+            Self::Product(event) => match event {
+                I::ProductCreated { .. } => ("ProductCreated", 1),
+                I::ProductChanged { .. } => ("ProductChanged", 1),
+                I::ProductRetired {} => ("ProductRetired", 1),
+                I::StockAdjusted { .. } => ("StockAdjusted", 1),
+                I::StockHeld { .. } => ("StockHeld", 1),
+                I::StockCaptured { .. } => ("StockCaptured", 1),
+                I::StockReleased { .. } => ("StockReleased", 1),
             },
             Self::Program(event) => match event {
                 P::ProgramConfigured { .. } => ("ProgramConfigured", 1),
@@ -96,6 +109,15 @@ impl Event {
                 "CampaignPaused",
                 "CampaignRetired",
             ],
+            Kind::Product => &[
+                "ProductCreated",
+                "ProductChanged",
+                "ProductRetired",
+                "StockAdjusted",
+                "StockHeld",
+                "StockCaptured",
+                "StockReleased",
+            ],
             Kind::Program => &["ProgramConfigured"],
             Kind::Sale => &["SaleRecorded", "SaleReturned"],
         };
@@ -128,6 +150,7 @@ mod tests {
         let mut listed: Vec<_> = [
             schemars::schema_for!(account::event::Event),
             schemars::schema_for!(campaign::Event),
+            schemars::schema_for!(product::event::Event),
             schemars::schema_for!(program::Event),
             schemars::schema_for!(sale::Event),
         ]

@@ -175,7 +175,7 @@ text_id!(
     LotId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(
-    /// A hold within an account.
+    /// A hold within an account or a product.
     HoldId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(
@@ -185,6 +185,10 @@ text_id!(
 text_id!(
     /// A return within a sale.
     ReturnId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A product: goods or a service.
+    ProductId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(
     /// A campaign.

@@ -12,7 +12,10 @@ use crate::expiry::{Policy, Round};
 use crate::id::{AccountId, CampaignId, HoldId, LotId, ReturnId, SaleId};
 use crate::money::{Currency, Minor, Money};
 use crate::points::Points;
+use crate::product::Offering;
+use crate::product::event::Event as Product;
 use crate::program::{self, Settings};
+use crate::quantity::{Delta, Quantity, Units};
 use crate::sale::{Line, ReturnedLine};
 use crate::{campaign, sale};
 
@@ -21,8 +24,10 @@ use crate::{campaign, sale};
 pub fn events() -> Vec<Event> {
     let account = earning().into_iter().chain(spending()).chain(holding()).map(Event::Account);
     let campaign = campaigns().into_iter().map(Event::Campaign);
+    let product = products().into_iter().map(Event::Product);
     let sale = sales().into_iter().map(Event::Sale);
-    account.chain(campaign).chain([Event::Program(configured())]).chain(sale).collect()
+    let program = [Event::Program(configured())];
+    account.chain(campaign).chain(product).chain(program).chain(sale).collect()
 }
 
 fn earning() -> [Account; 3] {
@@ -80,7 +85,6 @@ fn spending() -> [Account; 5] {
 }
 
 fn holding() -> [Account; 3] {
-    let hold = || id(HoldId::new("booking-5"));
     [
         Account::HoldPlaced {
             hold: hold(),
@@ -114,6 +118,51 @@ fn campaigns() -> [campaign::Event; 5] {
         campaign::Event::CampaignActivated {},
         campaign::Event::CampaignPaused {},
         campaign::Event::CampaignRetired {},
+    ]
+}
+
+fn products() -> [Product; 7] {
+    let price = |units| Money { amount: id(Minor::new(units)), currency: Currency::GBP };
+    let quantity = |units| id(Quantity::new(units));
+    let image = || Some("https://shop.example/unicorn.png".to_owned());
+    [
+        Product::ProductCreated {
+            name: "Unicorn".to_owned(),
+            kind: Offering::Goods,
+            description: Some("White, one horn".to_owned()),
+            image: image(),
+            price: price(170_000),
+        },
+        Product::ProductChanged {
+            name: "Unicorn, white".to_owned(),
+            description: Some("One horn".to_owned()),
+            image: image(),
+            price: price(165_000),
+        },
+        Product::ProductRetired {},
+        Product::StockAdjusted {
+            delta: id(Delta::new(4)),
+            reason: "delivery".to_owned(),
+            reference: Some("note 12".to_owned()),
+        },
+        Product::StockHeld {
+            hold: hold(),
+            quantity: quantity(3),
+            until: Some(day(1)),
+            reference: Some("basket 5".to_owned()),
+        },
+        Product::StockCaptured {
+            hold: hold(),
+            quantity: quantity(2),
+            released: id(Units::new(1)),
+            reference: Some("order 17".to_owned()),
+        },
+        Product::StockReleased {
+            hold: hold(),
+            quantity: quantity(3),
+            reason: ReleaseReason::Requested,
+            reference: Some("cancelled".to_owned()),
+        },
     ]
 }
 
@@ -154,6 +203,10 @@ fn sales() -> [sale::Event; 2] {
 
 fn id<T, E: std::fmt::Debug>(checked: Result<T, E>) -> T {
     checked.expect("samples are valid")
+}
+
+fn hold() -> HoldId {
+    id(HoldId::new("booking-5"))
 }
 
 fn lot(name: &str) -> LotId {

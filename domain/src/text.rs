@@ -3,6 +3,9 @@
 /// Most characters of one text.
 pub const TEXT_CHARS_MAX: usize = 200;
 
+/// Most characters of a description.
+pub const DESCRIPTION_CHARS_MAX: usize = 2_000;
+
 /// Why a text is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -12,6 +15,9 @@ pub enum Invalid {
     /// It is too long.
     #[error("expected a text of 1 to {TEXT_CHARS_MAX} characters, got {0}")]
     TooLong(usize),
+    /// It is too long for a description.
+    #[error("expected a text of at most {DESCRIPTION_CHARS_MAX} characters, got {0}")]
+    DescriptionTooLong(usize),
     /// A line break, a tab, a NUL or the like stands in it.
     #[error("expected no control character, got {character:?} at character {column}")]
     Control {
@@ -34,6 +40,23 @@ pub fn check(text: &str) -> Result<(), Invalid> {
     if count > TEXT_CHARS_MAX {
         return Err(Invalid::TooLong(count));
     }
+    check_characters(text)
+}
+
+/// Is this a text of at most [`DESCRIPTION_CHARS_MAX`] characters, none of them a control
+/// character? An empty one says that there is no description.
+///
+/// # Errors
+/// [`Invalid`] says which rule it breaks.
+pub fn check_description(text: &str) -> Result<(), Invalid> {
+    let count = text.chars().count();
+    if count > DESCRIPTION_CHARS_MAX {
+        return Err(Invalid::DescriptionTooLong(count));
+    }
+    check_characters(text)
+}
+
+fn check_characters(text: &str) -> Result<(), Invalid> {
     match text.chars().enumerate().find(|(_, c)| c.is_control()) {
         Some((at, character)) => Err(Invalid::Control { character, column: at.saturating_add(1) }),
         None => Ok(()),
@@ -59,6 +82,16 @@ mod tests {
         assert_eq!(check(&"é".repeat(201)), Err(Invalid::TooLong(201)));
         assert_eq!(check(""), Err(Invalid::Empty));
         assert_eq!(check("  "), Err(Invalid::Empty));
+    }
+
+    #[test]
+    fn a_description_has_at_most_2000_characters() {
+        assert_eq!(check_description(""), Ok(()));
+        assert_eq!(check_description(&"é".repeat(2_000)), Ok(()));
+        let long = check_description(&"é".repeat(2_001));
+        assert_eq!(long, Err(Invalid::DescriptionTooLong(2_001)));
+        let broken = check_description("a\nb");
+        assert_eq!(broken, Err(Invalid::Control { character: '\n', column: 2 }));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
-use accrue_domain::{account, campaign, program, sale};
+use accrue_domain::{account, campaign, product, program, sale};
 use serde_json::Value;
 
 use crate::record::Decoded;
@@ -150,6 +150,7 @@ fn parse(kind: Kind, payload: &str) -> Result<Event, serde_json::Error> {
     Ok(match kind {
         Kind::Account => Event::Account(serde_json::from_str::<account::event::Event>(payload)?),
         Kind::Campaign => Event::Campaign(serde_json::from_str::<campaign::Event>(payload)?),
+        Kind::Product => Event::Product(serde_json::from_str::<product::event::Event>(payload)?),
         Kind::Program => Event::Program(serde_json::from_str::<program::Event>(payload)?),
         Kind::Sale => Event::Sale(serde_json::from_str::<sale::Event>(payload)?),
     })

@@ -169,7 +169,7 @@ pub async fn take(pool: &PgPool, codec: &Codec, stream: &StreamKey) -> sqlx::Res
 
 /// Computed once: a schema is not cheap to make.
 fn shape_of(kind: Kind) -> &'static [u8] {
-    static SHAPES: std::sync::LazyLock<[Hash; 4]> =
+    static SHAPES: std::sync::LazyLock<[Hash; Kind::ALL.len()]> =
         std::sync::LazyLock::new(|| Kind::ALL.map(State::shape));
     let at = Kind::ALL.iter().position(|it| *it == kind).unwrap_or_default();
     &SHAPES[at]

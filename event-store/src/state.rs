@@ -5,6 +5,7 @@ use accrue_domain::action::Action;
 use accrue_domain::aggregate::{Aggregate, Context, Kind};
 use accrue_domain::campaign::Campaign;
 use accrue_domain::event::Event;
+use accrue_domain::product::Product;
 use accrue_domain::program::{self, Program};
 use accrue_domain::sale::Sale;
 use chrono::{DateTime, Utc};
@@ -20,6 +21,8 @@ pub enum State {
     Account(Account),
     /// Of a campaign.
     Campaign(Campaign),
+    /// Of a product.
+    Product(Product),
     /// Of a program.
     Program(Program),
     /// Of a sale.
@@ -33,6 +36,7 @@ impl State {
         match kind {
             Kind::Account => Self::Account(Account::default()),
             Kind::Campaign => Self::Campaign(Campaign::default()),
+            Kind::Product => Self::Product(Product::default()),
             Kind::Program => Self::Program(Program::default()),
             Kind::Sale => Self::Sale(Sale::default()),
         }
@@ -53,6 +57,9 @@ impl State {
             (Self::Campaign(state), Action::Campaign(_, command)) => {
                 decide(state, command, context, Event::Campaign)
             }
+            (Self::Product(state), Action::Product(_, command)) => {
+                decide(state, command, context, Event::Product)
+            }
             (Self::Program(state), Action::Program(command)) => {
                 decide(state, command, context, Event::Program)
             }
@@ -70,6 +77,7 @@ impl State {
         match (self, event) {
             (Self::Account(state), Event::Account(event)) => state.evolve(event),
             (Self::Campaign(state), Event::Campaign(event)) => state.evolve(event),
+            (Self::Product(state), Event::Product(event)) => state.evolve(event),
             (Self::Program(state), Event::Program(event)) => state.evolve(event),
             (Self::Sale(state), Event::Sale(event)) => state.evolve(event),
             _ => {}
@@ -82,6 +90,7 @@ impl State {
         match self {
             Self::Account(state) => state.next_deadline(),
             Self::Campaign(state) => state.next_deadline(),
+            Self::Product(state) => state.next_deadline(),
             Self::Program(state) => state.next_deadline(),
             Self::Sale(state) => state.next_deadline(),
         }
@@ -95,6 +104,7 @@ impl State {
         match self {
             Self::Account(state) => serde_json::to_string(state),
             Self::Campaign(state) => serde_json::to_string(state),
+            Self::Product(state) => serde_json::to_string(state),
             Self::Program(state) => serde_json::to_string(state),
             Self::Sale(state) => serde_json::to_string(state),
         }
@@ -108,6 +118,7 @@ impl State {
         Ok(match kind {
             Kind::Account => Self::Account(serde_json::from_str(json)?),
             Kind::Campaign => Self::Campaign(serde_json::from_str(json)?),
+            Kind::Product => Self::Product(serde_json::from_str(json)?),
             Kind::Program => Self::Program(serde_json::from_str(json)?),
             Kind::Sale => Self::Sale(serde_json::from_str(json)?),
         })
@@ -119,6 +130,7 @@ impl State {
         match kind {
             Kind::Account => shape::<Account>(),
             Kind::Campaign => shape::<Campaign>(),
+            Kind::Product => shape::<Product>(),
             Kind::Program => shape::<Program>(),
             Kind::Sale => shape::<Sale>(),
         }
@@ -129,7 +141,7 @@ impl State {
     pub fn settings(&self) -> Option<&program::Settings> {
         match self {
             Self::Program(program) => Some(&program.settings),
-            Self::Account(_) | Self::Campaign(_) | Self::Sale(_) => None,
+            Self::Account(_) | Self::Campaign(_) | Self::Product(_) | Self::Sale(_) => None,
         }
     }
 }
@@ -153,7 +165,7 @@ fn shape<A: Aggregate>() -> Hash {
     hasher.finalize().into()
 }
 
-/// The four kinds' own types, for those who fold one kind only.
+/// The kinds' own types, for those who fold one kind only.
 pub trait FromState: Aggregate {
     /// The state of this kind in it.
     fn from_state(state: State) -> Option<Self>;
@@ -180,5 +192,6 @@ macro_rules! from_state {
 }
 from_state!(Account);
 from_state!(Campaign);
+from_state!(Product);
 from_state!(Program);
 from_state!(Sale);

@@ -33,6 +33,7 @@ impl StreamKey {
         let id = match action {
             Action::Account(id, _) => id.as_str(),
             Action::Campaign(id, _) => id.as_str(),
+            Action::Product(id, _) => id.as_str(),
             Action::Sale(id, _) => id.as_str(),
             Action::Program(_) => program.as_str(),
         };

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use accrue_domain::account::command::Command;
 use accrue_domain::action::Action;
 use accrue_domain::aggregate::Kind;
 use accrue_domain::envelope::Envelope;
-use accrue_domain::id::{AccountId, ProgramId};
+use accrue_domain::id::{AccountId, ProductId, ProgramId};
+use accrue_domain::{account, product};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
@@ -161,8 +161,14 @@ impl Aside {
 /// lags gives points that lapse at that very instant) it would be repeated in place of settling,
 /// and the deadline would be due for ever.
 fn settle(due: &Due) -> Option<Envelope> {
-    let account = match due.stream.kind() {
-        Kind::Account => AccountId::new(due.stream.id()).ok()?,
+    let id = due.stream.id();
+    let action = match due.stream.kind() {
+        Kind::Account => {
+            Action::Account(AccountId::new(id).ok()?, account::command::Command::Settle)
+        }
+        Kind::Product => {
+            Action::Product(ProductId::new(id).ok()?, product::command::Command::Settle)
+        }
         Kind::Campaign | Kind::Program | Kind::Sale => return None,
     };
     Some(Envelope {
@@ -174,6 +180,6 @@ fn settle(due: &Due) -> Option<Envelope> {
         causation_id: None,
         actor: Some(ACTOR.into()),
         expected_version: None,
-        actions: vec![Action::Account(account, Command::Settle)],
+        actions: vec![action],
     })
 }

@@ -54,6 +54,7 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
         | Event::Sale(sale::Event::SaleReturned { .. })
         | Event::Account(_)
         | Event::Campaign(_)
+        | Event::Product(_)
         | Event::Program(_) => None,
     }
 }

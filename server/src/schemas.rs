@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use accrue_domain::event::Event;
-use accrue_domain::{account, aggregate::Kind, campaign, program, sale, samples};
+use accrue_domain::{account, aggregate::Kind, campaign, product, program, sale, samples};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 
@@ -47,6 +47,7 @@ fn schema(event: &Event) -> Result<Value> {
     let all = match event.kind() {
         Kind::Account => schemars::schema_for!(account::event::Event),
         Kind::Campaign => schemars::schema_for!(campaign::Event),
+        Kind::Product => schemars::schema_for!(product::event::Event),
         Kind::Program => schemars::schema_for!(program::Event),
         Kind::Sale => schemars::schema_for!(sale::Event),
     };

@@ -58,6 +58,7 @@ fn every_sample_event_decodes_and_fits_its_schema() {
             "AccountOpened" | "DebtRepaid" => Kind::Account,
             it if it.starts_with("Points") || it.starts_with("Hold") => Kind::Account,
             it if it.starts_with("Campaign") => Kind::Campaign,
+            it if it.starts_with("Product") || it.starts_with("Stock") => Kind::Product,
             it if it.starts_with("Program") => Kind::Program,
             it if it.starts_with("Sale") => Kind::Sale,
             other => panic!("whose event is {other}?"),
@@ -71,7 +72,7 @@ fn every_sample_event_decodes_and_fits_its_schema() {
         assert_eq!(errors, [""; 0], "{name}");
         count += 1;
     }
-    assert!(count >= 19, "{count} samples");
+    assert!(count >= 26, "{count} samples");
 }
 
 #[test]

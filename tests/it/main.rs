@@ -14,6 +14,7 @@ mod http_holds;
 mod http_idempotency;
 mod http_points;
 mod http_problems;
+mod http_products;
 mod http_programs;
 mod http_reads;
 mod http_sales;

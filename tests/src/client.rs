@@ -81,6 +81,11 @@ impl Client {
         self.send_json(Method::PUT, path, body.to_string()).await
     }
 
+    /// `PATCH` of a JSON document.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send_json(Method::PATCH, path, body.to_string()).await
+    }
+
     /// `POST` of that very text as JSON.
     pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.send_json(Method::POST, path, body).await

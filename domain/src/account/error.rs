@@ -101,7 +101,7 @@ pub enum Error {
         expires: String,
     },
     /// A hold's deadline is past, or too far away.
-    #[error("a hold's deadline lies after now and at most {days} days ahead", days = super::hold::DAYS_MAX)]
+    #[error("a hold's deadline lies after now and at most {days} days ahead", days = crate::deadline::DAYS_MAX)]
     InvalidUntil,
     /// The account's log contradicts itself. Somebody has to look.
     #[error("the log of this account contradicts itself: {0}")]

@@ -2,10 +2,10 @@
 
 use super::Account;
 use super::command::Source;
-use super::digest::Digest;
 use super::event::{Event, Part};
 use super::holds::{Hold, Stage};
 use super::lots::Lot;
+use crate::digest::Digest;
 use crate::id::{HoldId, LotId, SaleId};
 use crate::points::Points;
 

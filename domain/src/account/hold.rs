@@ -1,20 +1,18 @@
 //! Place, capture and release: points set aside, then spent or given back.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::Draft;
-use super::digest::Digest;
 use super::error::Error;
 use super::event::{Event, Part, ReleaseReason};
 use super::holds::{Hold, Stage};
 use super::issue::check_reference;
 use super::settle::sum;
+use crate::deadline;
+use crate::digest::Digest;
 use crate::expiry::instant;
 use crate::id::HoldId;
 use crate::points::{Amount, Points};
-
-/// Longest hold in days.
-pub(super) const DAYS_MAX: i64 = 366;
 
 /// Most lots that one hold may pin. A hold is placed and ends in one event each, so it is
 /// bounded where a redemption is split.
@@ -49,13 +47,9 @@ impl Draft<'_> {
     }
 
     fn check_until(&self, until: Option<DateTime<Utc>>) -> Result<(), Error> {
-        let now = self.context.now;
-        let last = now.checked_add_signed(TimeDelta::days(DAYS_MAX));
         match until {
-            Some(until) if until <= now || last.is_some_and(|last| until > last) => {
-                Err(Error::InvalidUntil)
-            }
-            _ => Ok(()),
+            Some(until) if !deadline::is_near(until, self.context.now) => Err(Error::InvalidUntil),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
 use super::event::Part;
 use super::fold::Damage;
+use crate::digest::Digest;
 use crate::id::HoldId;
 use crate::points::Points;
 use crate::small_map::SmallMap as Map;

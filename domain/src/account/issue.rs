@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::Draft;
 use super::command::Issue;
-use super::digest::Digest;
 use super::error::Error;
 use super::event::Event;
 use super::fold::{credit_digest, issue_digest};
 use super::lots::Lot;
+use crate::digest::Digest;
 use crate::expiry::{Policy, instant, lapses_at};
 use crate::id::LotId;
 use crate::points::{Amount, Points};

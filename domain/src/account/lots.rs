@@ -10,9 +10,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, Utc};
 
-use super::digest::Digest;
 use super::event::Part;
 use super::fold::Damage;
+use crate::digest::Digest;
 use crate::id::{LotId, SaleId};
 use crate::points::Points;
 use crate::small_map::SmallMap as Map;

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Account;
-use super::digest::Digest;
 use super::fold::Damage;
 use super::holds::{Hold, Holds};
 use super::lots::{Lot, Lots};
+use crate::digest::Digest;
 use crate::id::{HoldId, LotId, SaleId};
 use crate::points::Points;
 

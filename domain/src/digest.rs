@@ -10,11 +10,11 @@ use uuid::Uuid;
 /// The digest of some content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(super) struct Digest(u64);
+pub(crate) struct Digest(u64);
 
 impl Digest {
     /// The digest of some texts in order, each there or absent.
-    pub(super) fn of(texts: &[Option<&str>]) -> Self {
+    pub(crate) fn of(texts: &[Option<&str>]) -> Self {
         // JSON keeps the texts apart: ["ab", "c"] and ["a", "bc"] differ.
         let json = serde_json::to_vec(texts).expect("texts always are JSON");
         // A name-based UUID is a truncated SHA-1, and the hash that this crate has anyway.
