@@ -171,7 +171,11 @@ fn not_loaded() -> Refusal {
 
 /// Is it the deadline scheduler's command?
 fn settles(envelope: &Envelope) -> bool {
-    use accrue_domain::account::command::Command;
+    use accrue_domain::account::command::Command as OnAccount;
     use accrue_domain::action::Action;
-    matches!(envelope.actions[..], [Action::Account(_, Command::Settle)])
+    use accrue_domain::product::command::Command as OnProduct;
+    matches!(
+        envelope.actions[..],
+        [Action::Account(_, OnAccount::Settle) | Action::Product(_, OnProduct::Settle)]
+    )
 }
