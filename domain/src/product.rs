@@ -123,6 +123,15 @@ impl Product {
         self.held
     }
 
+    /// Units that open holds set aside at that time: an overdue hold sets nothing aside, whether or
+    /// not that was recorded yet.
+    #[must_use]
+    pub fn held_at(&self, now: DateTime<Utc>) -> i64 {
+        let overdue = self.is_counted().then(|| self.holds.overdue(now));
+        let overdue = overdue.into_iter().flatten().map(|(_, quantity)| quantity.get());
+        overdue.fold(self.held.get(), i64::saturating_sub)
+    }
+
     /// Every hold that was ever placed.
     #[must_use]
     pub const fn holds(&self) -> &Holds {

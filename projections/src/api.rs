@@ -17,6 +17,7 @@ use crate::live::Views;
 mod accounts;
 mod campaigns;
 mod events;
+mod products;
 mod program;
 mod sales;
 mod statement;
@@ -28,6 +29,7 @@ pub fn router(views: Views) -> Router {
         .merge(statement::routes())
         .merge(sales::routes())
         .merge(campaigns::routes())
+        .merge(products::routes())
         .merge(program::routes())
         .merge(events::routes())
         .with_state(views)
@@ -45,6 +47,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             sales::get,
             campaigns::list,
             campaigns::get,
+            products::get,
             program::get,
             events::list,
         ),

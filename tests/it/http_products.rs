@@ -229,3 +229,23 @@ async fn the_same_commands_come_as_lines() {
     assert_eq!(statuses(&again), statuses(&answer));
     assert_eq!(client.events_count().await, count, "a repetition changes nothing");
 }
+
+#[tokio::test]
+async fn a_product_is_read_with_what_is_there_of_it() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    stocked(&client, 4).await;
+    client.post("/v1/products/1/holds", json!({"id": "h", "quantity": 3})).await.expect(201);
+    let read = client.get("/v1/products/1").await.expect(200).json();
+    assert_eq!(read["stock"], json!({"on_hand": 4, "available": 1, "held": 3}));
+    assert_eq!((&read["status"], &read["price"]["amount"]), (&json!("active"), &json!(170_000)));
+    client.post("/v1/products/1/retire", json!({})).await.expect(200);
+    assert_eq!(client.get("/v1/products/1").await.expect(200).json()["status"], "retired");
+
+    let service = json!({"id": "2", "name": "Engraving", "kind": "service",
+                         "price": {"amount": 900, "currency": "USD"}});
+    client.post("/v1/products", service).await.expect(201);
+    let read = client.get("/v1/products/2").await.expect(200).json();
+    assert_eq!((&read["kind"], read.get("stock")), (&json!("service"), None));
+    assert_snapshot!(client.get("/v1/products/3").await.problem(), @"404 unknown-product");
+}
