@@ -82,6 +82,14 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/campaigns/{id} GET
     /v1/commands POST
     /v1/events GET
+    /v1/products POST
+    /v1/products/{product} GET
+    /v1/products/{product} PATCH
+    /v1/products/{product}/holds POST
+    /v1/products/{product}/holds/{hold}/capture POST
+    /v1/products/{product}/holds/{hold}/release POST
+    /v1/products/{product}/retire POST
+    /v1/products/{product}/stock POST
     /v1/program GET
     /v1/program PUT
     /v1/sales POST

@@ -143,6 +143,7 @@ async fn unknown_parameters_are_refused_everywhere() {
         "sales/s",
         "campaigns",
         "campaigns/c",
+        "products/p",
         "program",
         "events",
     ] {
@@ -167,6 +168,7 @@ fn the_description_names_every_route() {
             "/v1/campaigns",
             "/v1/campaigns/{id}",
             "/v1/events",
+            "/v1/products/{product}",
             "/v1/program",
             "/v1/sales/{id}",
         ]
