@@ -311,16 +311,15 @@ impl Decider {
             self.release(&key);
         }
         for Touched { stream, sequence } in touched {
-            match self.cache.get_mut(&stream) {
-                // Whoever dropped it meanwhile may have read it again without this batch.
-                _ if failed => self.forget(&stream),
-                None => self.forget(&stream),
-                Some(entry) if entry.sequence < sequence => self.forget(&stream),
-                Some(entry) if snapshots::is_due(entry.sequence, entry.snapshot) => {
-                    entry.snapshot = entry.sequence;
-                    self.loader.snapshot(stream);
-                }
-                Some(_) => {}
+            let known = self.cache.get(&stream).map(|entry| entry.sequence);
+            // Whoever dropped it meanwhile may have read it again without this batch.
+            if failed || known.is_none_or(|known| known < sequence) {
+                self.forget(&stream);
+            } else if let Some(entry) = self.cache.get_mut(&stream)
+                && snapshots::is_due(entry.sequence, entry.snapshot)
+            {
+                entry.snapshot = entry.sequence;
+                self.loader.snapshot(stream);
             }
         }
     }
