@@ -3,17 +3,18 @@
 -- A superset of postgres-es's table, so that its PostgresEventRepository reads the log as it is.
 CREATE TABLE events (
     position       bigint      NOT NULL PRIMARY KEY,
-    program        text        NOT NULL,
-    aggregate_type text        NOT NULL,
-    aggregate_id   text        NOT NULL,
+    program        text COLLATE "C"        NOT NULL,
+    aggregate_type text COLLATE "C"        NOT NULL,
+    aggregate_id   text COLLATE "C"        NOT NULL,
     sequence       bigint      NOT NULL CHECK (sequence > 0),
-    event_type     text        NOT NULL,
-    event_version  text        NOT NULL,
+    event_type     text COLLATE "C"        NOT NULL,
+    event_version  text COLLATE "C"        NOT NULL,
     -- json, not jsonb: the hash chain is over the bytes that were written.
     payload        json        NOT NULL,
     metadata       json        NOT NULL,
     recorded_at    timestamptz NOT NULL,
-    UNIQUE (aggregate_type, aggregate_id, sequence)
+    -- The id first: a comparison that starts with a column of few values is decided late.
+    UNIQUE (aggregate_id, sequence, aggregate_type)
 );
 COMMENT ON TABLE events IS 'Immutable. position is dense from 1 in commit order.';
 
@@ -50,8 +51,8 @@ CREATE TABLE commits (
 
 -- One row a keyed command: what it was and what it was answered.
 CREATE TABLE idempotency (
-    program     text        NOT NULL,
-    key         text        NOT NULL,
+    program     text COLLATE "C"        NOT NULL,
+    key         text COLLATE "C"        NOT NULL,
     fingerprint bytea       NOT NULL,
     -- Position of the command's last event (or of the head, when it had none), and their number.
     position    bigint      NOT NULL,
@@ -61,43 +62,43 @@ CREATE TABLE idempotency (
     -- The refusal, when the command was refused by decision.
     refusal     json,
     recorded_at timestamptz NOT NULL,
-    PRIMARY KEY (program, key)
+    PRIMARY KEY (key, program)
 );
 -- Rows arrive in time order, so a block-range index finds the old ones at next to no cost.
 CREATE INDEX idempotency_recorded_at ON idempotency USING brin (recorded_at);
 
 -- Discardable: a state that saves reading a long stream from its start.
 CREATE TABLE snapshots (
-    aggregate_type text   NOT NULL,
-    aggregate_id   text   NOT NULL,
+    aggregate_type text COLLATE "C"   NOT NULL,
+    aggregate_id   text COLLATE "C"   NOT NULL,
     sequence       bigint NOT NULL,
     shape          bytea  NOT NULL,
     state          json   NOT NULL,
-    PRIMARY KEY (aggregate_type, aggregate_id)
+    PRIMARY KEY (aggregate_id, aggregate_type)
 );
 
 -- When time itself will next change a stream. Written with the events that moved the deadline.
 CREATE TABLE timers (
-    aggregate_type text        NOT NULL,
-    aggregate_id   text        NOT NULL,
+    aggregate_type text COLLATE "C"        NOT NULL,
+    aggregate_id   text COLLATE "C"        NOT NULL,
     due_at         timestamptz NOT NULL,
-    PRIMARY KEY (aggregate_type, aggregate_id)
+    PRIMARY KEY (aggregate_id, aggregate_type)
 );
 CREATE INDEX timers_due_at ON timers (due_at);
 
 -- How far each follower of the log has come.
 CREATE TABLE checkpoints (
-    follower   text        NOT NULL PRIMARY KEY,
+    follower   text COLLATE "C"        NOT NULL PRIMARY KEY,
     position   bigint      NOT NULL
 ) WITH (fillfactor = 50);
 
 -- Streams that a follower has set aside at an event that it could not digest.
 CREATE TABLE parked (
-    follower       text   NOT NULL,
-    aggregate_type text   NOT NULL,
-    aggregate_id   text   NOT NULL,
+    follower       text COLLATE "C"   NOT NULL,
+    aggregate_type text COLLATE "C"   NOT NULL,
+    aggregate_id   text COLLATE "C"   NOT NULL,
     position       bigint NOT NULL,
-    reason         text   NOT NULL,
+    reason         text COLLATE "C"   NOT NULL,
     PRIMARY KEY (follower, aggregate_type, aggregate_id)
 );
 
