@@ -3,8 +3,9 @@
 use accrue_domain::action::Action;
 use accrue_domain::expiry::Policy;
 use accrue_domain::expiry::zone::Zone;
-use accrue_domain::money::Currency;
-use accrue_domain::program::{self, Settings};
+use accrue_domain::money::{Currency, Minor};
+use accrue_domain::points::Amount;
+use accrue_domain::program::{self, PointsRate, Settings};
 use accrue_event_store::ledger::Ledger;
 use accrue_http::extract::Json;
 use accrue_http::problem::Problem;
@@ -26,7 +27,8 @@ use crate::target::Nothing;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "currency": "GBP", "zone": "Europe/London",
-    "expiry": {"after": "P12M", "round": "month_end"}
+    "expiry": {"after": "P12M", "round": "month_end"},
+    "points_rate": {"points": 100, "amount": 100}
 }))]
 pub(crate) struct ConfigureProgram {
     /// Currency of its sales: an ISO 4217 code.
@@ -38,6 +40,9 @@ pub(crate) struct ConfigureProgram {
     /// When a lot lapses whose issue does not say.
     #[schema(value_type = ExpiryPolicy)]
     expiry: Policy,
+    /// What points pay; absent: nothing can be paid with points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    points_rate: Option<PointsRateBody>,
     /// Business time; now where absent.
     #[serde(
         default,
@@ -45,6 +50,32 @@ pub(crate) struct ConfigureProgram {
         skip_serializing_if = "Option::is_none"
     )]
     occurred_at: Option<DateTime<Utc>>,
+}
+
+/// So many points pay so many minor units of the program's currency.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PointsRate, example = json!({"points": 100, "amount": 100}))]
+pub(crate) struct PointsRateBody {
+    /// So many points
+    #[serde(deserialize_with = "field::points")]
+    #[schema(value_type = i64, minimum = 1)]
+    points: Amount,
+    /// pay so many minor units.
+    #[serde(deserialize_with = "field::minor")]
+    #[schema(value_type = i64, minimum = 1)]
+    amount: Minor,
+}
+
+impl PointsRateBody {
+    fn rate(self) -> Result<PointsRate, Problem> {
+        let Self { points, amount } = self;
+        if amount == Minor::ZERO {
+            let detail = "expected at least 1 minor unit; leave the rate out if points pay nothing";
+            return Err(Problem::invalid("/points_rate/amount", detail));
+        }
+        Ok(PointsRate { points, amount })
+    }
 }
 
 impl Command for ConfigureProgram {
@@ -56,8 +87,9 @@ impl Command for ConfigureProgram {
     }
 
     fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
-        let Self { currency, zone, expiry, occurred_at: _ } = self;
-        let settings = Settings { currency, zone, expiry };
+        let Self { currency, zone, expiry, points_rate, occurred_at: _ } = self;
+        let points_rate = points_rate.map(PointsRateBody::rate).transpose()?;
+        let settings = Settings { currency, zone, expiry, points_rate };
         Ok(vec![Action::Program(program::Command::Configure(settings))])
     }
 }

@@ -1,8 +1,8 @@
 //! One request to one aggregate, whatever its kind.
 
 use crate::aggregate::Kind;
-use crate::id::{AccountId, CampaignId, ProductId, SaleId};
-use crate::{account, campaign, product, program, sale};
+use crate::id::{AccountId, CampaignId, ProductId, PurchaseId, SaleId};
+use crate::{account, campaign, product, program, purchase, sale};
 
 /// A request to one aggregate of the envelope's program.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub enum Action {
     Product(ProductId, product::command::Command),
     /// To the program itself.
     Program(program::Command),
+    /// To a purchase.
+    Purchase(PurchaseId, purchase::command::Command),
     /// To a sale.
     Sale(SaleId, sale::Command),
 }
@@ -28,6 +30,7 @@ impl Action {
             Self::Campaign(..) => Kind::Campaign,
             Self::Product(..) => Kind::Product,
             Self::Program(..) => Kind::Program,
+            Self::Purchase(..) => Kind::Purchase,
             Self::Sale(..) => Kind::Sale,
         }
     }

@@ -36,14 +36,16 @@ pub enum Kind {
     Product,
     /// A program's settings.
     Program,
+    /// An order, how it is paid, and how far it has come.
+    Purchase,
     /// A purchase made elsewhere.
     Sale,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Sale];
+    pub const ALL: [Self; 6] =
+        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Purchase, Self::Sale];
 
     /// The name in the log's `aggregate_type` and in an event's subject.
     #[must_use]
@@ -53,6 +55,7 @@ impl Kind {
             Self::Campaign => "campaign",
             Self::Product => "product",
             Self::Program => "program",
+            Self::Purchase => "purchase",
             Self::Sale => "sale",
         }
     }

@@ -21,3 +21,17 @@ impl Digest {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, &json).as_u64_pair().0)
     }
 }
+
+/// A digest that events carry: 16 hexadecimal digits, since not every reader of JSON has whole
+/// numbers of 64 bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The digest of something that serialises.
+    pub(crate) fn of(asked: &impl Serialize) -> Self {
+        let json = serde_json::to_string(asked).unwrap_or_default();
+        Self(format!("{:016x}", Digest::of(&[Some(&json)]).0))
+    }
+}

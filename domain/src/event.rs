@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Kind;
-use crate::{account, campaign, product, program, sale};
+use crate::{account, campaign, product, program, purchase, sale};
 
 /// A fact of any kind, serialised as `{"PointsIssued": {…}}`: what the log stores in `payload`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,8 @@ pub enum Event {
     Product(product::event::Event),
     /// About a program.
     Program(program::Event),
+    /// About a purchase.
+    Purchase(purchase::event::Event),
     /// About a sale.
     Sale(sale::Event),
 }
@@ -31,6 +33,7 @@ impl Event {
             Self::Campaign(_) => Kind::Campaign,
             Self::Product(_) => Kind::Product,
             Self::Program(_) => Kind::Program,
+            Self::Purchase(_) => Kind::Purchase,
             Self::Sale(_) => Kind::Sale,
         }
     }
@@ -43,6 +46,7 @@ impl Event {
         use campaign::Event as C;
         use product::event::Event as I;
         use program::Event as P;
+        use purchase::event::Event as O;
         use sale::Event as S;
         match self {
             Self::Account(event) => match event {
@@ -76,6 +80,24 @@ impl Event {
             },
             Self::Program(event) => match event {
                 P::ProgramConfigured { .. } => ("ProgramConfigured", 1),
+            },
+            Self::Purchase(event) => match event {
+                O::PurchasePlaced { .. } => ("PurchasePlaced", 1),
+                O::PurchaseStepStarted { .. } => ("PurchaseStepStarted", 1),
+                O::PurchaseStepDone { .. } => ("PurchaseStepDone", 1),
+                O::PurchaseStepRefused { .. } => ("PurchaseStepRefused", 1),
+                O::PurchaseStepDelayed { .. } => ("PurchaseStepDelayed", 1),
+                O::PurchaseActionRequired { .. } => ("PurchaseActionRequired", 1),
+                O::PurchaseStepUndone { .. } => ("PurchaseStepUndone", 1),
+                O::PurchaseCancelled { .. } => ("PurchaseCancelled", 1),
+                O::PurchaseTimedOut {} => ("PurchaseTimedOut", 1),
+                O::PurchaseStuck { .. } => ("PurchaseStuck", 1),
+                O::PurchaseRetried { .. } => ("PurchaseRetried", 1),
+                O::PurchaseStepAbandoned { .. } => ("PurchaseStepAbandoned", 1),
+                O::PurchaseCompleted { .. } => ("PurchaseCompleted", 1),
+                O::PurchaseRejected { .. } => ("PurchaseRejected", 1),
+                O::PurchaseRefundRequested { .. } => ("PurchaseRefundRequested", 1),
+                O::PurchaseRefunded { .. } => ("PurchaseRefunded", 1),
             },
             Self::Sale(event) => match event {
                 S::SaleRecorded { .. } => ("SaleRecorded", 1),
@@ -119,6 +141,24 @@ impl Event {
                 "StockReleased",
             ],
             Kind::Program => &["ProgramConfigured"],
+            Kind::Purchase => &[
+                "PurchasePlaced",
+                "PurchaseStepStarted",
+                "PurchaseStepDone",
+                "PurchaseStepRefused",
+                "PurchaseStepDelayed",
+                "PurchaseActionRequired",
+                "PurchaseStepUndone",
+                "PurchaseCancelled",
+                "PurchaseTimedOut",
+                "PurchaseStuck",
+                "PurchaseRetried",
+                "PurchaseStepAbandoned",
+                "PurchaseCompleted",
+                "PurchaseRejected",
+                "PurchaseRefundRequested",
+                "PurchaseRefunded",
+            ],
             Kind::Sale => &["SaleRecorded", "SaleReturned"],
         };
         // Every event is at its first version; the first that is not gets its own arm here.
@@ -152,6 +192,7 @@ mod tests {
             schemars::schema_for!(campaign::Event),
             schemars::schema_for!(product::event::Event),
             schemars::schema_for!(program::Event),
+            schemars::schema_for!(purchase::event::Event),
             schemars::schema_for!(sale::Event),
         ]
         .iter()

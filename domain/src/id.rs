@@ -191,6 +191,18 @@ text_id!(
     ProductId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(
+    /// A wallet: a customer's stored value.
+    WalletId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
+    /// A purchase. Shorter than other ids: holds and lots that it makes are named after it.
+    PurchaseId, 80, in_id, IN_ID
+);
+text_id!(
+    /// A refund within a purchase.
+    RefundId, 80, in_id, IN_ID
+);
+text_id!(
     /// A campaign.
     CampaignId, ID_BYTES_MAX, in_id, IN_ID
 );
@@ -220,6 +232,42 @@ impl ReturnId {
     #[must_use]
     pub fn of_command(command: &CommandId) -> Self {
         Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+    }
+}
+
+impl RefundId {
+    /// The refund that a command makes when its client named none; as [`LotId::of_command`].
+    #[must_use]
+    pub fn of_command(command: &CommandId) -> Self {
+        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+    }
+
+    /// The return, in the sense of awards, that the refund is.
+    #[must_use]
+    pub fn as_return(&self) -> ReturnId {
+        ReturnId(Arc::clone(&self.0))
+    }
+}
+
+/// What ids begin with that follow from a purchase's; clients cannot choose such ones.
+pub const OF_PURCHASE: &str = "purchase:";
+
+impl PurchaseId {
+    /// The hold that the purchase places, whatever on.
+    #[must_use]
+    pub fn hold(&self) -> HoldId {
+        HoldId(self.prefixed())
+    }
+
+    /// The sale, in the sense of awards, that the purchase is.
+    #[must_use]
+    pub fn as_sale(&self) -> SaleId {
+        SaleId(self.prefixed())
+    }
+
+    /// Short enough for any id: a purchase's own is at most 80 characters.
+    fn prefixed(&self) -> Arc<str> {
+        Arc::from(format!("{OF_PURCHASE}{self}"))
     }
 }
 

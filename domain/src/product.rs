@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Context, Kind};
 use crate::digest::Digest;
 use crate::money::Money;
+use crate::purchase::command::Quote;
 use crate::quantity::Units;
 
 pub mod command;
@@ -138,6 +139,14 @@ impl Product {
         &self.holds
     }
 
+    /// What it costs now, for an order; none where nothing was created.
+    #[must_use]
+    pub fn quote(&self) -> Option<Quote> {
+        let Listing { kind, details, retired, .. } = self.listing.as_ref()?;
+        let retired = *retired || self.damage.is_some();
+        Some(Quote { name: details.name.clone(), kind: *kind, price: details.price, retired })
+    }
+
     /// Do holds take stock?
     fn is_counted(&self) -> bool {
         self.listing.as_ref().is_some_and(|it| it.kind == Offering::Goods)
@@ -152,6 +161,9 @@ impl Aggregate for Product {
     type Error = Error;
 
     fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Error> {
+        if matches!(command, Command::Quote) {
+            return Ok(Vec::new());
+        }
         if let Some(damage) = &self.damage {
             return Err(Error::Damaged(damage.clone()));
         }
@@ -171,7 +183,7 @@ impl Aggregate for Product {
                 draft.capture_stock(hold, quantity, reference)?;
             }
             Command::ReleaseStock { hold, reference } => draft.release_stock(hold, reference)?,
-            Command::Settle => {}
+            Command::Quote | Command::Settle => {}
         }
         Ok(draft.events)
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Context, Kind, RefusalKind, Refuse};
 use crate::expiry::Policy;
 use crate::expiry::zone::Zone;
-use crate::money::Currency;
+use crate::money::{Currency, Minor};
+use crate::points::{Amount, Points};
 
 /// What a program can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +52,50 @@ pub struct Settings {
     pub zone: Zone,
     /// When a lot lapses whose issue does not say.
     pub expiry: Policy,
+    /// What points pay; absent: nothing can be paid with points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points_rate: Option<PointsRate>,
+}
+
+/// What points are worth when they pay: so many points, so much money in the program's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PointsRate {
+    /// So many points
+    pub points: Amount,
+    /// pay so many minor units; from 1.
+    pub amount: Minor,
+}
+
+impl PointsRate {
+    /// What points pay: rounded down, so nobody pays with a fraction that is not there.
+    #[must_use]
+    pub fn worth(&self, points: Points) -> Minor {
+        let product = i128::from(points.get()).checked_mul(i128::from(self.amount.get()));
+        let worth = product.and_then(|it| it.checked_div(i128::from(self.points.get())));
+        let worth = worth.and_then(|it| i64::try_from(it).ok());
+        worth.and_then(|it| Minor::new(it).ok()).unwrap_or(Minor::MAX)
+    }
+
+    /// The points that pay so much: rounded up. None beyond what an account can hold, and at a
+    /// rate of nothing.
+    #[must_use]
+    pub fn points_for(&self, money: Minor) -> Option<Points> {
+        let product = i128::from(money.get()).checked_mul(i128::from(self.points.get()))?;
+        let amount = i128::from(self.amount.get());
+        let up = product.checked_add(amount.checked_sub(1)?)?.checked_div(amount)?;
+        Points::new(i64::try_from(up).ok()?).ok()
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { currency: Currency::GBP, zone: Zone::default(), expiry: Policy::Never }
+        Self {
+            currency: Currency::GBP,
+            zone: Zone::default(),
+            expiry: Policy::Never,
+            points_rate: None,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One sample of every event: what golden files and schemas are made of.
 
+mod purchases;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
@@ -11,10 +13,10 @@ use crate::expiry::zone::Zone;
 use crate::expiry::{Policy, Round};
 use crate::id::{AccountId, CampaignId, HoldId, LotId, ReturnId, SaleId};
 use crate::money::{Currency, Minor, Money};
-use crate::points::Points;
+use crate::points::{Amount, Points};
 use crate::product::Offering;
 use crate::product::event::Event as Product;
-use crate::program::{self, Settings};
+use crate::program::{self, PointsRate, Settings};
 use crate::quantity::{Delta, Quantity, Units};
 use crate::sale::{Line, ReturnedLine};
 use crate::{campaign, sale};
@@ -27,7 +29,8 @@ pub fn events() -> Vec<Event> {
     let product = products().into_iter().map(Event::Product);
     let sale = sales().into_iter().map(Event::Sale);
     let program = [Event::Program(configured())];
-    account.chain(campaign).chain(product).chain(program).chain(sale).collect()
+    let purchase = purchases::events().into_iter().map(Event::Purchase);
+    account.chain(campaign).chain(product).chain(program).chain(purchase).chain(sale).collect()
 }
 
 fn earning() -> [Account; 3] {
@@ -173,6 +176,7 @@ fn configured() -> program::Event {
             currency: Currency::GBP,
             zone: Zone::from(chrono_tz::Europe::London),
             expiry: Policy::After { period, round: Round::MonthEnd },
+            points_rate: Some(PointsRate { points: id(Amount::new(1)), amount: id(Minor::new(1)) }),
         },
     }
 }

@@ -152,6 +152,7 @@ fn parse(kind: Kind, payload: &str) -> Result<Event, serde_json::Error> {
         Kind::Campaign => Event::Campaign(serde_json::from_str::<campaign::Event>(payload)?),
         Kind::Product => Event::Product(serde_json::from_str::<product::event::Event>(payload)?),
         Kind::Program => Event::Program(serde_json::from_str::<program::Event>(payload)?),
+        Kind::Purchase => Event::Purchase(serde_json::from_str(payload)?),
         Kind::Sale => Event::Sale(serde_json::from_str::<sale::Event>(payload)?),
     })
 }

@@ -7,6 +7,7 @@ use accrue_domain::campaign::Campaign;
 use accrue_domain::event::Event;
 use accrue_domain::product::Product;
 use accrue_domain::program::{self, Program};
+use accrue_domain::purchase::Purchase;
 use accrue_domain::sale::Sale;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,8 @@ pub enum State {
     Product(Product),
     /// Of a program.
     Program(Program),
+    /// Of a purchase.
+    Purchase(Box<Purchase>),
     /// Of a sale.
     Sale(Sale),
 }
@@ -38,6 +41,7 @@ impl State {
             Kind::Campaign => Self::Campaign(Campaign::default()),
             Kind::Product => Self::Product(Product::default()),
             Kind::Program => Self::Program(Program::default()),
+            Kind::Purchase => Self::Purchase(Box::default()),
             Kind::Sale => Self::Sale(Sale::default()),
         }
     }
@@ -63,6 +67,9 @@ impl State {
             (Self::Program(state), Action::Program(command)) => {
                 decide(state, command, context, Event::Program)
             }
+            (Self::Purchase(state), Action::Purchase(_, command)) => {
+                decide(&**state, command, context, Event::Purchase)
+            }
             (Self::Sale(state), Action::Sale(_, command)) => {
                 decide(state, command, context, Event::Sale)
             }
@@ -79,6 +86,7 @@ impl State {
             (Self::Campaign(state), Event::Campaign(event)) => state.evolve(event),
             (Self::Product(state), Event::Product(event)) => state.evolve(event),
             (Self::Program(state), Event::Program(event)) => state.evolve(event),
+            (Self::Purchase(state), Event::Purchase(event)) => state.evolve(event),
             (Self::Sale(state), Event::Sale(event)) => state.evolve(event),
             _ => {}
         }
@@ -92,6 +100,7 @@ impl State {
             Self::Campaign(state) => state.next_deadline(),
             Self::Product(state) => state.next_deadline(),
             Self::Program(state) => state.next_deadline(),
+            Self::Purchase(state) => state.next_deadline(),
             Self::Sale(state) => state.next_deadline(),
         }
     }
@@ -106,6 +115,7 @@ impl State {
             Self::Campaign(state) => serde_json::to_string(state),
             Self::Product(state) => serde_json::to_string(state),
             Self::Program(state) => serde_json::to_string(state),
+            Self::Purchase(state) => serde_json::to_string(state),
             Self::Sale(state) => serde_json::to_string(state),
         }
     }
@@ -120,6 +130,7 @@ impl State {
             Kind::Campaign => Self::Campaign(serde_json::from_str(json)?),
             Kind::Product => Self::Product(serde_json::from_str(json)?),
             Kind::Program => Self::Program(serde_json::from_str(json)?),
+            Kind::Purchase => Self::Purchase(serde_json::from_str(json)?),
             Kind::Sale => Self::Sale(serde_json::from_str(json)?),
         })
     }
@@ -132,8 +143,15 @@ impl State {
             Kind::Campaign => shape::<Campaign>(),
             Kind::Product => shape::<Product>(),
             Kind::Program => shape::<Program>(),
+            Kind::Purchase => shape::<Purchase>(),
             Kind::Sale => shape::<Sale>(),
         }
+    }
+
+    /// The product in it, when it is one.
+    #[must_use]
+    pub fn product(&self) -> Option<&Product> {
+        if let Self::Product(product) = self { Some(product) } else { None }
     }
 
     /// The settings in it, when it is a program's.
@@ -141,7 +159,11 @@ impl State {
     pub fn settings(&self) -> Option<&program::Settings> {
         match self {
             Self::Program(program) => Some(&program.settings),
-            Self::Account(_) | Self::Campaign(_) | Self::Product(_) | Self::Sale(_) => None,
+            Self::Account(_)
+            | Self::Campaign(_)
+            | Self::Product(_)
+            | Self::Purchase(_)
+            | Self::Sale(_) => None,
         }
     }
 }
@@ -194,4 +216,15 @@ from_state!(Account);
 from_state!(Campaign);
 from_state!(Product);
 from_state!(Program);
+impl FromState for Purchase {
+    fn from_state(state: State) -> Option<Self> {
+        if let State::Purchase(state) = state { Some(*state) } else { None }
+    }
+    fn from_event(event: &Event) -> Option<&Self::Event> {
+        if let Event::Purchase(event) = event { Some(event) } else { None }
+    }
+    fn into_event(event: Self::Event) -> Event {
+        Event::Purchase(event)
+    }
+}
 from_state!(Sale);

@@ -34,6 +34,7 @@ impl StreamKey {
             Action::Account(id, _) => id.as_str(),
             Action::Campaign(id, _) => id.as_str(),
             Action::Product(id, _) => id.as_str(),
+            Action::Purchase(id, _) => id.as_str(),
             Action::Sale(id, _) => id.as_str(),
             Action::Program(_) => program.as_str(),
         };

@@ -3,15 +3,14 @@
 //! A payment is authorised (money is held), then captured (money moves) or voided (the hold ends);
 //! what was captured can be refunded, in parts too.
 
-pub mod method;
 pub mod names;
 pub mod simulator;
 pub mod stripe;
 
 use accrue_domain::money::{Minor, Money};
+use accrue_domain::payment_method::PaymentMethod;
 use async_trait::async_trait;
 
-use self::method::PaymentMethod;
 use self::names::{IdempotencyKey, PaymentId, Reference};
 
 /// What is known about a call when it is over.

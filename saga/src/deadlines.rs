@@ -169,7 +169,7 @@ fn settle(due: &Due) -> Option<Envelope> {
         Kind::Product => {
             Action::Product(ProductId::new(id).ok()?, product::command::Command::Settle)
         }
-        Kind::Campaign | Kind::Program | Kind::Sale => return None,
+        Kind::Campaign | Kind::Program | Kind::Purchase | Kind::Sale => return None,
     };
     Some(Envelope {
         id: due.command_id(),

@@ -2,8 +2,9 @@
 //! would go to. The next kind of event that can earn is one more arm here.
 
 use accrue_domain::event::Event;
-use accrue_domain::id::{AccountId, SaleId};
+use accrue_domain::id::{AccountId, PurchaseId, SaleId};
 use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::purchase::{self, order};
 use accrue_domain::sale::{self, Line};
 use accrue_event_store::stream::StreamKey;
 use chrono::{DateTime, Utc};
@@ -50,12 +51,43 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
                 document,
             })
         }
+        // What is paid in points earns nothing: the amount is what was paid in money.
+        Event::Purchase(purchase::event::Event::PurchaseCompleted {
+            account: Some(account),
+            lines,
+            total,
+            paid,
+            occurred_at,
+            reference,
+            ..
+        }) if *paid > Minor::ZERO => {
+            let currency = total.currency;
+            let purchase = PurchaseId::new(stream.id()).ok()?;
+            let mut document = json!({
+                "type": "PurchaseCompleted",
+                "purchase": purchase,
+                "account": account,
+                "amount": minor(*paid, currency),
+                "total": major(*total),
+                "currency": currency,
+                "lines": lines.iter().map(|it| ordered(it, currency)).collect::<Value>(),
+                "occurred_at": occurred_at,
+            });
+            note(&mut document, reference.as_deref());
+            Some(Occasion {
+                account: account.clone(),
+                occurred_at: *occurred_at,
+                sale: Some(purchase.as_sale()),
+                document,
+            })
+        }
         Event::Sale(sale::Event::SaleRecorded { account: None, .. })
         | Event::Sale(sale::Event::SaleReturned { .. })
         | Event::Account(_)
         | Event::Campaign(_)
         | Event::Product(_)
-        | Event::Program(_) => None,
+        | Event::Program(_)
+        | Event::Purchase(_) => None,
     }
 }
 
@@ -75,6 +107,16 @@ pub fn major(money: Money) -> Number {
 fn line(line: &Line, currency: Currency) -> Value {
     let Line { product, quantity, amount } = line;
     json!({ "product": product, "quantity": quantity, "amount": minor(*amount, currency) })
+}
+
+fn ordered(line: &order::Line, currency: Currency) -> Value {
+    let order::Line { product, quantity, price, amount, .. } = line;
+    json!({
+        "product": product,
+        "quantity": quantity,
+        "price": minor(*price, currency),
+        "amount": minor(*amount, currency),
+    })
 }
 
 fn minor(amount: Minor, currency: Currency) -> Number {

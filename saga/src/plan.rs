@@ -7,9 +7,12 @@ use accrue_domain::account::command::{Command, Issue, Source};
 use accrue_domain::action::Action;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::event::Event;
-use accrue_domain::id::{AccountId, CampaignId, CommandId, LotId, ProgramId, ReturnId, SaleId};
+use accrue_domain::id::{
+    AccountId, CampaignId, CommandId, LotId, ProgramId, PurchaseId, ReturnId, SaleId,
+};
+use accrue_domain::money::Minor;
 use accrue_domain::points::{Amount, Points};
-use accrue_domain::sale;
+use accrue_domain::{purchase, sale};
 use accrue_event_store::record::{Position, Recorded};
 use accrue_event_store::stream::StreamKey;
 use chrono::{DateTime, Utc};
@@ -79,7 +82,24 @@ pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Pla
                 };
                 plan.commands.push(planned(stream, recorded, account, task)?);
             }
+            Event::Purchase(purchase::event::Event::PurchaseRefunded {
+                refund,
+                account: Some(account),
+                returned,
+                paid,
+                ..
+            }) if *paid > Minor::ZERO => {
+                let purchase = PurchaseId::new(stream.id()).map_err(|e| e.to_string())?;
+                let task = Task::TakeBack {
+                    sale: purchase.as_sale(),
+                    return_id: refund.as_return(),
+                    returned: returned.get(),
+                    total: paid.get(),
+                };
+                plan.commands.push(planned(stream, recorded, account, task)?);
+            }
             Event::Sale(sale::Event::SaleRecorded { .. })
+            | Event::Purchase(_)
             | Event::Account(_)
             | Event::Product(_)
             | Event::Program(_) => {

@@ -52,6 +52,9 @@ pub enum Command {
         /// The client's own note.
         reference: Option<String>,
     },
+    /// Say nothing and change nothing: a command names it to have the product's state at hand when
+    /// another of its actions is decided, as an order does that takes its prices from here.
+    Quote,
     /// Record what time has done: overdue holds. Sent by the deadline scheduler.
     Settle,
 }

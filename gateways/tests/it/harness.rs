@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use accrue_domain::money::{Currency, Minor, Money};
-use accrue_gateways::payment::method::PaymentMethod;
+use accrue_domain::payment_method::PaymentMethod;
 use accrue_gateways::payment::names::{IdempotencyKey, Reference};
 use accrue_gateways::payment::simulator::{Simulator, Switches, Totals, WebhookEndpoint};
 use accrue_gateways::payment::stripe::{Settings, Stripe};

@@ -103,7 +103,7 @@ impl Fold for Campaigns {
             match event {
                 Event::Campaign(event) => self.campaign_event(it, event)?,
                 Event::Account(event) => self.account_event(it, event)?,
-                Event::Product(_) | Event::Program(_) | Event::Sale(_) => {}
+                Event::Product(_) | Event::Program(_) | Event::Purchase(_) | Event::Sale(_) => {}
             }
         }
         Ok(())

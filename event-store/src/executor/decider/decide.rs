@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use accrue_domain::aggregate::{Context, RefusalKind};
+use accrue_domain::action::Action;
+use accrue_domain::aggregate::{Context, Kind, RefusalKind};
 use accrue_domain::envelope::Envelope;
 use accrue_domain::event::Event;
+use accrue_domain::purchase::command::{Asked, Command as OnPurchase};
 use chrono::{DateTime, Utc};
 
 use super::super::batch::Touched;
@@ -80,17 +82,34 @@ impl Decider {
             let entry = self.cache.get(stream).ok_or_else(not_loaded)?;
             let earlier = decisions.iter().filter(|(s, _)| s == stream);
             let events: Vec<&Event> = earlier.flat_map(|(_, events)| events).collect();
+            let action = self.quoted(request, action);
             let decided = if events.is_empty() {
-                entry.state.decide(action.clone(), &context)?
+                entry.state.decide(action, &context)?
             } else {
                 // The same stream twice in one command: the second sees what the first did.
                 let mut state = entry.state.clone();
                 events.into_iter().for_each(|event| state.evolve(event));
-                state.decide(action.clone(), &context)?
+                state.decide(action, &context)?
             };
             decisions.push((stream.clone(), decided));
         }
         Ok(decisions)
+    }
+
+    /// An order is told what the products that its command names are and cost now.
+    fn quoted(&self, request: &Request, action: &Action) -> Action {
+        let mut action = action.clone();
+        if let Action::Purchase(_, OnPurchase::Place(place)) = &mut action {
+            let quote = |asked: &Asked| {
+                let of = |it: &&StreamKey| {
+                    it.kind() == Kind::Product && it.id() == asked.product.as_str()
+                };
+                let stream = request.streams.iter().find(of)?;
+                self.cache.get(stream)?.state.product()?.quote()
+            };
+            place.quotes = place.lines.iter().map(quote).collect();
+        }
+        action
     }
 
     /// Folds decided events into the state in memory and adds them to the batch.
@@ -172,7 +191,6 @@ fn not_loaded() -> Refusal {
 /// Is it the deadline scheduler's command?
 fn settles(envelope: &Envelope) -> bool {
     use accrue_domain::account::command::Command as OnAccount;
-    use accrue_domain::action::Action;
     use accrue_domain::product::command::Command as OnProduct;
     matches!(
         envelope.actions[..],

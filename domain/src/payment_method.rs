@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Most characters of a token.
 pub const TOKEN_CHARS_MAX: usize = 255;
 
@@ -11,8 +14,10 @@ const CARD_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
 /// A provider's token for a payment method, such as `pm_card_visa`.
 ///
 /// Invariant: a letter, then letters, digits and `_`; nothing that could be a card number. Whoever
-/// keeps a token may log it by accident, so its text shows only where it is sent.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// keeps a token may log it by accident, so its text shows only where it is sent and where a saga
+/// that is to send it after a crash keeps it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PaymentMethod(String);
 
 /// Why a text is not taken as a payment method. It never repeats the text.
@@ -53,6 +58,32 @@ impl PaymentMethod {
     }
 }
 
+impl TryFrom<String> for PaymentMethod {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<PaymentMethod> for String {
+    fn from(method: PaymentMethod) -> Self {
+        method.0
+    }
+}
+
+impl JsonSchema for PaymentMethod {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PaymentMethod".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A payment provider's token, never a card number",
+            "pattern": "^[A-Za-z][A-Za-z0-9_]{0,254}$"
+        })
+    }
+}
+
 impl fmt::Debug for PaymentMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PaymentMethod(…)")
@@ -89,8 +120,9 @@ fn passes_luhn(digits: &[u8]) -> bool {
         .rev()
         .enumerate()
         .map(|(at, &digit)| {
-            let weighed = u32::from(digit) * if at % 2 == 1 { 2 } else { 1 };
-            if weighed > 9 { weighed - 9 } else { weighed }
+            let weight = if at % 2 == 1 { 2 } else { 1 };
+            let weighed = u32::from(digit).saturating_mul(weight);
+            if weighed > 9 { weighed.saturating_sub(9) } else { weighed }
         })
         .sum();
     sum.is_multiple_of(10)

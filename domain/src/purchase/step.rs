@@ -1,0 +1,68 @@
+//! The steps that a purchase takes, and which way.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A step. What is done in each, and how it is undone, stands in the saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Set the goods aside.
+    HoldStock,
+    /// Set points and wallet money aside.
+    HoldTenders,
+    /// Have the card's money held by the payment provider.
+    AuthoriseCard,
+    /// Take the card's money.
+    CaptureCard,
+    /// Take points, wallet money and goods, all at once: behind this there is no way back.
+    Settle,
+    /// Of a refund: give the card's share back.
+    RefundCard,
+    /// Of a refund: give points, wallet money and goods back, all at once.
+    SettleRefund,
+}
+
+impl Step {
+    /// The name in JSON, in command ids and in idempotency keys.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HoldStock => "hold_stock",
+            Self::HoldTenders => "hold_tenders",
+            Self::AuthoriseCard => "authorise_card",
+            Self::CaptureCard => "capture_card",
+            Self::Settle => "settle",
+            Self::RefundCard => "refund_card",
+            Self::SettleRefund => "settle_refund",
+        }
+    }
+
+    /// Does it happen outside of the ledger? Its outcome is then told in an event of its own;
+    /// that of the others commits with their effect.
+    #[must_use]
+    pub const fn is_outside(self) -> bool {
+        matches!(self, Self::AuthoriseCard | Self::CaptureCard | Self::RefundCard)
+    }
+}
+
+/// Which way a step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Do it.
+    Do,
+    /// Undo it.
+    Undo,
+}
+
+impl Way {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Do => "do",
+            Self::Undo => "undo",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Purchases, given / when / then.
