@@ -1,8 +1,8 @@
 //! One request to one aggregate, whatever its kind.
 
 use crate::aggregate::Kind;
-use crate::id::{AccountId, CampaignId, ProductId, SaleId};
-use crate::{account, campaign, product, program, sale};
+use crate::id::{AccountId, CampaignId, ProductId, SaleId, WalletId};
+use crate::{account, campaign, product, program, sale, wallet};
 
 /// A request to one aggregate of the envelope's program.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Action {
     Program(program::Command),
     /// To a sale.
     Sale(SaleId, sale::Command),
+    /// To a wallet.
+    Wallet(WalletId, wallet::command::Command),
 }
 
 impl Action {
@@ -29,6 +31,7 @@ impl Action {
             Self::Product(..) => Kind::Product,
             Self::Program(..) => Kind::Program,
             Self::Sale(..) => Kind::Sale,
+            Self::Wallet(..) => Kind::Wallet,
         }
     }
 }

@@ -38,12 +38,14 @@ pub enum Kind {
     Program,
     /// A purchase made elsewhere.
     Sale,
+    /// Stored value of one customer.
+    Wallet,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Sale];
+    pub const ALL: [Self; 6] =
+        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Sale, Self::Wallet];
 
     /// The name in the log's `aggregate_type` and in an event's subject.
     #[must_use]
@@ -54,6 +56,7 @@ impl Kind {
             Self::Product => "product",
             Self::Program => "program",
             Self::Sale => "sale",
+            Self::Wallet => "wallet",
         }
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Kind;
-use crate::{account, campaign, product, program, sale};
+use crate::{account, campaign, product, program, sale, wallet};
 
 /// A fact of any kind, serialised as `{"PointsIssued": {…}}`: what the log stores in `payload`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub enum Event {
     Program(program::Event),
     /// About a sale.
     Sale(sale::Event),
+    /// About a wallet.
+    Wallet(wallet::event::Event),
 }
 
 impl Event {
@@ -32,6 +34,7 @@ impl Event {
             Self::Product(_) => Kind::Product,
             Self::Program(_) => Kind::Program,
             Self::Sale(_) => Kind::Sale,
+            Self::Wallet(_) => Kind::Wallet,
         }
     }
 
@@ -44,6 +47,7 @@ impl Event {
         use product::event::Event as I;
         use program::Event as P;
         use sale::Event as S;
+        use wallet::event::Event as W;
         match self {
             Self::Account(event) => match event {
                 A::AccountOpened { .. } => ("AccountOpened", 1),
@@ -57,6 +61,7 @@ impl Event {
                 A::HoldCaptured { .. } => ("HoldCaptured", 1),
                 A::HoldReleased { .. } => ("HoldReleased", 1),
                 A::PointsExpired { .. } => ("PointsExpired", 1),
+                A::PointsRestored { .. } => ("PointsRestored", 1),
             },
             Self::Campaign(event) => match event {
                 C::CampaignCreated { .. } => ("CampaignCreated", 1),
@@ -81,6 +86,13 @@ impl Event {
                 S::SaleRecorded { .. } => ("SaleRecorded", 1),
                 S::SaleReturned { .. } => ("SaleReturned", 1),
             },
+            Self::Wallet(event) => match event {
+                W::WalletToppedUp { .. } => ("WalletToppedUp", 1),
+                W::WalletMoneyHeld { .. } => ("WalletMoneyHeld", 1),
+                W::WalletMoneyCaptured { .. } => ("WalletMoneyCaptured", 1),
+                W::WalletMoneyReleased { .. } => ("WalletMoneyReleased", 1),
+                W::WalletRefunded { .. } => ("WalletRefunded", 1),
+            },
         }
     }
 
@@ -101,6 +113,7 @@ impl Event {
                 "HoldCaptured",
                 "HoldReleased",
                 "PointsExpired",
+                "PointsRestored",
             ],
             Kind::Campaign => &[
                 "CampaignCreated",
@@ -120,6 +133,13 @@ impl Event {
             ],
             Kind::Program => &["ProgramConfigured"],
             Kind::Sale => &["SaleRecorded", "SaleReturned"],
+            Kind::Wallet => &[
+                "WalletToppedUp",
+                "WalletMoneyHeld",
+                "WalletMoneyCaptured",
+                "WalletMoneyReleased",
+                "WalletRefunded",
+            ],
         };
         // Every event is at its first version; the first that is not gets its own arm here.
         names.contains(&name).then_some(1)
@@ -153,6 +173,7 @@ mod tests {
             schemars::schema_for!(product::event::Event),
             schemars::schema_for!(program::Event),
             schemars::schema_for!(sale::Event),
+            schemars::schema_for!(wallet::event::Event),
         ]
         .iter()
         .flat_map(variants)

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::account::command::Source;
-use crate::account::event::{Event as Account, Part, ReleaseReason};
+use crate::account::event::{Event as Account, Grace, Part, ReleaseReason};
 use crate::event::Event;
 use crate::expiry::period::Period;
 use crate::expiry::zone::Zone;
@@ -17,6 +17,7 @@ use crate::product::event::Event as Product;
 use crate::program::{self, Settings};
 use crate::quantity::{Delta, Quantity, Units};
 use crate::sale::{Line, ReturnedLine};
+use crate::wallet::event::Event as Wallet;
 use crate::{campaign, sale};
 
 /// One sample of every event, each with all of its optional fields.
@@ -27,7 +28,8 @@ pub fn events() -> Vec<Event> {
     let product = products().into_iter().map(Event::Product);
     let sale = sales().into_iter().map(Event::Sale);
     let program = [Event::Program(configured())];
-    account.chain(campaign).chain(product).chain(program).chain(sale).collect()
+    let wallet = wallets().into_iter().map(Event::Wallet);
+    account.chain(campaign).chain(product).chain(program).chain(sale).chain(wallet).collect()
 }
 
 fn earning() -> [Account; 3] {
@@ -84,7 +86,7 @@ fn spending() -> [Account; 5] {
     ]
 }
 
-fn holding() -> [Account; 3] {
+fn holding() -> [Account; 4] {
     [
         Account::HoldPlaced {
             hold: hold(),
@@ -106,6 +108,17 @@ fn holding() -> [Account; 3] {
             lots: vec![part("goodwill-1", 30)],
             reason: ReleaseReason::Requested,
             reference: Some("cancelled".to_owned()),
+        },
+        Account::PointsRestored {
+            hold: hold(),
+            points: points(20),
+            lots: vec![part("goodwill-1", 12)],
+            grace: Some(Grace {
+                lot: lot("order-17-undone"),
+                points: points(8),
+                expires_at: day(60),
+            }),
+            reference: Some("order 17 undone".to_owned()),
         },
     ]
 }
@@ -197,6 +210,36 @@ fn sales() -> [sale::Event; 2] {
             total: minor(13_912),
             lines: vec![ReturnedLine { line: 1, quantity: 1 }],
             reference: Some("damaged".to_owned()),
+        },
+    ]
+}
+
+fn wallets() -> [Wallet; 5] {
+    let minor = |units| id(Minor::new(units));
+    let dollars = |units| Money { amount: minor(units), currency: id("USD".parse()) };
+    [
+        Wallet::WalletToppedUp { money: dollars(330_000), reference: Some("gift card".to_owned()) },
+        Wallet::WalletMoneyHeld {
+            hold: hold(),
+            money: dollars(170_000),
+            until: Some(day(1)),
+            reference: Some("basket 5".to_owned()),
+        },
+        Wallet::WalletMoneyCaptured {
+            hold: hold(),
+            money: dollars(160_000),
+            released: minor(10_000),
+            reference: Some("order 17".to_owned()),
+        },
+        Wallet::WalletMoneyReleased {
+            hold: hold(),
+            money: dollars(170_000),
+            reason: ReleaseReason::Requested,
+            reference: Some("cancelled".to_owned()),
+        },
+        Wallet::WalletRefunded {
+            money: dollars(160_000),
+            reference: Some("order 17 undone".to_owned()),
         },
     ]
 }

@@ -8,6 +8,7 @@ use accrue_domain::event::Event;
 use accrue_domain::product::Product;
 use accrue_domain::program::{self, Program};
 use accrue_domain::sale::Sale;
+use accrue_domain::wallet::Wallet;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +28,8 @@ pub enum State {
     Program(Program),
     /// Of a sale.
     Sale(Sale),
+    /// Of a wallet.
+    Wallet(Wallet),
 }
 
 impl State {
@@ -39,6 +42,7 @@ impl State {
             Kind::Product => Self::Product(Product::default()),
             Kind::Program => Self::Program(Program::default()),
             Kind::Sale => Self::Sale(Sale::default()),
+            Kind::Wallet => Self::Wallet(Wallet::default()),
         }
     }
 
@@ -66,6 +70,9 @@ impl State {
             (Self::Sale(state), Action::Sale(_, command)) => {
                 decide(state, command, context, Event::Sale)
             }
+            (Self::Wallet(state), Action::Wallet(_, command)) => {
+                decide(state, command, context, Event::Wallet)
+            }
             (state, action) => {
                 unreachable!("a {:?} action reached {state:?}", action.kind())
             }
@@ -80,6 +87,7 @@ impl State {
             (Self::Product(state), Event::Product(event)) => state.evolve(event),
             (Self::Program(state), Event::Program(event)) => state.evolve(event),
             (Self::Sale(state), Event::Sale(event)) => state.evolve(event),
+            (Self::Wallet(state), Event::Wallet(event)) => state.evolve(event),
             _ => {}
         }
     }
@@ -93,6 +101,7 @@ impl State {
             Self::Product(state) => state.next_deadline(),
             Self::Program(state) => state.next_deadline(),
             Self::Sale(state) => state.next_deadline(),
+            Self::Wallet(state) => state.next_deadline(),
         }
     }
 
@@ -107,6 +116,7 @@ impl State {
             Self::Product(state) => serde_json::to_string(state),
             Self::Program(state) => serde_json::to_string(state),
             Self::Sale(state) => serde_json::to_string(state),
+            Self::Wallet(state) => serde_json::to_string(state),
         }
     }
 
@@ -121,6 +131,7 @@ impl State {
             Kind::Product => Self::Product(serde_json::from_str(json)?),
             Kind::Program => Self::Program(serde_json::from_str(json)?),
             Kind::Sale => Self::Sale(serde_json::from_str(json)?),
+            Kind::Wallet => Self::Wallet(serde_json::from_str(json)?),
         })
     }
 
@@ -133,6 +144,7 @@ impl State {
             Kind::Product => shape::<Product>(),
             Kind::Program => shape::<Program>(),
             Kind::Sale => shape::<Sale>(),
+            Kind::Wallet => shape::<Wallet>(),
         }
     }
 
@@ -141,7 +153,11 @@ impl State {
     pub fn settings(&self) -> Option<&program::Settings> {
         match self {
             Self::Program(program) => Some(&program.settings),
-            Self::Account(_) | Self::Campaign(_) | Self::Product(_) | Self::Sale(_) => None,
+            Self::Account(_)
+            | Self::Campaign(_)
+            | Self::Product(_)
+            | Self::Sale(_)
+            | Self::Wallet(_) => None,
         }
     }
 }
@@ -195,3 +211,4 @@ from_state!(Campaign);
 from_state!(Product);
 from_state!(Program);
 from_state!(Sale);
+from_state!(Wallet);

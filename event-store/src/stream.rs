@@ -35,6 +35,7 @@ impl StreamKey {
             Action::Campaign(id, _) => id.as_str(),
             Action::Product(id, _) => id.as_str(),
             Action::Sale(id, _) => id.as_str(),
+            Action::Wallet(id, _) => id.as_str(),
             Action::Program(_) => program.as_str(),
         };
         Self::new(action.kind(), program, id)

@@ -55,7 +55,8 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
         | Event::Account(_)
         | Event::Campaign(_)
         | Event::Product(_)
-        | Event::Program(_) => None,
+        | Event::Program(_)
+        | Event::Wallet(_) => None,
     }
 }
 

@@ -82,7 +82,8 @@ pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Pla
             Event::Sale(sale::Event::SaleRecorded { .. })
             | Event::Account(_)
             | Event::Product(_)
-            | Event::Program(_) => {
+            | Event::Program(_)
+            | Event::Wallet(_) => {
                 if campaigns.any_active(stream.program())
                     && let Some(occasion) = occasion(stream, event)
                 {

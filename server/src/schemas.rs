@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use accrue_domain::event::Event;
-use accrue_domain::{account, aggregate::Kind, campaign, product, program, sale, samples};
+use accrue_domain::{account, aggregate::Kind, campaign, product, program, sale, samples, wallet};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 
@@ -50,6 +50,7 @@ fn schema(event: &Event) -> Result<Value> {
         Kind::Product => schemars::schema_for!(product::event::Event),
         Kind::Program => schemars::schema_for!(program::Event),
         Kind::Sale => schemars::schema_for!(sale::Event),
+        Kind::Wallet => schemars::schema_for!(wallet::event::Event),
     };
     let all = all.to_value();
     let variants = all.get("oneOf").and_then(Value::as_array);
