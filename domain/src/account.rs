@@ -5,7 +5,9 @@
 //! - Points are spent soonest to expire first, of equal expiry in the order of issue; a pending
 //!   or lapsed point is never spent.
 //! - A debt comes from a reversal only. While there is one, no point is free.
-//! - A hold ends once, captured or released, and its id is never used again; nor is a lot's.
+//! - A hold ends once, captured or released. An id names one hold until 1,000 later ones have
+//!   ended, and one lot for ever.
+//! - What a captured hold spent comes back at most once, to the lots that it came from.
 //!
 //! Every decision settles first: overdue holds are released and lapsed lots expire as of now;
 //! only then the command is judged. A command that is refused keeps nothing of that.
@@ -20,17 +22,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Context, Kind};
+use crate::holds;
 use crate::points::Points;
 
 pub mod command;
 pub mod error;
 pub mod event;
-pub mod holds;
 pub mod lots;
 
 mod fold;
 mod hold;
 mod issue;
+mod restore;
 mod reverse;
 mod settle;
 mod snapshot;
@@ -38,9 +41,26 @@ mod spend;
 
 use command::{Change, Command};
 use error::Error;
-use event::Event;
-use holds::Holds;
+use event::{Event, Part};
 use lots::Lots;
+
+/// Points set aside: open, the parts of lots that it pins in the order of use; captured, what it
+/// spent.
+pub type Hold = holds::Hold<Points, Vec<Part>, Spent>;
+/// The holds of an account.
+pub type Holds = holds::Holds<Points, Vec<Part>, Spent>;
+
+/// What a captured hold spent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spent {
+    /// How many: the sum of the parts.
+    pub points: Points,
+    /// Of which lots, in the order of use.
+    pub lots: Vec<Part>,
+    /// How many of them came back, the ones used last first.
+    pub restored: Points,
+}
 
 /// The state: the fold of an account's events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -101,7 +121,7 @@ impl Account {
         &self.lots
     }
 
-    /// Every hold that was ever placed.
+    /// The open holds, and those that ended last.
     #[must_use]
     pub const fn holds(&self) -> &Holds {
         &self.holds
@@ -110,7 +130,7 @@ impl Account {
 
 impl Aggregate for Account {
     const KIND: Kind = Kind::Account;
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Command = Command;
     type Event = Event;
     type Error = Error;
@@ -147,6 +167,9 @@ impl Aggregate for Account {
                 draft.capture_hold(hold, points, reference)?;
             }
             Command::ReleaseHold { hold, reference } => draft.release_hold(hold, reference)?,
+            Command::RestoreHold { hold, points, reference } => {
+                draft.restore_hold(hold, points, reference)?;
+            }
             Command::Settle => {}
         }
         Ok(draft.events)

@@ -1,8 +1,8 @@
 //! One request to one aggregate, whatever its kind.
 
 use crate::aggregate::Kind;
-use crate::id::{AccountId, CampaignId, ProductId, PurchaseId, SaleId};
-use crate::{account, campaign, product, program, purchase, sale};
+use crate::id::{AccountId, CampaignId, ProductId, PurchaseId, SaleId, WalletId};
+use crate::{account, campaign, product, program, purchase, sale, wallet};
 
 /// A request to one aggregate of the envelope's program.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Action {
     Purchase(PurchaseId, purchase::command::Command),
     /// To a sale.
     Sale(SaleId, sale::Command),
+    /// To a wallet.
+    Wallet(WalletId, wallet::command::Command),
 }
 
 impl Action {
@@ -32,6 +34,7 @@ impl Action {
             Self::Program(..) => Kind::Program,
             Self::Purchase(..) => Kind::Purchase,
             Self::Sale(..) => Kind::Sale,
+            Self::Wallet(..) => Kind::Wallet,
         }
     }
 }

@@ -40,12 +40,21 @@ pub enum Kind {
     Purchase,
     /// A purchase made elsewhere.
     Sale,
+    /// Stored value of one customer.
+    Wallet,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Account, Self::Campaign, Self::Product, Self::Program, Self::Purchase, Self::Sale];
+    pub const ALL: [Self; 7] = [
+        Self::Account,
+        Self::Campaign,
+        Self::Product,
+        Self::Program,
+        Self::Purchase,
+        Self::Sale,
+        Self::Wallet,
+    ];
 
     /// The name in the log's `aggregate_type` and in an event's subject.
     #[must_use]
@@ -57,6 +66,7 @@ impl Kind {
             Self::Program => "program",
             Self::Purchase => "purchase",
             Self::Sale => "sale",
+            Self::Wallet => "wallet",
         }
     }
 

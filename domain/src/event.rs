@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Kind;
-use crate::{account, campaign, product, program, purchase, sale};
+use crate::{account, campaign, product, program, purchase, sale, wallet};
 
 /// A fact of any kind, serialised as `{"PointsIssued": {…}}`: what the log stores in `payload`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,8 @@ pub enum Event {
     Purchase(purchase::event::Event),
     /// About a sale.
     Sale(sale::Event),
+    /// About a wallet.
+    Wallet(wallet::event::Event),
 }
 
 impl Event {
@@ -35,6 +37,7 @@ impl Event {
             Self::Program(_) => Kind::Program,
             Self::Purchase(_) => Kind::Purchase,
             Self::Sale(_) => Kind::Sale,
+            Self::Wallet(_) => Kind::Wallet,
         }
     }
 
@@ -48,6 +51,7 @@ impl Event {
         use program::Event as P;
         use purchase::event::Event as O;
         use sale::Event as S;
+        use wallet::event::Event as W;
         match self {
             Self::Account(event) => match event {
                 A::AccountOpened { .. } => ("AccountOpened", 1),
@@ -61,6 +65,7 @@ impl Event {
                 A::HoldCaptured { .. } => ("HoldCaptured", 1),
                 A::HoldReleased { .. } => ("HoldReleased", 1),
                 A::PointsExpired { .. } => ("PointsExpired", 1),
+                A::PointsRestored { .. } => ("PointsRestored", 1),
             },
             Self::Campaign(event) => match event {
                 C::CampaignCreated { .. } => ("CampaignCreated", 1),
@@ -103,6 +108,13 @@ impl Event {
                 S::SaleRecorded { .. } => ("SaleRecorded", 1),
                 S::SaleReturned { .. } => ("SaleReturned", 1),
             },
+            Self::Wallet(event) => match event {
+                W::WalletToppedUp { .. } => ("WalletToppedUp", 1),
+                W::WalletMoneyHeld { .. } => ("WalletMoneyHeld", 1),
+                W::WalletMoneyCaptured { .. } => ("WalletMoneyCaptured", 1),
+                W::WalletMoneyReleased { .. } => ("WalletMoneyReleased", 1),
+                W::WalletRefunded { .. } => ("WalletRefunded", 1),
+            },
         }
     }
 
@@ -123,6 +135,7 @@ impl Event {
                 "HoldCaptured",
                 "HoldReleased",
                 "PointsExpired",
+                "PointsRestored",
             ],
             Kind::Campaign => &[
                 "CampaignCreated",
@@ -160,6 +173,13 @@ impl Event {
                 "PurchaseRefunded",
             ],
             Kind::Sale => &["SaleRecorded", "SaleReturned"],
+            Kind::Wallet => &[
+                "WalletToppedUp",
+                "WalletMoneyHeld",
+                "WalletMoneyCaptured",
+                "WalletMoneyReleased",
+                "WalletRefunded",
+            ],
         };
         // Every event is at its first version; the first that is not gets its own arm here.
         names.contains(&name).then_some(1)
@@ -194,6 +214,7 @@ mod tests {
             schemars::schema_for!(program::Event),
             schemars::schema_for!(purchase::event::Event),
             schemars::schema_for!(sale::Event),
+            schemars::schema_for!(wallet::event::Event),
         ]
         .iter()
         .flat_map(variants)

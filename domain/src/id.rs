@@ -175,7 +175,7 @@ text_id!(
     LotId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(
-    /// A hold within an account or a product.
+    /// A hold within an account, a product or a wallet.
     HoldId, ID_BYTES_MAX, in_id, IN_ID
 );
 text_id!(

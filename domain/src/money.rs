@@ -33,6 +33,19 @@ impl Currency {
     }
 }
 
+impl Ord for Currency {
+    /// By their letters.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl FromStr for Currency {
     type Err = UnknownCurrency;
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
@@ -115,6 +128,24 @@ impl Minor {
     pub const fn get(self) -> i64 {
         self.0
     }
+
+    /// Is it nothing?
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// `self + other`, none beyond [`Minor::MAX`].
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).and_then(|sum| Self::new(sum).ok())
+    }
+
+    /// `self - other`, none below zero.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).and_then(|rest| Self::new(rest).ok())
+    }
 }
 
 impl TryFrom<i64> for Minor {
@@ -138,6 +169,13 @@ pub struct Money {
     pub amount: Minor,
     /// ISO 4217 code.
     pub currency: Currency,
+}
+
+impl fmt::Display for Money {
+    /// `139.12 GBP`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.major(), self.currency)
+    }
 }
 
 impl Money {
@@ -192,6 +230,13 @@ mod tests {
         for json in ["-1", "1.5", "\"1\"", "1000000000000001"] {
             assert!(serde_json::from_str::<Minor>(json).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn sums_and_differences_stay_in_range() {
+        let (one, max) = (Minor(1), Minor::MAX);
+        assert_eq!((max.checked_add(one), one.checked_add(one)), (None, Some(Minor(2))));
+        assert_eq!((one.checked_sub(Minor(2)), one.checked_sub(one)), (None, Some(Minor::ZERO)));
     }
 
     #[test]

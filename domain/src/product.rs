@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - On hand = available + held, and none of them is ever negative or beyond `UNITS_MAX`.
-//! - A hold ends once, captured or released, and its id is never used again.
+//! - A hold ends once, captured or released. An id names one hold until 1,000 later ones have
+//!   ended.
 //! - A retired product takes no new hold and never changes again. What is held can still be
 //!   captured or released, and what is left on the shelf still be counted.
 //!
@@ -21,24 +22,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Context, Kind};
 use crate::digest::Digest;
+use crate::holds;
 use crate::money::Money;
 use crate::purchase::command::Quote;
-use crate::quantity::Units;
+use crate::quantity::{Quantity, Units};
 
 pub mod command;
 pub mod error;
 pub mod event;
-pub mod holds;
 
 mod catalogue;
 mod fold;
-mod snapshot;
 mod stock;
 
 use command::Command;
 use error::Error;
 use event::Event;
-use holds::Holds;
 
 /// What is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -91,10 +90,14 @@ pub struct Listing {
     created_as: Digest,
 }
 
+/// Units set aside; captured, it remembers how many left.
+pub type Hold = holds::Hold<Quantity>;
+/// The holds of a product.
+pub type Holds = holds::Holds<Quantity>;
+
 /// The state: the fold of a product's events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "snapshot::Snapshot", into = "snapshot::Snapshot")]
-#[schemars(with = "snapshot::Snapshot")]
+#[serde(deny_unknown_fields)]
 pub struct Product {
     listing: Option<Listing>,
     available: Units,
@@ -133,7 +136,7 @@ impl Product {
         overdue.fold(self.held.get(), i64::saturating_sub)
     }
 
-    /// Every hold that was ever placed.
+    /// The open holds, and those that ended last.
     #[must_use]
     pub const fn holds(&self) -> &Holds {
         &self.holds
@@ -155,7 +158,7 @@ impl Product {
 
 impl Aggregate for Product {
     const KIND: Kind = Kind::Product;
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Command = Command;
     type Event = Event;
     type Error = Error;

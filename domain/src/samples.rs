@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::account::command::Source;
-use crate::account::event::{Event as Account, Part, ReleaseReason};
+use crate::account::event::{Event as Account, Grace, Part, ReleaseReason};
 use crate::event::Event;
 use crate::expiry::period::Period;
 use crate::expiry::zone::Zone;
@@ -19,6 +19,7 @@ use crate::product::event::Event as Product;
 use crate::program::{self, PointsRate, Settings};
 use crate::quantity::{Delta, Quantity, Units};
 use crate::sale::{Line, ReturnedLine};
+use crate::wallet::event::Event as Wallet;
 use crate::{campaign, sale};
 
 /// One sample of every event, each with all of its optional fields.
@@ -30,7 +31,9 @@ pub fn events() -> Vec<Event> {
     let sale = sales().into_iter().map(Event::Sale);
     let program = [Event::Program(configured())];
     let purchase = purchases::events().into_iter().map(Event::Purchase);
-    account.chain(campaign).chain(product).chain(program).chain(purchase).chain(sale).collect()
+    let wallet = wallets().into_iter().map(Event::Wallet);
+    let selling = product.chain(purchase).chain(sale).chain(wallet);
+    account.chain(campaign).chain(program).chain(selling).collect()
 }
 
 fn earning() -> [Account; 3] {
@@ -87,7 +90,7 @@ fn spending() -> [Account; 5] {
     ]
 }
 
-fn holding() -> [Account; 3] {
+fn holding() -> [Account; 4] {
     [
         Account::HoldPlaced {
             hold: hold(),
@@ -109,6 +112,17 @@ fn holding() -> [Account; 3] {
             lots: vec![part("goodwill-1", 30)],
             reason: ReleaseReason::Requested,
             reference: Some("cancelled".to_owned()),
+        },
+        Account::PointsRestored {
+            hold: hold(),
+            points: points(20),
+            lots: vec![part("goodwill-1", 12)],
+            grace: Some(Grace {
+                lot: lot("order-17-undone"),
+                points: points(8),
+                expires_at: day(60),
+            }),
+            reference: Some("order 17 undone".to_owned()),
         },
     ]
 }
@@ -201,6 +215,36 @@ fn sales() -> [sale::Event; 2] {
             total: minor(13_912),
             lines: vec![ReturnedLine { line: 1, quantity: 1 }],
             reference: Some("damaged".to_owned()),
+        },
+    ]
+}
+
+fn wallets() -> [Wallet; 5] {
+    let minor = |units| id(Minor::new(units));
+    let dollars = |units| Money { amount: minor(units), currency: id("USD".parse()) };
+    [
+        Wallet::WalletToppedUp { money: dollars(330_000), reference: Some("gift card".to_owned()) },
+        Wallet::WalletMoneyHeld {
+            hold: hold(),
+            money: dollars(170_000),
+            until: Some(day(1)),
+            reference: Some("basket 5".to_owned()),
+        },
+        Wallet::WalletMoneyCaptured {
+            hold: hold(),
+            money: dollars(160_000),
+            released: minor(10_000),
+            reference: Some("order 17".to_owned()),
+        },
+        Wallet::WalletMoneyReleased {
+            hold: hold(),
+            money: dollars(170_000),
+            reason: ReleaseReason::Requested,
+            reference: Some("cancelled".to_owned()),
+        },
+        Wallet::WalletRefunded {
+            money: dollars(160_000),
+            reference: Some("order 17 undone".to_owned()),
         },
     ]
 }

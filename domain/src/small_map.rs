@@ -102,6 +102,13 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
         }
     }
 
+    pub(crate) fn last(&self) -> Option<(&K, &V)> {
+        match self {
+            Self::Few(keys, values) => keys.last().zip(values.last()),
+            Self::Many(tree) => tree.last(),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.range(..)
     }
@@ -177,6 +184,7 @@ mod tests {
                 }
                 prop_assert_eq!(map.len(), model.len());
                 prop_assert_eq!(map.first(), model.first_key_value());
+                prop_assert_eq!(map.last(), model.last_key_value());
                 prop_assert!(map.iter().eq(model.iter()));
             }
             let until = until.max(from);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
-use accrue_domain::{account, campaign, product, program, sale};
+use accrue_domain::{account, campaign, product, program, sale, wallet};
 use serde_json::Value;
 
 use crate::record::Decoded;
@@ -154,5 +154,6 @@ fn parse(kind: Kind, payload: &str) -> Result<Event, serde_json::Error> {
         Kind::Program => Event::Program(serde_json::from_str::<program::Event>(payload)?),
         Kind::Purchase => Event::Purchase(serde_json::from_str(payload)?),
         Kind::Sale => Event::Sale(serde_json::from_str::<sale::Event>(payload)?),
+        Kind::Wallet => Event::Wallet(serde_json::from_str::<wallet::event::Event>(payload)?),
     })
 }

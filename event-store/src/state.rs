@@ -9,6 +9,7 @@ use accrue_domain::product::Product;
 use accrue_domain::program::{self, Program};
 use accrue_domain::purchase::Purchase;
 use accrue_domain::sale::Sale;
+use accrue_domain::wallet::Wallet;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +31,8 @@ pub enum State {
     Purchase(Box<Purchase>),
     /// Of a sale.
     Sale(Sale),
+    /// Of a wallet.
+    Wallet(Wallet),
 }
 
 impl State {
@@ -43,6 +46,7 @@ impl State {
             Kind::Program => Self::Program(Program::default()),
             Kind::Purchase => Self::Purchase(Box::default()),
             Kind::Sale => Self::Sale(Sale::default()),
+            Kind::Wallet => Self::Wallet(Wallet::default()),
         }
     }
 
@@ -73,6 +77,9 @@ impl State {
             (Self::Sale(state), Action::Sale(_, command)) => {
                 decide(state, command, context, Event::Sale)
             }
+            (Self::Wallet(state), Action::Wallet(_, command)) => {
+                decide(state, command, context, Event::Wallet)
+            }
             (state, action) => {
                 unreachable!("a {:?} action reached {state:?}", action.kind())
             }
@@ -88,6 +95,7 @@ impl State {
             (Self::Program(state), Event::Program(event)) => state.evolve(event),
             (Self::Purchase(state), Event::Purchase(event)) => state.evolve(event),
             (Self::Sale(state), Event::Sale(event)) => state.evolve(event),
+            (Self::Wallet(state), Event::Wallet(event)) => state.evolve(event),
             _ => {}
         }
     }
@@ -102,6 +110,7 @@ impl State {
             Self::Program(state) => state.next_deadline(),
             Self::Purchase(state) => state.next_deadline(),
             Self::Sale(state) => state.next_deadline(),
+            Self::Wallet(state) => state.next_deadline(),
         }
     }
 
@@ -117,6 +126,7 @@ impl State {
             Self::Program(state) => serde_json::to_string(state),
             Self::Purchase(state) => serde_json::to_string(state),
             Self::Sale(state) => serde_json::to_string(state),
+            Self::Wallet(state) => serde_json::to_string(state),
         }
     }
 
@@ -132,6 +142,7 @@ impl State {
             Kind::Program => Self::Program(serde_json::from_str(json)?),
             Kind::Purchase => Self::Purchase(serde_json::from_str(json)?),
             Kind::Sale => Self::Sale(serde_json::from_str(json)?),
+            Kind::Wallet => Self::Wallet(serde_json::from_str(json)?),
         })
     }
 
@@ -145,6 +156,7 @@ impl State {
             Kind::Program => shape::<Program>(),
             Kind::Purchase => shape::<Purchase>(),
             Kind::Sale => shape::<Sale>(),
+            Kind::Wallet => shape::<Wallet>(),
         }
     }
 
@@ -163,7 +175,8 @@ impl State {
             | Self::Campaign(_)
             | Self::Product(_)
             | Self::Purchase(_)
-            | Self::Sale(_) => None,
+            | Self::Sale(_)
+            | Self::Wallet(_) => None,
         }
     }
 }
@@ -228,3 +241,4 @@ impl FromState for Purchase {
     }
 }
 from_state!(Sale);
+from_state!(Wallet);

@@ -36,6 +36,7 @@ impl StreamKey {
             Action::Product(id, _) => id.as_str(),
             Action::Purchase(id, _) => id.as_str(),
             Action::Sale(id, _) => id.as_str(),
+            Action::Wallet(id, _) => id.as_str(),
             Action::Program(_) => program.as_str(),
         };
         Self::new(action.kind(), program, id)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use accrue_domain::action::Action;
 use accrue_domain::aggregate::Kind;
 use accrue_domain::envelope::Envelope;
-use accrue_domain::id::{AccountId, ProductId, ProgramId};
-use accrue_domain::{account, product};
+use accrue_domain::id::{AccountId, ProductId, ProgramId, WalletId};
+use accrue_domain::{account, product, wallet};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
@@ -169,6 +169,7 @@ fn settle(due: &Due) -> Option<Envelope> {
         Kind::Product => {
             Action::Product(ProductId::new(id).ok()?, product::command::Command::Settle)
         }
+        Kind::Wallet => Action::Wallet(WalletId::new(id).ok()?, wallet::command::Command::Settle),
         Kind::Campaign | Kind::Program | Kind::Purchase | Kind::Sale => return None,
     };
     Some(Envelope {

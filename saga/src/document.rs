@@ -87,7 +87,8 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
         | Event::Campaign(_)
         | Event::Product(_)
         | Event::Program(_)
-        | Event::Purchase(_) => None,
+        | Event::Purchase(_)
+        | Event::Wallet(_) => None,
     }
 }
 

@@ -102,7 +102,8 @@ pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Pla
             | Event::Purchase(_)
             | Event::Account(_)
             | Event::Product(_)
-            | Event::Program(_) => {
+            | Event::Program(_)
+            | Event::Wallet(_) => {
                 if campaigns.any_active(stream.program())
                     && let Some(occasion) = occasion(stream, event)
                 {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use accrue_domain::event::Event;
-use accrue_domain::{account, aggregate::Kind, campaign, product, program, sale, samples};
+use accrue_domain::{account, aggregate::Kind, campaign, product, program, purchase, sale, samples, wallet};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,9 @@ fn schema(event: &Event) -> Result<Value> {
         Kind::Campaign => schemars::schema_for!(campaign::Event),
         Kind::Product => schemars::schema_for!(product::event::Event),
         Kind::Program => schemars::schema_for!(program::Event),
+        Kind::Purchase => schemars::schema_for!(purchase::event::Event),
         Kind::Sale => schemars::schema_for!(sale::Event),
+        Kind::Wallet => schemars::schema_for!(wallet::event::Event),
     };
     let all = all.to_value();
     let variants = all.get("oneOf").and_then(Value::as_array);

@@ -80,6 +80,16 @@ pub enum Command {
         /// The client's own note.
         reference: Option<String>,
     },
+    /// Give back points that a captured hold spent, to the lots that they came from, the ones used
+    /// last first. Sent by sagas that undo a purchase.
+    RestoreHold {
+        /// The hold.
+        hold: HoldId,
+        /// How many; never more than it spent and did not get back yet.
+        points: Amount,
+        /// The client's own note.
+        reference: Option<String>,
+    },
     /// Record what time has done: lapsed lots and overdue holds. Sent by the deadline scheduler.
     Settle,
 }

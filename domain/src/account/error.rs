@@ -43,7 +43,7 @@ pub enum Error {
         /// Minor units of the sale.
         total: i64,
     },
-    /// No hold of that id was ever placed.
+    /// No hold of that id was placed, or it ended long ago.
     #[error("no hold {0} was placed on this account")]
     UnknownHold(HoldId),
     /// The hold's id names other content already.
@@ -66,6 +66,24 @@ pub enum Error {
         requested: Points,
         /// What it has.
         held: Points,
+    },
+    /// More is to be given back than the hold spent and did not get back yet.
+    #[error("hold {hold} has {left} spent points left to restore, {requested} requested")]
+    ExceedsCaptured {
+        /// The hold.
+        hold: HoldId,
+        /// What was asked for.
+        requested: Points,
+        /// Captured and not restored.
+        left: Points,
+    },
+    /// The hold was not captured: nothing of it was spent.
+    #[error("hold {hold} was not captured: it is {how}")]
+    NotCaptured {
+        /// The hold.
+        hold: HoldId,
+        /// How it stands.
+        how: &'static str,
     },
     /// An account holds at most so many points, owes at most so many, and a hold names at most
     /// so many lots.
@@ -121,6 +139,8 @@ impl Refuse for Error {
             Self::HoldExists(_) => "hold-exists",
             Self::HoldEnded { .. } => "hold-ended",
             Self::ExceedsHold { .. } => "exceeds-hold",
+            Self::ExceedsCaptured { .. } => "exceeds-captured",
+            Self::NotCaptured { .. } => "hold-not-captured",
             Self::LimitExceeded { .. } => "limit-exceeded",
             Self::InvalidText { .. } => "invalid-text",
             Self::InvalidTime { .. } => "invalid-time",
@@ -140,6 +160,8 @@ impl Refuse for Error {
             | Self::HoldExists(_)
             | Self::HoldEnded { .. }
             | Self::ExceedsHold { .. }
+            | Self::ExceedsCaptured { .. }
+            | Self::NotCaptured { .. }
             | Self::LimitExceeded { .. }
             | Self::Damaged(_) => RefusalKind::Conflict,
             Self::InvalidShare { .. }
@@ -155,10 +177,14 @@ impl Refuse for Error {
             Self::InsufficientPoints { .. }
             | Self::ExceedsLot { .. }
             | Self::ExceedsHold { .. }
+            | Self::ExceedsCaptured { .. }
             | Self::LimitExceeded { .. } => Some("/points"),
             Self::UnknownLot(_) | Self::LotExists(_) | Self::AlreadyReversed(_) => Some("/lot"),
             Self::InvalidShare { .. } => Some("/returned"),
-            Self::UnknownHold(_) | Self::HoldExists(_) | Self::HoldEnded { .. } => Some("/hold"),
+            Self::UnknownHold(_)
+            | Self::HoldExists(_)
+            | Self::HoldEnded { .. }
+            | Self::NotCaptured { .. } => Some("/hold"),
             Self::InvalidText { field, .. } | Self::InvalidTime { field, .. } => Some(field),
             Self::InvalidExpiry { .. } => Some("/expires"),
             Self::InvalidUntil => Some("/until"),

@@ -18,6 +18,18 @@ pub struct Part {
     pub points: Points,
 }
 
+/// A new lot for points whose own lot lapsed while they were spent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grace {
+    /// The new lot.
+    pub lot: LotId,
+    /// Its size.
+    pub points: Points,
+    /// Lapses then.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// Why a hold was released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +167,21 @@ pub enum Event {
         lots: Vec<Part>,
         /// Why.
         reason: ReleaseReason,
+        /// The client's own note.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// Points that a captured hold had spent came back.
+    PointsRestored {
+        /// The hold.
+        hold: HoldId,
+        /// How many: the sum of the parts and the grace lot.
+        points: Points,
+        /// To which lots, the ones used last first.
+        lots: Vec<Part>,
+        /// The new lot of those whose own lot has lapsed since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<Grace>,
         /// The client's own note.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,

@@ -1,11 +1,11 @@
 //! How events make the state.
 
-use super::Account;
 use super::command::Source;
-use super::event::{Event, Part};
-use super::holds::{Hold, Stage};
+use super::event::{Event, Grace, Part};
 use super::lots::Lot;
+use super::{Account, Hold, Spent};
 use crate::digest::Digest;
+use crate::holds::{self, Stage};
 use crate::id::{HoldId, LotId, SaleId};
 use crate::points::Points;
 
@@ -21,12 +21,12 @@ pub enum Damage {
     /// More points of a lot moved than it had.
     #[error("lot {0} gave more points than it had")]
     Overdrawn(LotId),
-    /// A hold ended that was never placed.
-    #[error("hold {0} was never placed")]
-    NoHold(HoldId),
-    /// A hold was placed or ended twice.
-    #[error("hold {0} was placed or ended twice")]
-    HoldTwice(HoldId),
+    /// A hold was placed or ended where none could be.
+    #[error(transparent)]
+    Hold(#[from] holds::Damage),
+    /// More came back than the hold had spent.
+    #[error("hold {0} gave back more points than it had spent")]
+    Unspent(HoldId),
     /// More debt was repaid than there was.
     #[error("more debt was repaid than there was")]
     NoDebt,
@@ -71,15 +71,19 @@ impl Account {
             }
             Event::HoldPlaced { hold, points, lots, until, reference } => {
                 self.lots.hold(lots)?;
-                let digest = Digest::of(&[reference.as_deref()]);
-                let stage = Stage::Open(lots.clone());
-                self.holds.insert(hold, Hold { points: *points, until: *until, stage, digest })
+                let placed = Hold::open(*points, lots.clone(), *until, reference.as_deref());
+                Ok(self.holds.insert(hold, placed)?)
             }
             Event::HoldCaptured { hold, points, lots, released, .. } => {
-                self.end_hold(hold, Stage::Captured(*points), lots, released)
+                let restored = Points::ZERO;
+                let spent = Spent { points: *points, lots: lots.clone(), restored };
+                self.end_hold(hold, Stage::Captured(spent), lots, released)
             }
             Event::HoldReleased { hold, lots, .. } => {
                 self.end_hold(hold, Stage::Released, &[], lots)
+            }
+            Event::PointsRestored { hold, points, lots, grace, .. } => {
+                self.restore(hold, *points, lots, grace.as_ref())
             }
         }
     }
@@ -101,13 +105,30 @@ impl Account {
     fn end_hold(
         &mut self,
         hold: &HoldId,
-        stage: Stage,
+        stage: Stage<Vec<Part>, Spent>,
         spent: &[Part],
         released: &[Part],
     ) -> Result<(), Damage> {
         self.holds.end(hold, stage)?;
         self.lots.capture(spent)?;
         self.lots.release(released)
+    }
+
+    fn restore(
+        &mut self,
+        hold: &HoldId,
+        points: Points,
+        lots: &[Part],
+        grace: Option<&Grace>,
+    ) -> Result<(), Damage> {
+        let unspent = || Damage::Unspent(hold.clone());
+        let spent = self.holds.captured_mut(hold).ok_or_else(unspent)?;
+        let restored = spent.restored.checked_add(points).filter(|it| *it <= spent.points);
+        spent.restored = restored.ok_or_else(unspent)?;
+        self.lots.restore(lots)?;
+        let Some(Grace { lot, points, expires_at }) = grace else { return Ok(()) };
+        let new = self.new_lot(*points, grace_digest(hold));
+        self.lots.insert(lot, Lot { expires_at: Some(*expires_at), ..new })
     }
 }
 
@@ -130,6 +151,11 @@ pub(super) fn issue_digest(source: &Source, reference: Option<&str>) -> Digest {
 /// Stands for a credit's reason, actor and note.
 pub(super) fn credit_digest(reason: &str, actor: &str, reference: Option<&str>) -> Digest {
     Digest::of(&[Some("credit"), Some(reason), Some(actor), reference])
+}
+
+/// Stands for the hold whose points came back too late for their lots.
+fn grace_digest(hold: &HoldId) -> Digest {
+    Digest::of(&[Some("grace"), Some(hold.as_str())])
 }
 
 const fn sale_of(source: &Source) -> Option<&SaleId> {

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Draft;
 use super::error::Error;
 use super::event::{Event, Part, ReleaseReason};
-use super::holds::{Hold, Stage};
 use super::issue::check_reference;
-use super::settle::sum;
+use super::{Draft, Hold};
 use crate::deadline;
-use crate::digest::Digest;
 use crate::expiry::instant;
+use crate::holds::Stage;
 use crate::id::HoldId;
 use crate::points::{Amount, Points};
 
@@ -30,10 +28,9 @@ impl Draft<'_> {
         let invalid_until = |why| Error::InvalidTime { field: "/until", why };
         let until = until.map(instant).transpose().map_err(invalid_until)?;
         let points = points.points();
-        let digest = Digest::of(&[reference.as_deref()]);
         if let Some(seen) = self.state.holds.get(&hold) {
             // A retry gets the first answer, whatever became of the hold since.
-            let same = (seen.points, seen.until, seen.digest) == (points, until, digest);
+            let same = seen.was_placed_as(&points, until, reference.as_deref());
             return if same { Ok(()) } else { Err(Error::HoldExists(hold)) };
         }
         self.check_until(until)?;
@@ -61,11 +58,11 @@ impl Draft<'_> {
     ) -> Result<(), Error> {
         check_reference(reference.as_deref())?;
         let seen = self.hold(&hold)?;
-        let held = seen.points;
+        let held = seen.amount;
         let requested = points.map_or(held, Amount::points);
         let parts = match &seen.stage {
             Stage::Open(parts) => parts,
-            Stage::Captured(before) if *before == requested => return Ok(()),
+            Stage::Captured(before) if before.points == requested => return Ok(()),
             Stage::Captured(_) => return Err(ended(hold, "captured")),
             Stage::Released => return Err(ended(hold, "released")),
         };
@@ -97,20 +94,21 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn hold(&self, hold: &HoldId) -> Result<&Hold, Error> {
+    pub(super) fn hold(&self, hold: &HoldId) -> Result<&Hold, Error> {
         self.state.holds.get(hold).ok_or_else(|| Error::UnknownHold(hold.clone()))
     }
 }
 
-const fn ended(hold: HoldId, how: &'static str) -> Error {
+pub(super) const fn ended(hold: HoldId, how: &'static str) -> Error {
     Error::HoldEnded { hold, how }
 }
 
 /// The first `points` of the parts, and what is left of them.
-fn split(parts: &[Part], points: Points) -> (Vec<Part>, Vec<Part>) {
-    let (mut spent, mut left) = (Vec::new(), Vec::new());
+pub(super) fn split(parts: &[Part], points: Points) -> (Vec<Part>, Vec<Part>) {
+    let (mut spent, mut left, mut missing) = (Vec::new(), Vec::new(), points);
     for part in parts {
-        let here = points.saturating_sub(sum(&spent)).min(part.points);
+        let here = missing.min(part.points);
+        missing = missing.saturating_sub(here);
         let rest = part.points.saturating_sub(here);
         for (points, list) in [(here, &mut spent), (rest, &mut left)] {
             if !points.is_zero() {

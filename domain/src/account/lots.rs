@@ -226,6 +226,11 @@ impl Lots {
         parts.iter().try_for_each(|part| self.change(part, Flow::HeldOut))
     }
 
+    /// Points that were spent are free again.
+    pub(super) fn restore(&mut self, parts: &[Part]) -> Result<(), Damage> {
+        parts.iter().try_for_each(|part| self.change(part, Flow::FreeIn))
+    }
+
     /// So much more of the lot's issue was reversed.
     pub(super) fn reverse(&mut self, id: &LotId, points: Points) -> Result<(), Damage> {
         let lot = self.by_id.get_mut(&LotKey::new(id)).ok_or_else(|| Damage::NoLot(id.clone()))?;
@@ -247,6 +252,13 @@ impl Lots {
             Flow::FreeToHeld => (lot.free.checked_sub(points), lot.held.checked_add(points)),
             Flow::HeldToFree => (lot.free.checked_add(points), lot.held.checked_sub(points)),
             Flow::HeldOut => (Some(lot.free), lot.held.checked_sub(points)),
+            Flow::FreeIn => {
+                let free = lot.free.checked_add(points);
+                let fits = |free: &Points| {
+                    free.checked_add(lot.held).is_some_and(|there| there <= lot.issued)
+                };
+                (free.filter(fits), Some(lot.held))
+            }
         };
         let (free, held) = (free.ok_or_else(overdrawn)?, held.ok_or_else(overdrawn)?);
         let moved = |total: i64, to: Points, from: Points| {
@@ -285,4 +297,5 @@ enum Flow {
     FreeToHeld,
     HeldToFree,
     HeldOut,
+    FreeIn,
 }

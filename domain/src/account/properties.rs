@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 use super::Account;
 use super::command::{Command, Issue};
-use super::event::{Event, Part};
-use super::holds::Stage;
+use super::event::{Event, Grace, Part};
 use super::tests::member::*;
 use crate::aggregate::Aggregate;
 use crate::expiry::Policy;
-use crate::id::LotId;
+use crate::holds::Stage;
+use crate::id::{HoldId, LotId};
 use crate::points::Points;
 
 /// One step of a random life: the clock moves, then something is asked. Ids are few, so that
@@ -39,6 +39,7 @@ fn step() -> impl Strategy<Value = (i64, Command)> {
         3 => (name(), 1..30_i64, some(1..90)).prop_map(|(id, points, until)| place(&id, points, until)),
         2 => (name(), some(1..30)).prop_map(|(id, points)| capture(&id, points)),
         1 => name().prop_map(|id| release(&id)),
+        2 => (name(), 1..20_i64).prop_map(|(id, points)| restore(&id, points)),
         1 => Just(Command::Settle),
     ];
     (prop_oneof![3 => Just(0_i64), 1 => 1..12_i64], command)
@@ -48,13 +49,23 @@ fn life() -> impl Strategy<Value = Vec<(i64, Command)>> {
     proptest::collection::vec(step(), 1..60)
 }
 
-/// The books as a reader of the log keeps them: what each lot has left, what is held, owed.
+/// The books as a reader of the log keeps them: what each lot has left, what is held, owed, and
+/// where the rest went.
 #[derive(Debug, Default, PartialEq)]
 struct Books {
     issued: BTreeMap<LotId, i64>,
+    /// Lots of points that came back too late for their own.
+    graced: BTreeMap<LotId, i64>,
     free: BTreeMap<LotId, i64>,
     held: BTreeMap<LotId, i64>,
     debt: i64,
+    /// Net of what came back.
+    spent: i64,
+    expired: i64,
+    /// Out of lots: what was owed counts when it is repaid.
+    clawed_back: i64,
+    /// What each captured hold spent and did not get back, in the order of use.
+    captured: BTreeMap<HoldId, Vec<(LotId, i64)>>,
 }
 
 impl Books {
@@ -66,28 +77,37 @@ impl Books {
                 self.free.insert(lot.clone(), points.get());
             }
             Event::PointsRedeemed { points, lots, .. }
-            | Event::PointsDebited { points, lots, .. }
-            | Event::PointsExpired { points, lots } => {
+            | Event::PointsDebited { points, lots, .. } => {
                 adds_up(*points, lots, 0);
                 moves(&mut self.free, lots, -1);
+                self.spent += points.get();
+            }
+            Event::PointsExpired { points, lots } => {
+                adds_up(*points, lots, 0);
+                moves(&mut self.free, lots, -1);
+                self.expired += points.get();
             }
             Event::PointsReversed { points, lots, debt, .. } => {
                 adds_up(*points, lots, debt.get());
                 moves(&mut self.free, lots, -1);
                 self.debt += debt.get();
+                self.clawed_back += points.get() - debt.get();
             }
             Event::DebtRepaid { points, lots } => {
                 adds_up(*points, lots, 0);
                 moves(&mut self.free, lots, -1);
                 self.debt -= points.get();
+                self.clawed_back += points.get();
             }
             Event::HoldPlaced { points, lots, .. } => {
                 adds_up(*points, lots, 0);
                 moves(&mut self.free, lots, -1);
                 moves(&mut self.held, lots, 1);
             }
-            Event::HoldCaptured { points, lots, released, .. } => {
+            Event::HoldCaptured { hold, points, lots, released, .. } => {
                 adds_up(*points, lots, 0);
+                self.spent += points.get();
+                self.captured.insert(hold.clone(), named(lots));
                 moves(&mut self.held, lots, -1);
                 moves(&mut self.held, released, -1);
                 moves(&mut self.free, released, 1);
@@ -97,8 +117,38 @@ impl Books {
                 moves(&mut self.held, lots, -1);
                 moves(&mut self.free, lots, 1);
             }
+            Event::PointsRestored { hold, points, lots, grace, .. } => {
+                let late = grace.as_ref().map_or(0, |grace| grace.points.get());
+                adds_up(*points, lots, late);
+                moves(&mut self.free, lots, 1);
+                self.spent -= points.get();
+                if let Some(Grace { lot, points, .. }) = grace {
+                    assert_eq!(self.graced.insert(lot.clone(), points.get()), None);
+                    self.free.insert(lot.clone(), points.get());
+                }
+                self.comes_back(hold, points.get(), lots);
+            }
         }
         assert!(self.debt >= 0);
+    }
+
+    /// Of what the hold spent, from its end: each part to its own lot, or late to the grace lot.
+    fn comes_back(&mut self, hold: &HoldId, points: i64, lots: &[Part]) {
+        let spent = self.captured.get_mut(hold).expect("a captured hold");
+        let (mut missing, mut back) = (points, named(lots));
+        back.reverse();
+        while missing > 0 {
+            let (lot, left) = spent.last_mut().expect("no more than was spent");
+            let here = missing.min(*left);
+            if back.last() == Some(&(lot.clone(), here)) {
+                back.pop();
+            }
+            (missing, *left) = (missing - here, *left - here);
+            if *left == 0 {
+                spent.pop();
+            }
+        }
+        assert_eq!(back, [], "a part went to another lot than it came from");
     }
 
     fn agree_with(&self, account: &Account) {
@@ -109,11 +159,20 @@ impl Books {
             assert!(lot.reversed <= lot.issued);
         }
         let (free, held) = (self.free.values().sum::<i64>(), self.held.values().sum::<i64>());
+        let gone = self.spent + self.expired + self.clawed_back;
+        assert_eq!(
+            self.issued.values().sum::<i64>(),
+            gone + free + held,
+            "no point is made or lost"
+        );
         assert_eq!((account.balance(), account.held()), (free + held, held));
-        assert_eq!((account.debt().get(), account.lots().count()), (self.debt, self.issued.len()));
+        assert_eq!(
+            (account.debt().get(), account.lots().count()),
+            (self.debt, self.issued.len() + self.graced.len())
+        );
         let promised =
             account.holds().iter().filter(|(_, hold)| matches!(hold.stage, Stage::Open(_)));
-        assert_eq!(held, promised.map(|(_, hold)| hold.points.get()).sum::<i64>(), "open holds");
+        assert_eq!(held, promised.map(|(_, hold)| hold.amount.get()).sum::<i64>(), "open holds");
     }
 }
 
@@ -245,7 +304,9 @@ proptest! {
         for (days, command) in life {
             member.now += chrono::TimeDelta::days(days);
             let named = match &command {
-                Command::Redeem { .. } | Command::Reverse { .. } => false,
+                Command::Redeem { .. }
+                | Command::Reverse { .. }
+                | Command::RestoreHold { .. } => false,
                 Command::Adjust { change, .. } => {
                     matches!(change, crate::account::command::Change::Credit { .. })
                 }

@@ -3,8 +3,8 @@
 
 use super::Draft;
 use super::event::{Event, Part, ReleaseReason};
-use super::holds::Stage;
 use super::lots::Lot;
+use crate::holds::Stage;
 use crate::id::{HoldId, LotId};
 use crate::points::Points;
 
@@ -14,7 +14,8 @@ pub(super) const PARTS_MAX: usize = 1_000;
 impl Draft<'_> {
     /// Makes the state what time has made of it as of now.
     pub(super) fn settle(&mut self) {
-        let overdue: Vec<HoldId> = self.state.holds.overdue(self.context.now).cloned().collect();
+        let overdue = self.state.holds.overdue(self.context.now);
+        let overdue: Vec<HoldId> = overdue.map(|(hold, _)| hold.clone()).collect();
         for hold in overdue {
             self.release(hold, ReleaseReason::Deadline, None);
         }

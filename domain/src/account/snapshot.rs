@@ -4,12 +4,11 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Account;
 use super::fold::Damage;
-use super::holds::{Hold, Holds};
 use super::lots::{Lot, Lots};
+use super::{Account, Holds};
 use crate::digest::Digest;
-use crate::id::{HoldId, LotId, SaleId};
+use crate::id::{LotId, SaleId};
 use crate::points::Points;
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +19,7 @@ pub(super) struct Snapshot {
     debt: Points,
     /// In the order of issue.
     lots: Vec<LotRow>,
-    holds: Vec<HoldRow>,
+    holds: Holds,
     damage: Option<String>,
 }
 
@@ -41,25 +40,16 @@ struct LotRow {
     digest: Digest,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct HoldRow {
-    id: HoldId,
-    hold: Hold,
-}
-
 impl From<Account> for Snapshot {
     fn from(account: Account) -> Self {
         let mut lots: Vec<(&LotId, &Lot)> = account.lots.iter().collect();
         lots.sort_by_key(|(_, lot)| lot.sequence);
         let lots = lots.into_iter().map(|(id, lot)| row(id, lot)).collect();
-        let holds = account.holds.iter();
-        let holds = holds.map(|(id, hold)| HoldRow { id: id.clone(), hold: hold.clone() });
         Self {
             opened: account.opened,
             debt: account.debt,
             lots,
-            holds: holds.collect(),
+            holds: account.holds,
             damage: account.damage,
         }
     }
@@ -98,14 +88,10 @@ impl TryFrom<Snapshot> for Account {
             };
             lots.insert(&row.id, lot)?;
         }
-        let mut holds = Holds::default();
-        for row in snapshot.holds {
-            holds.insert(&row.id, row.hold)?;
-        }
         Ok(Self {
             opened: snapshot.opened,
             lots,
-            holds,
+            holds: snapshot.holds,
             debt: snapshot.debt,
             damage: snapshot.damage,
         })

@@ -4,5 +4,6 @@ pub(crate) mod member;
 
 mod earning;
 mod holding;
+mod restoring;
 mod reversing;
 mod spending;

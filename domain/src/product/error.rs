@@ -42,7 +42,7 @@ pub enum Error {
     /// There would be more of it than can be counted.
     #[error("the stock would exceed the limit of {UNITS_MAX} units")]
     LimitExceeded,
-    /// No hold of that id was ever placed.
+    /// No hold of that id was placed, or it ended long ago.
     #[error("no hold {0} was placed on this product")]
     UnknownHold(HoldId),
     /// The hold's id names other content already.

@@ -1,15 +1,15 @@
 //! How events make the state.
 
 use super::event::Event;
-use super::holds::{Hold, Stage};
-use super::{Details, Listing, Offering, Product};
+use super::{Details, Hold, Listing, Offering, Product};
 use crate::digest::Digest;
+use crate::holds::{self, Stage};
 use crate::id::HoldId;
-use crate::quantity::Units;
+use crate::quantity::{Quantity, Units};
 
 /// An event that does not follow from those before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
+pub(super) enum Damage {
     /// Something happened to a product that was never created.
     #[error("the product was never created")]
     NoProduct,
@@ -22,12 +22,9 @@ pub enum Damage {
     /// A sum left the range of units.
     #[error("a sum left the range of units")]
     Overflow,
-    /// A hold ended that was never placed.
-    #[error("hold {0} was never placed")]
-    NoHold(HoldId),
-    /// A hold was placed or ended twice.
-    #[error("hold {0} was placed or ended twice")]
-    HoldTwice(HoldId),
+    /// A hold was placed or ended where none could be.
+    #[error(transparent)]
+    Hold(#[from] holds::Damage),
     /// A hold ended with another number of units than it had.
     #[error("hold {0} ended with another number of units than it had")]
     OtherQuantity(HoldId),
@@ -64,9 +61,8 @@ impl Product {
             }
             Event::StockHeld { hold, quantity, until, reference } => {
                 self.set_aside(quantity.units())?;
-                let digest = hold_digest(reference.as_deref());
-                let stage = Stage::Open;
-                self.holds.insert(hold, Hold { quantity: *quantity, until: *until, stage, digest })
+                let placed = Hold::open(*quantity, (), *until, reference.as_deref());
+                Ok(self.holds.insert(hold, placed)?)
             }
             Event::StockCaptured { hold, quantity, released, .. } => {
                 self.end_hold(hold, Stage::Captured(*quantity), quantity.units(), *released)
@@ -89,7 +85,7 @@ impl Product {
     fn end_hold(
         &mut self,
         hold: &HoldId,
-        stage: Stage,
+        stage: Stage<(), Quantity>,
         taken: Units,
         back: Units,
     ) -> Result<(), Damage> {
@@ -115,9 +111,4 @@ pub(super) fn created_as(kind: Offering, details: &Details) -> Digest {
         Some(&details.price.amount.get().to_string()),
         Some(details.price.currency.code()),
     ])
-}
-
-/// Stands for a hold's note.
-pub(super) fn hold_digest(reference: Option<&str>) -> Digest {
-    Digest::of(&[reference])
 }

@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Draft;
 use super::error::Error;
 use super::event::Event;
-use super::fold::hold_digest;
-use super::holds::{Hold, Stage};
+use super::{Draft, Hold};
 use crate::account::event::ReleaseReason;
+use crate::holds::Stage;
 use crate::id::HoldId;
 use crate::quantity::{Delta, Quantity};
 use crate::{deadline, expiry, text};
@@ -57,10 +56,9 @@ impl Draft<'_> {
         let retired = self.listing()?.retired;
         check_reference(reference.as_deref())?;
         let until = until.map(expiry::instant).transpose().map_err(Error::InvalidTime)?;
-        let digest = hold_digest(reference.as_deref());
         if let Some(seen) = self.state.holds.get(&hold) {
             // A retry gets the first answer, whatever became of the hold since.
-            let same = (seen.quantity, seen.until, seen.digest) == (quantity, until, digest);
+            let same = seen.was_placed_as(&quantity, until, reference.as_deref());
             return if same { Ok(()) } else { Err(Error::HoldExists(hold)) };
         }
         if retired {
@@ -86,10 +84,10 @@ impl Draft<'_> {
         self.listing()?;
         check_reference(reference.as_deref())?;
         let seen = self.hold(&hold)?;
-        let held = seen.quantity;
+        let held = seen.amount;
         let requested = quantity.unwrap_or(held);
         match seen.stage {
-            Stage::Open => {}
+            Stage::Open(()) => {}
             Stage::Captured(before) if before == requested => return Ok(()),
             Stage::Captured(_) => return Err(Error::HoldEnded { hold, how: "captured" }),
             Stage::Released => return Err(Error::HoldEnded { hold, how: "released" }),
@@ -109,9 +107,9 @@ impl Draft<'_> {
         self.listing()?;
         check_reference(reference.as_deref())?;
         let seen = self.hold(&hold)?;
-        let quantity = seen.quantity;
+        let quantity = seen.amount;
         match seen.stage {
-            Stage::Open => {}
+            Stage::Open(()) => {}
             Stage::Released => return Ok(()),
             Stage::Captured(_) => return Err(Error::HoldEnded { hold, how: "captured" }),
         }

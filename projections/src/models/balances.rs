@@ -6,11 +6,11 @@
 //! - Rows are a function of the events alone: no clock. What time does to them (a lot starts or
 //!   lapses, a hold is overdue) is for whoever reads them, see `read`.
 //! - An account's `free` and `held` are the sums over its lots; a lot's row exists while it has
-//!   points.
+//!   points, or points of it that a captured hold spent may come back.
 
 use std::sync::Arc;
 
-use accrue_domain::account::event::{Event as Account, Part};
+use accrue_domain::account::event::{Event as Account, Grace, Part};
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
 use accrue_domain::id::{HoldId, LotId};
@@ -37,7 +37,7 @@ pub use read::{Summary, by_account, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "balances",
-    version: 2,
+    version: 3,
     tables: &["balance_accounts", "balance_lots", "balance_holds"],
     kinds: &[Kind::Account],
     ddl: include_str!("balances.sql"),
@@ -77,6 +77,7 @@ struct LotChange {
     issue: Option<Issue>,
     free: i64,
     held: i64,
+    captured: i64,
     position: Position,
 }
 
@@ -181,11 +182,27 @@ impl Balances {
             Account::HoldCaptured { hold, lots, released, .. } => {
                 self.end(it, hold);
                 self.change(it, lots, 0, -1);
+                self.capture(it, lots, 1);
                 self.change(it, released, 1, -1);
             }
             Account::HoldReleased { hold, lots, .. } => {
                 self.end(it, hold);
                 self.change(it, lots, 1, -1);
+            }
+            Account::PointsRestored { hold, lots, grace, .. } => {
+                self.change(it, lots, 1, 0);
+                self.capture(it, lots, -1);
+                if let Some(Grace { lot, points, expires_at }) = grace {
+                    self.account(it).free += points.get();
+                    let issue = Issue {
+                        points: *points,
+                        available_from: None,
+                        expires_at: Some(*expires_at),
+                        source: restored(hold).to_string(),
+                        position: it.position,
+                    };
+                    self.issue(it, lot, issue)?;
+                }
             }
         }
         Ok(())
@@ -234,6 +251,13 @@ impl Balances {
         account.held += held * sum;
     }
 
+    /// Notes what captured holds spent of each lot, and what came back.
+    fn capture(&mut self, it: &Recorded, parts: &[Part], sign: i64) {
+        for Part { lot, points } in parts {
+            self.lot(it, lot).captured += sign * points.get();
+        }
+    }
+
     fn end(&mut self, it: &Recorded, hold: &HoldId) {
         let key = (Arc::clone(&it.row.aggregate_id), hold.clone());
         // Placed and ended among the same events: there never was a row.
@@ -246,6 +270,11 @@ impl Balances {
 /// What made a lot that was credited by hand, in the form of the other sources.
 fn adjustment(reason: &str, actor: &str) -> serde_json::Value {
     json!({"kind": "adjustment", "reason": reason, "actor": actor})
+}
+
+/// What made a lot of points that came back too late for their own, in the form of the others.
+fn restored(hold: &HoldId) -> serde_json::Value {
+    json!({"kind": "restored", "hold": hold})
 }
 
 fn poison(it: &Recorded, reason: &dyn std::fmt::Display) -> FollowError {

@@ -12,7 +12,8 @@ CREATE TABLE balance_accounts (
     PRIMARY KEY (program, account)
 ) WITH (fillfactor = 80);
 
--- Lots that have points left. One that has none never comes back, so its row is gone.
+-- Lots that have points left, or of which a captured hold spent some: those may come back. The row
+-- of any other lot is gone.
 CREATE TABLE balance_lots (
     program         text COLLATE "C" NOT NULL,
     account         text COLLATE "C" NOT NULL,
@@ -20,6 +21,8 @@ CREATE TABLE balance_lots (
     issued          bigint NOT NULL,
     free            bigint NOT NULL CHECK (free >= 0),
     held            bigint NOT NULL CHECK (held >= 0),
+    -- Spent by captured holds, and not come back.
+    captured        bigint NOT NULL CHECK (captured >= 0),
     available_from  timestamptz,
     -- 'infinity': never, so that an index range finds what has lapsed and what has not.
     expires_at      timestamptz NOT NULL,

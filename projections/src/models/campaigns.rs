@@ -103,7 +103,11 @@ impl Fold for Campaigns {
             match event {
                 Event::Campaign(event) => self.campaign_event(it, event)?,
                 Event::Account(event) => self.account_event(it, event)?,
-                Event::Product(_) | Event::Program(_) | Event::Purchase(_) | Event::Sale(_) => {}
+                Event::Product(_)
+                | Event::Program(_)
+                | Event::Purchase(_)
+                | Event::Sale(_)
+                | Event::Wallet(_) => {}
             }
         }
         Ok(())
@@ -182,6 +186,7 @@ impl Campaigns {
             | Account::HoldPlaced { .. }
             | Account::HoldCaptured { .. }
             | Account::HoldReleased { .. }
+            | Account::PointsRestored { .. }
             | Account::PointsExpired { .. } => {}
         }
         Ok(())

@@ -209,6 +209,10 @@ pub(crate) fn capture(id: &str, points: Option<i64>) -> Command {
     Command::CaptureHold { hold: hold_id(id), points: points.map(amount), reference: None }
 }
 
+pub(crate) fn restore(id: &str, points: i64) -> Command {
+    Command::RestoreHold { hold: hold_id(id), points: amount(points), reference: None }
+}
+
 pub(crate) fn release(id: &str) -> Command {
     Command::ReleaseHold { hold: hold_id(id), reference: None }
 }

@@ -192,8 +192,11 @@ fn not_loaded() -> Refusal {
 fn settles(envelope: &Envelope) -> bool {
     use accrue_domain::account::command::Command as OnAccount;
     use accrue_domain::product::command::Command as OnProduct;
+    use accrue_domain::wallet::command::Command as OnWallet;
     matches!(
         envelope.actions[..],
-        [Action::Account(_, OnAccount::Settle) | Action::Product(_, OnProduct::Settle)]
+        [Action::Account(_, OnAccount::Settle)
+            | Action::Product(_, OnProduct::Settle)
+            | Action::Wallet(_, OnWallet::Settle)]
     )
 }

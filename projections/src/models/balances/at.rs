@@ -77,7 +77,11 @@ impl History {
                 Account::PointsCredited { lot, reason, actor, .. } => {
                     (lot, to_raw_value(&super::adjustment(reason, actor)))
                 }
-                Account::AccountOpened {}
+                Account::PointsRestored { hold, grace: Some(grace), .. } => {
+                    (&grace.lot, to_raw_value(&super::restored(hold)))
+                }
+                Account::PointsRestored { grace: None, .. }
+                | Account::AccountOpened {}
                 | Account::PointsRedeemed { .. }
                 | Account::PointsDebited { .. }
                 | Account::PointsReversed { .. }

@@ -57,7 +57,8 @@ pub struct LotView {
     /// Lapses then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// What made it: its `kind` is `issue`, `adjustment` or `campaign`.
+    /// What made it: its `kind` is `issue`, `adjustment`, `campaign`, or `restored`
+    /// where points came back too late for their own lot.
     #[schema(value_type = Object)]
     pub source: Box<RawValue>,
 }

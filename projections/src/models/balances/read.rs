@@ -41,7 +41,7 @@ SELECT a.free, a.held, a.debt, a.version, a.position,
   FROM balance_accounts a
   LEFT JOIN LATERAL (
        SELECT * FROM balance_lots l
-        WHERE l.program = a.program AND l.account = a.account
+        WHERE l.program = a.program AND l.account = a.account AND (l.free > 0 OR l.held > 0)
         ORDER BY l.expires_at, l.issued_position LIMIT 101) l ON true
  WHERE a.program = $1 AND a.account = $2";
 

@@ -55,7 +55,7 @@ async fn known_accounts(
     expect_rows("accounts", rows.len(), done.rows_affected(), first.position)
 }
 
-/// New lots that have points left, and what changes in others.
+/// New lots that have points left or may get some back, and what changes in others.
 pub(super) async fn lots(
     conn: &mut PgConnection,
     changes: Map<(Id, LotId), LotChange>,
@@ -73,18 +73,17 @@ async fn new_lots(
     lots: &[((Id, LotId), LotChange)],
 ) -> Result<(), FollowError> {
     let mut rows = Rows::new(
-        "balance_lots (program, account, lot, issued, free, held, available_from, expires_at,
-                       source, issued_position, position)",
-        11,
+        "balance_lots (program, account, lot, issued, free, held, captured, available_from,
+                       expires_at, source, issued_position, position)",
+        12,
     );
     for ((id, lot), it) in lots {
-        let Some(issue) = it.issue.as_ref().filter(|_| it.free != 0 || it.held != 0) else {
-            continue;
-        };
+        let stays = it.free != 0 || it.held != 0 || it.captured != 0;
+        let Some(issue) = it.issue.as_ref().filter(|_| stays) else { continue };
         let (program, account) = split(id);
         rows.begin();
         rows.text(program).text(account).text(lot.as_str());
-        rows.bigint(issue.points.get()).bigint(it.free).bigint(it.held);
+        rows.bigint(issue.points.get()).bigint(it.free).bigint(it.held).bigint(it.captured);
         rows.instant(issue.available_from);
         match issue.expires_at {
             Some(at) => rows.instant(Some(at)),
@@ -95,7 +94,7 @@ async fn new_lots(
     Ok(rows.send(conn).await?)
 }
 
-/// A lot without points left is deleted, which costs less than a row that nobody reads.
+/// A lot without points left, and without any that may come back, is deleted, which costs less than a row that nobody reads.
 async fn known_lots(
     conn: &mut PgConnection,
     rows: &[((Id, LotId), LotChange)],
@@ -104,18 +103,21 @@ async fn known_lots(
     let found: i64 = sqlx::query_scalar(
         "WITH d AS MATERIALIZED (
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                                  $6::bigint[]) AS d(program, account, lot, free, held, position)
+                                  $6::bigint[], $7::bigint[])
+                    AS d(program, account, lot, free, held, captured, position)
          ), gone AS (
              DELETE FROM balance_lots l USING d
               WHERE l.program = d.program AND l.account = d.account AND l.lot = d.lot
-                AND l.free + d.free = 0 AND l.held + d.held = 0
+                AND l.free + d.free = 0 AND l.held + d.held = 0 AND l.captured + d.captured = 0
              RETURNING 1
          ), changed AS (
              UPDATE balance_lots l
-                SET free = l.free + d.free, held = l.held + d.held, position = d.position
+                SET free = l.free + d.free, held = l.held + d.held,
+                    captured = l.captured + d.captured, position = d.position
                FROM d
               WHERE l.program = d.program AND l.account = d.account AND l.lot = d.lot
-                AND NOT (l.free + d.free = 0 AND l.held + d.held = 0)
+                AND NOT (l.free + d.free = 0 AND l.held + d.held = 0
+                         AND l.captured + d.captured = 0)
              RETURNING 1
          )
          SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM changed)",
@@ -125,6 +127,7 @@ async fn known_lots(
     .bind(rows.iter().map(|((_, lot), _)| lot.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, it)| it.free).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, it)| it.held).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, it)| it.captured).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, it)| it.position).collect::<Vec<_>>())
     .fetch_one(conn)
     .await?;

@@ -122,6 +122,13 @@ impl Line {
                 cause.reference.clone_from(reference);
                 Self { held: -points.get(), ..Self::called("hold_released") }
             }
+            Event::PointsRestored { hold, points, lots: parts, grace, reference } => {
+                lots = parts;
+                cause.hold = Some(hold.as_str().to_owned());
+                cause.reference.clone_from(reference);
+                let lot = grace.as_ref().map(|grace| grace.lot.as_str().to_owned());
+                Self { points: points.get(), lot, ..Self::called("restored") }
+            }
             Event::PointsExpired { points, lots: parts } => {
                 lots = parts;
                 Self { points: -points.get(), ..Self::called("expired") }
