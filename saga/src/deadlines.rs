@@ -1,4 +1,5 @@
-//! Deadlines: what time does to an account is recorded soon after it happened.
+//! Deadlines: what time does is recorded soon after it happened, and stories that wait for a time
+//! go on.
 //!
 //! Nothing depends on this being prompt: every decision and every reading counts a lapsed lot as
 //! lapsed and an overdue hold as released from the instant on. Any number of schedulers may run.
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::purchases::Purchases;
+use crate::runner::Runner;
 
 /// Most deadlines in one page.
 const PAGE_MAX: usize = 1_000;
@@ -28,15 +31,22 @@ const PAGE_MAX: usize = 1_000;
 /// scheduler itself while there is no database.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// Longest pause between two cues to a purchase that does not move.
+const WAKE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Most deadlines that are remembered because they wait.
+const ASIDE_MAX: usize = 100_000;
+
 /// Who sends the commands.
 const ACTOR: &str = "accrue/deadlines";
 
 /// Settles every account whose deadline has passed.
 #[derive(Debug)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     ledger: Ledger,
     metrics: Metrics,
     every: Duration,
+    purchases: Runner<Purchases>,
     /// Deadlines that did not go away: they wait, so that they are no load, and never stand in
     /// the way of others.
     aside: HashMap<StreamKey, Aside>,
@@ -62,13 +72,18 @@ enum Failure {
 
 impl Scheduler {
     /// A scheduler that looks so often.
-    #[must_use]
-    pub fn new(ledger: Ledger, metrics: Metrics, every: Duration) -> Self {
-        Self { ledger, metrics, every, aside: HashMap::new(), settled: HashMap::new() }
+    pub(crate) fn new(
+        ledger: Ledger,
+        metrics: Metrics,
+        every: Duration,
+        purchases: Runner<Purchases>,
+    ) -> Self {
+        let (aside, settled) = (HashMap::new(), HashMap::new());
+        Self { ledger, metrics, every, purchases, aside, settled }
     }
 
     /// Settles until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let page = tokio::select! {
                 () = stop.cancelled() => return,
@@ -96,7 +111,9 @@ impl Scheduler {
         let settled = std::mem::take(&mut self.settled);
         let mut waiting = Vec::with_capacity(count);
         for due in due {
-            if settled.get(&due.stream) == Some(&due.due_at) {
+            if due.stream.kind() == Kind::Purchase {
+                self.wake(due);
+            } else if settled.get(&due.stream) == Some(&due.due_at) {
                 self.set_aside(due, "it was settled and did not move");
             } else if let Some(envelope) = settle(&due) {
                 let answer = self.ledger.executor().submit(envelope).await;
@@ -124,6 +141,16 @@ impl Scheduler {
         failure.map_or(Ok(count), Err)
     }
 
+    /// A purchase goes on by itself; one that does not is woken again, less and less often.
+    fn wake(&mut self, due: Due) {
+        let before = self.aside.get(&due.stream).filter(|it| it.due_at == due.due_at);
+        let pause = before.map_or(PAUSE.0, |it| (it.pause * 2).min(WAKE_PAUSE_MAX));
+        let retry_at = Instant::now() + pause;
+        let aside = Aside { due_at: due.due_at, retry_at, pause };
+        self.aside.insert(due.stream.clone(), aside);
+        self.purchases.wake(due.stream, None);
+    }
+
     /// What is due, without those that wait.
     async fn due(&mut self) -> sqlx::Result<Vec<Due>> {
         // So many more that those that wait, which are the oldest, hide no other.
@@ -133,6 +160,10 @@ impl Scheduler {
         let now = Instant::now();
         due.retain(|due| self.aside.get(&due.stream).is_none_or(|it| !it.waits(due, now)));
         due.truncate(PAGE_MAX);
+        // A purchase that moved has another deadline or none, so its entry is never asked again.
+        if self.aside.len() > ASIDE_MAX {
+            self.aside.retain(|_, it| now < it.retry_at);
+        }
         Ok(due)
     }
 

@@ -14,18 +14,25 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::awards::Awards;
+use crate::deadlines::Scheduler;
 use crate::metrics::Metrics;
+use crate::purchases::{Payments, Purchases};
+use crate::runner::Runner as Stories;
 
 pub mod awards;
-pub mod deadlines;
 pub mod document;
 pub mod housekeeping;
 pub mod metrics;
+pub mod purchases;
 
 mod campaigns;
+mod deadlines;
+mod failpoint;
 mod flight;
 mod plan;
+mod runner;
 mod skips;
+mod story;
 
 /// What may be tuned.
 #[derive(Debug, Clone)]
@@ -36,6 +43,8 @@ pub struct Config {
     pub answers_kept: TimeDelta,
     /// How often older answers are forgotten.
     pub housekeeping_every: Duration,
+    /// The payment provider.
+    pub payments: Payments,
 }
 
 impl Default for Config {
@@ -44,6 +53,7 @@ impl Default for Config {
             deadlines_every: Duration::from_millis(200),
             answers_kept: TimeDelta::days(30),
             housekeeping_every: Duration::from_secs(60),
+            payments: Payments::new(None, TimeDelta::seconds(30), || 0),
         }
     }
 }
@@ -67,9 +77,13 @@ pub fn start(
     let metrics = Metrics::new(registry);
     let (runner, awards) =
         Runner::new(ledger.clone(), Awards::new(ledger.clone(), metrics.clone()));
-    let scheduler = deadlines::Scheduler::new(ledger.clone(), metrics, config.deadlines_every);
+    let purchases = Purchases::new(config.payments);
+    let purchases = Stories::new(ledger.clone(), purchases, stop.clone());
+    let scheduler =
+        Scheduler::new(ledger.clone(), metrics, config.deadlines_every, purchases.clone());
     let tasks = vec![
         tokio::spawn(runner.run(stop.clone())),
+        tokio::spawn(purchases.listen()),
         tokio::spawn(scheduler.run(stop.clone())),
         tokio::spawn(housekeeping::run(
             ledger,

@@ -1,0 +1,305 @@
+//! Purchases: stock, points and wallets, card, and back.
+//!
+//! | step | done by | undone by |
+//! | --- | --- | --- |
+//! | hold stock | a hold on each product | releasing them |
+//! | hold tenders | a hold on points and on each wallet | releasing them |
+//! | authorise card | the payment provider holds the money | voiding it |
+//! | capture card | the provider takes the money | refunding it |
+//! | settle | capturing every hold, all at once: completed | – |
+//!
+//! A refund gives the card's share back first, the one that may be refused; then points, wallet
+//! money and goods, all at once.
+//!
+//! Every id follows from the purchase's: the holds' name, the provider's idempotency keys, our
+//! name for the payment. Invariants stand with the purchase in the domain.
+
+mod card;
+
+use accrue_domain::account::command::Command as OnAccount;
+use accrue_domain::action::Action;
+use accrue_domain::event::Event;
+use accrue_domain::id::{AccountId, PurchaseId};
+use accrue_domain::money::{Minor, Money};
+use accrue_domain::points::{Amount, Points};
+use accrue_domain::product::Offering;
+use accrue_domain::product::command::Command as OnProduct;
+use accrue_domain::purchase::Purchase;
+use accrue_domain::purchase::command::Command;
+use accrue_domain::purchase::error::OUT_OF_TURN;
+use accrue_domain::purchase::event::Event as Happened;
+use accrue_domain::purchase::order::{Order, Tender};
+use accrue_domain::purchase::refunds::Refund;
+use accrue_domain::purchase::step::{Step, Way};
+use accrue_domain::purchase::trail::Next;
+use accrue_domain::quantity::Delta;
+use accrue_domain::wallet::command::Command as OnWallet;
+use accrue_event_store::receipt::Refusal;
+use accrue_event_store::record::Recorded;
+use accrue_event_store::stream::StreamKey;
+use chrono::{DateTime, Utc};
+
+pub use card::Payments;
+use card::Card;
+
+use crate::story::{Plan, Saga, Story, Within};
+
+/// The saga of purchases.
+#[derive(Debug)]
+pub(crate) struct Purchases {
+    payments: Payments,
+}
+
+impl Purchases {
+    pub(crate) const fn new(payments: Payments) -> Self {
+        Self { payments }
+    }
+}
+
+impl Saga for Purchases {
+    type State = Purchase;
+    type Id = PurchaseId;
+    const ACTOR: &'static str = "accrue/purchases";
+    const OUT_OF_TURN: &'static str = OUT_OF_TURN;
+
+    fn id(&self, stream: &StreamKey) -> Option<PurchaseId> {
+        PurchaseId::new(stream.id()).ok()
+    }
+
+    fn is_cue(&self, event: &Recorded) -> bool {
+        event.events().iter().any(|event| {
+            matches!(
+                event,
+                Event::Purchase(
+                    Happened::PurchasePlaced { .. }
+                        | Happened::PurchaseCancelled { .. }
+                        | Happened::PurchaseRetried { .. }
+                        | Happened::PurchaseStepAbandoned { .. }
+                        | Happened::PurchaseRefundRequested { .. }
+                )
+            )
+        })
+    }
+
+    fn plan(&self, story: &Story<PurchaseId>, state: &Purchase, now: DateTime<Utc>) -> Plan {
+        let Some(order) = state.order() else { return Plan::Wait };
+        let it = Move { id: &story.id, order, state };
+        let card = || Card { payments: &self.payments, story, order, state, now };
+        match state.next(now) {
+            Next::Wait(_) => Plan::Wait,
+            Next::TimeOut => it.note("time_out", Command::TimeOut),
+            Next::LookUp => Plan::Outside(card().look_up()),
+            Next::Move(step, way) => match (step, way) {
+                (Step::HoldStock, Way::Do) => it.done(step, it.hold_stock()),
+                (Step::HoldStock, Way::Undo) => it.undone(step, it.release_stock()),
+
+                (Step::HoldTenders, Way::Do) => it.done(step, it.hold_tenders()),
+                (Step::HoldTenders, Way::Undo) => it.undone(step, it.release_tenders()),
+
+                (Step::AuthoriseCard, Way::Do) => Plan::Outside(card().authorise()),
+                (Step::AuthoriseCard, Way::Undo) => Plan::Outside(card().void()),
+
+                (Step::CaptureCard, Way::Do) => Plan::Outside(card().capture()),
+                (Step::CaptureCard, Way::Undo) => Plan::Outside(card().give_back()),
+
+                (Step::Settle, Way::Do) => it.done(step, it.capture_all()),
+
+                (Step::RefundCard, Way::Do) => Plan::Outside(card().refund()),
+                (Step::SettleRefund, Way::Do) => it.done(step, it.refund_all()),
+
+                // Behind settling there is no way back, so nothing ever asks for it.
+                (Step::Settle | Step::RefundCard | Step::SettleRefund, Way::Undo) => Plan::Wait,
+            },
+        }
+    }
+}
+
+/// One move of one purchase.
+struct Move<'a> {
+    id: &'a PurchaseId,
+    order: &'a Order,
+    state: &'a Purchase,
+}
+
+impl Move<'_> {
+    fn hold_stock(&self) -> Vec<Action> {
+        let units = self.order.units().into_iter();
+        let hold = |(product, quantity): (&_, _)| {
+            let (hold, until, reference) = (self.id.hold(), None, None);
+            Action::Product(
+                Clone::clone(product),
+                OnProduct::HoldStock { hold, quantity, until, reference },
+            )
+        };
+        units.map(hold).collect()
+    }
+
+    fn release_stock(&self) -> Vec<Action> {
+        let units = self.order.units().into_iter();
+        let release = |(product, _): (&_, _)| {
+            let (hold, reference) = (self.id.hold(), None);
+            Action::Product(Clone::clone(product), OnProduct::ReleaseStock { hold, reference })
+        };
+        units.map(release).collect()
+    }
+
+    fn hold_tenders(&self) -> Vec<Action> {
+        let (hold, until, reference) = (self.id.hold(), None, None);
+        self.tenders(
+            |points| OnAccount::PlaceHold {
+                hold: hold.clone(),
+                points,
+                until,
+                reference: reference.clone(),
+            },
+            |money| OnWallet::Hold {
+                hold: hold.clone(),
+                money,
+                until,
+                reference: reference.clone(),
+            },
+        )
+    }
+
+    fn release_tenders(&self) -> Vec<Action> {
+        let (hold, reference) = (self.id.hold(), None);
+        self.tenders(
+            |_| OnAccount::ReleaseHold { hold: hold.clone(), reference: reference.clone() },
+            |_| OnWallet::Release { hold: hold.clone(), reference: reference.clone() },
+        )
+    }
+
+    /// Everything that is held is taken.
+    fn capture_all(&self) -> Vec<Action> {
+        let (hold, reference) = (self.id.hold(), None);
+        let mut actions = self.tenders(
+            |_| OnAccount::CaptureHold {
+                hold: hold.clone(),
+                points: None,
+                reference: reference.clone(),
+            },
+            |_| OnWallet::Capture {
+                hold: hold.clone(),
+                money: None,
+                reference: reference.clone(),
+            },
+        );
+        actions.extend(self.order.units().into_iter().map(|(product, _)| {
+            let (hold, quantity, reference) = (hold.clone(), None, None);
+            Action::Product(
+                product.clone(),
+                OnProduct::CaptureStock { hold, quantity, reference },
+            )
+        }));
+        actions
+    }
+
+    /// What a refund gives back within the ledger.
+    fn refund_all(&self) -> Vec<Action> {
+        let Some(refund) = self.state.refunds().open() else { return Vec::new() };
+        let reference = Some(format!("refund {} of {}", refund.id, self.id));
+        let mut actions = Vec::new();
+        for (tender, part) in refund.tenders(self.order) {
+            match (tender, &self.order.account) {
+                (Tender::Points { .. }, Some(account)) => {
+                    let points = Amount::new(part.points.get()).ok();
+                    actions.extend(points.map(|points| {
+                        let (hold, reference) = (self.id.hold(), reference.clone());
+                        let command = OnAccount::RestoreHold { hold, points, reference };
+                        Action::Account(account.clone(), command)
+                    }));
+                }
+                (Tender::Wallet { wallet, .. }, _) => {
+                    let (money, reference) = (self.money(part.money), reference.clone());
+                    let command = OnWallet::Refund { money, reference };
+                    actions.push(Action::Wallet(wallet.clone(), command));
+                }
+                (Tender::Points { .. } | Tender::Card { .. }, _) => {}
+            }
+        }
+        actions.extend(self.restock(refund, reference.as_ref()));
+        actions
+    }
+
+    /// Goods that come back with a refund, each product once.
+    fn restock(&self, refund: &Refund, reference: Option<&String>) -> Vec<Action> {
+        let mut units: Vec<(&_, i64)> = Vec::new();
+        for returned in refund.lines.iter().filter(|it| it.restock) {
+            let at = usize::try_from(returned.line).ok().and_then(|number| number.checked_sub(1));
+            let Some(line) = at.and_then(|at| self.order.lines.get(at)) else { continue };
+            if line.kind != Offering::Goods {
+                continue;
+            }
+            let more = returned.quantity.get();
+            match units.iter_mut().find(|(product, _)| *product == &line.product) {
+                Some((_, sum)) => *sum = sum.saturating_add(more),
+                None => units.push((&line.product, more)),
+            }
+        }
+        let adjust = |(product, units): (&_, i64)| {
+            let (reason, reference) = ("refund".to_owned(), reference.cloned());
+            let delta = Delta::new(units).ok()?;
+            let command = OnProduct::AdjustStock { delta, reason, reference };
+            Some(Action::Product(Clone::clone(product), command))
+        };
+        units.into_iter().filter_map(adjust).collect()
+    }
+
+    /// One action for the points, and one for each wallet.
+    fn tenders(
+        &self,
+        points: impl Fn(Amount) -> OnAccount,
+        money: impl Fn(Money) -> OnWallet,
+    ) -> Vec<Action> {
+        let of_account = |account: &AccountId, held: Points| {
+            Some(Action::Account(account.clone(), points(Amount::new(held.get()).ok()?)))
+        };
+        let action = |tender: &Tender| match (tender, &self.order.account) {
+            (Tender::Points { points, .. }, Some(account)) => of_account(account, *points),
+            (Tender::Wallet { wallet, money: amount }, _) => {
+                Some(Action::Wallet(wallet.clone(), money(self.money(*amount))))
+            }
+            (Tender::Points { .. } | Tender::Card { .. }, _) => None,
+        };
+        self.order.tenders.iter().filter_map(action).collect()
+    }
+
+    const fn money(&self, amount: Minor) -> Money {
+        Money { amount, currency: self.order.total.currency }
+    }
+
+    fn done(&self, step: Step, actions: Vec<Action>) -> Plan {
+        self.within(step, Way::Do, actions, Command::Done { step, payment: None })
+    }
+
+    fn undone(&self, step: Step, actions: Vec<Action>) -> Plan {
+        self.within(step, Way::Undo, actions, Command::Undone { step })
+    }
+
+    fn within(&self, step: Step, way: Way, mut actions: Vec<Action>, note: Command) -> Plan {
+        let id = self.id.clone();
+        actions.push(Action::Purchase(id.clone(), note));
+        let refused = move |refusal: &Refusal| {
+            let reason = refusal.code.replace('-', "_");
+            let detail = refusal.detail.clone();
+            Action::Purchase(id, Command::Refused { step, way, reason, detail })
+        };
+        Plan::Within(Within { name: name(step, way), actions, refused: Box::new(refused) })
+    }
+
+    fn note(&self, name: &str, command: Command) -> Plan {
+        let action = Action::Purchase(self.id.clone(), command);
+        let again = action.clone();
+        let refused = Box::new(move |_: &Refusal| again);
+        Plan::Within(Within { name: name.to_owned(), actions: vec![action], refused })
+    }
+}
+
+/// A move's name, in command ids and failpoints.
+fn name(step: Step, way: Way) -> String {
+    match way {
+        Way::Do => step.as_str().to_owned(),
+        Way::Undo => format!("{}.undo", step.as_str()),
+    }
+}
+

@@ -1,0 +1,429 @@
+//! The card's part of a purchase: calls to the payment provider, and what their answers mean.
+//!
+//! Invariants
+//! - Each call that changes something carries a key that follows from the purchase and the step,
+//!   so however often it is made it has one effect.
+//! - A step counts as refused only when the provider says so. Anything else is tried again.
+//! - What may have happened is undone by first making sure: an authorisation whose answer was
+//!   lost is asked for again under its own key, which tells the payment without making another.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use accrue_domain::action::Action;
+use accrue_domain::id::PurchaseId;
+use accrue_domain::money::{Minor, Money};
+use accrue_domain::purchase::Purchase;
+use accrue_domain::purchase::command::Command;
+use accrue_domain::purchase::event::Effect;
+use accrue_domain::purchase::order::Order;
+use accrue_domain::purchase::step::{Step, Way};
+use accrue_gateways::breaker::{self, Breaker};
+use accrue_gateways::payment::names::{IdempotencyKey, PaymentId, Reference};
+use accrue_gateways::payment::{
+    Authorise, NotDone, Outcome, Part, Payment, PaymentGateway, Refusal, State, Trouble,
+};
+use accrue_gateways::retry::{self, Chance};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::name;
+use crate::story::{Outside, Story};
+
+/// How soon it is looked again whether a customer has acted.
+const CUSTOMER_POLL: TimeDelta = TimeDelta::seconds(10);
+
+/// What is said where no provider is configured.
+const NO_GATEWAY: &str = "no payment provider is configured on this server";
+
+/// The payment provider, with what a saga needs to call it with care. Cheap to clone.
+#[derive(Clone)]
+pub struct Payments {
+    gateway: Option<Arc<dyn PaymentGateway>>,
+    breaker: Arc<Mutex<Breaker>>,
+    /// Longer than a call can take: behind it another process may make it.
+    lease: TimeDelta,
+    /// 32 random bits.
+    chance: fn() -> u32,
+}
+
+impl std::fmt::Debug for Payments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.breaker_state();
+        f.debug_struct("Payments").field("breaker", &state).finish_non_exhaustive()
+    }
+}
+
+impl Payments {
+    /// A provider whose calls end within `lease`; none: cards wait until there is one.
+    #[must_use]
+    pub fn new(
+        gateway: Option<Arc<dyn PaymentGateway>>,
+        lease: TimeDelta,
+        chance: fn() -> u32,
+    ) -> Self {
+        let breaker = Arc::new(Mutex::new(Breaker::new(breaker::PAYMENT)));
+        Self { gateway, breaker, lease, chance }
+    }
+
+    /// Is there a provider?
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.gateway.is_some()
+    }
+
+    /// What the circuit breaker does with calls now.
+    #[must_use]
+    pub fn breaker_state(&self) -> breaker::State {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner).state(Instant::now())
+    }
+
+    /// Makes a call, if the breaker lets it pass.
+    async fn call<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn PaymentGateway) -> F) -> Outcome<T>
+    where
+        F: Future<Output = Outcome<T>> + Send,
+    {
+        let Some(gateway) = self.gateway.as_deref() else {
+            return Err(NotDone::NoEffect(Trouble::Connect));
+        };
+        let breaker = || self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let permit = breaker().permit(Instant::now());
+        let Ok(permit) = permit else { return Err(NotDone::NoEffect(Trouble::Connect)) };
+        let outcome = call(gateway).await;
+        let report = match &outcome {
+            // A refusal is the answer of a healthy provider.
+            Ok(_) | Err(NotDone::Refused(_)) => breaker::Report::Healthy,
+            Err(NotDone::NoEffect(_) | NotDone::Unknown(_)) => breaker::Report::Failing,
+        };
+        breaker().report(permit, report, Instant::now());
+        outcome
+    }
+}
+
+/// The card of one purchase.
+pub(super) struct Card<'a> {
+    pub(super) payments: &'a Payments,
+    pub(super) story: &'a Story<PurchaseId>,
+    pub(super) order: &'a Order,
+    pub(super) state: &'a Purchase,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// What a call needs, apart from the state that it was planned on.
+struct Calls {
+    payments: Payments,
+    id: PurchaseId,
+    /// The purchase's name at the provider: program and id.
+    name: String,
+    authorise: Option<Authorise>,
+    payment: Option<PaymentId>,
+    step: Step,
+    way: Way,
+    attempts: u32,
+    now: DateTime<Utc>,
+}
+
+impl Card<'_> {
+    /// Have the money held.
+    pub(super) fn authorise(&self) -> Outside {
+        self.outside(Step::AuthoriseCard, Way::Do, |calls| {
+            Box::pin(async move {
+                let outcome = calls.ask().await;
+                calls.authorised(outcome)
+            })
+        })
+    }
+
+    /// The customer was asked to act: have they?
+    pub(super) fn look_up(&self) -> Outside {
+        let looked = self.outside(Step::AuthoriseCard, Way::Do, |calls| {
+            Box::pin(async move {
+                let Some(payment) = calls.payment.clone() else {
+                    return calls.refused("payment_declined", "there is no payment to look at");
+                };
+                let looked = calls.payments.call(|gateway| gateway.look_up(&payment)).await;
+                match looked {
+                    Ok(payment) => calls.authorised(Ok(payment)),
+                    // Reading proves nothing: it is looked again.
+                    Err(not_done) => {
+                        calls.delay(Effect::Unknown, &not_done.to_string(), CUSTOMER_POLL)
+                    }
+                }
+            })
+        });
+        // Nothing is changed by looking, so nothing has to be noted before.
+        Outside { before: None, late: None, ..looked }
+    }
+
+    /// End the hold; nothing to do where none came about.
+    pub(super) fn void(&self) -> Outside {
+        self.outside(Step::AuthoriseCard, Way::Undo, |calls| {
+            Box::pin(async move {
+                let payment = match calls.known().await {
+                    Ok(payment) => payment,
+                    Err(answer) => return answer,
+                };
+                match calls.end(&payment).await {
+                    Ok(()) => calls.undone(),
+                    Err(not_done) => calls.not_done(&not_done),
+                }
+            })
+        })
+    }
+
+    /// Take the money.
+    pub(super) fn capture(&self) -> Outside {
+        let money = self.money();
+        self.outside(Step::CaptureCard, Way::Do, move |calls| {
+            Box::pin(async move {
+                let Some(payment) = calls.payment.clone() else {
+                    return calls.refused("payment_declined", "there is no payment to capture");
+                };
+                let key = calls.key("capture_card");
+                let Ok(key) = key else { return calls.no_key() };
+                let part = Part::Of(money);
+                match calls.payments.call(|it| it.capture(&key, &payment, part)).await {
+                    Ok(payment) => calls.done(Some(&payment.id)),
+                    Err(not_done) => calls.not_done(&not_done),
+                }
+            })
+        })
+    }
+
+    /// Give back what was taken, if anything was.
+    pub(super) fn give_back(&self) -> Outside {
+        self.outside(Step::CaptureCard, Way::Undo, |calls| {
+            Box::pin(async move {
+                let Some(payment) = calls.payment.clone() else { return calls.undone() };
+                match calls.payments.call(|it| it.look_up(&payment)).await {
+                    // Nothing was taken: the hold itself is ended by the step before.
+                    Ok(found) if found.captured == Minor::ZERO => return calls.undone(),
+                    Ok(_) => {}
+                    Err(not_done) => return calls.not_done(&not_done),
+                }
+                let Ok(key) = calls.key("capture_card.undo") else { return calls.no_key() };
+                match calls.payments.call(|it| it.refund(&key, &payment, Part::Rest)).await {
+                    Ok(_) => calls.undone(),
+                    Err(not_done) => calls.not_done(&not_done),
+                }
+            })
+        })
+    }
+
+    /// Give back the card's part of a refund.
+    pub(super) fn refund(&self) -> Outside {
+        let refund = self.state.refunds().open();
+        let amount = refund.and_then(|refund| refund.part_of_card(self.order));
+        let step = refund.map(|refund| format!("refund.{}", refund.id));
+        let currency = self.order.total.currency;
+        self.outside(Step::RefundCard, Way::Do, move |calls| {
+            Box::pin(async move {
+                let (Some(payment), Some(amount), Some(step)) =
+                    (calls.payment.clone(), amount, step)
+                else {
+                    return calls.refused("payment_unknown", "there is no payment to refund");
+                };
+                let Ok(key) = calls.key(&step) else { return calls.no_key() };
+                let part = Part::Of(Money { amount, currency });
+                match calls.payments.call(|it| it.refund(&key, &payment, part)).await {
+                    Ok(_) => calls.done(None),
+                    Err(not_done) => calls.not_done(&not_done),
+                }
+            })
+        })
+    }
+
+    fn money(&self) -> Money {
+        let amount = self.order.card().map_or(Minor::ZERO, |(_, money)| money);
+        Money { amount, currency: self.order.total.currency }
+    }
+
+    fn outside(
+        &self,
+        step: Step,
+        way: Way,
+        call: impl FnOnce(Calls) -> Pin<Box<dyn Future<Output = Action> + Send>>,
+    ) -> Outside {
+        let until = self.now.checked_add_signed(self.payments.lease).unwrap_or(self.now);
+        let before = Action::Purchase(self.story.id.clone(), Command::Start { step, way, until });
+        let late = (step == Step::AuthoriseCard && way == Way::Do).then(|| {
+            let calls = self.calls(Step::AuthoriseCard, Way::Undo);
+            let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                // Whoever undoes the purchase does the same under the same key: one effect.
+                if let Ok(payment) = calls.known().await
+                    && let Err(not_done) = calls.end(&payment).await
+                {
+                    tracing::error!(%not_done, payment = %payment, "a late payment is not voided");
+                }
+            });
+            end
+        });
+        let call = call(self.calls(step, way));
+        Outside { name: name(step, way), before: Some(before), call, late }
+    }
+
+    fn calls(&self, step: Step, way: Way) -> Calls {
+        let Story { program, id } = self.story;
+        let name = format!("{program}/purchase/{id}");
+        let money = self.money();
+        let authorise = self.order.card().and_then(|(method, _)| {
+            let reference = Reference::parse(&name).ok()?;
+            Some(Authorise { money, method: method.clone(), reference })
+        });
+        let trail = self.state.trail();
+        let attempts = trail.call().filter(|it| (it.step, it.way) == (step, way));
+        Calls {
+            payments: self.payments.clone(),
+            id: id.clone(),
+            name,
+            authorise,
+            payment: trail.payment().and_then(|id| PaymentId::parse(id).ok()),
+            step,
+            way,
+            attempts: attempts.map_or(0, |it| it.attempts).saturating_add(1),
+            now: self.now,
+        }
+    }
+}
+
+impl Calls {
+    fn key(&self, step: &str) -> Result<IdempotencyKey, ()> {
+        IdempotencyKey::of(&self.name, step).map_err(|_| ())
+    }
+
+    /// Asks for the hold, or once more what became of it.
+    async fn ask(&self) -> Outcome<Payment> {
+        let invalid = |code: &str| NotDone::Refused(Refusal::Invalid { code: code.to_owned() });
+        let authorise = self.authorise.as_ref().ok_or_else(|| invalid("no_card"))?;
+        let key = self.key("authorise_card").map_err(|()| invalid("no_key"))?;
+        self.payments.call(|it| it.authorise(&key, authorise)).await
+    }
+
+    /// The payment that is to be ended; else the answer that tells that there is none, or that it
+    /// is not known yet.
+    async fn known(&self) -> Result<PaymentId, Action> {
+        if let Some(payment) = &self.payment {
+            return Ok(payment.clone());
+        }
+        match self.ask().await {
+            Ok(payment) => Ok(payment.id),
+            Err(NotDone::Refused(Refusal::CustomerAction { payment: Some(payment), .. })) => {
+                Ok(payment)
+            }
+            Err(NotDone::Refused(_)) => Err(self.undone()),
+            Err(not_done) => Err(self.not_done(&not_done)),
+        }
+    }
+
+    /// Ends a hold. One whose money was taken has no hold any more.
+    async fn end(&self, payment: &PaymentId) -> Outcome<()> {
+        let refused = |code: &str| NotDone::Refused(Refusal::Invalid { code: code.to_owned() });
+        let key = self.key("authorise_card.undo").map_err(|()| refused("no_key"))?;
+        match self.payments.call(|it| it.void(&key, payment)).await {
+            Ok(_) => Ok(()),
+            Err(NotDone::Refused(why)) => {
+                let found = self.payments.call(|it| it.look_up(payment)).await?;
+                match found.state {
+                    State::Captured | State::Voided | State::Declined => Ok(()),
+                    State::Authorised | State::CustomerAction | State::InProgress => {
+                        Err(NotDone::Refused(why))
+                    }
+                }
+            }
+            Err(not_done) => Err(not_done),
+        }
+    }
+
+    /// What the answer to an authorisation means.
+    fn authorised(&self, outcome: Outcome<Payment>) -> Action {
+        let declined = |code: &str| self.refused("payment_declined", &format!("declined: {code}"));
+        match outcome {
+            Ok(payment) => match payment.state {
+                State::Authorised | State::Captured => self.done(Some(&payment.id)),
+                State::CustomerAction => self.ask_customer(&payment.id, None),
+                State::Declined => declined("declined"),
+                State::Voided => declined("voided"),
+                State::InProgress => {
+                    self.delay(Effect::Unknown, "the provider is at work on it", CUSTOMER_POLL)
+                }
+            },
+            Err(NotDone::Refused(Refusal::CustomerAction { payment: Some(payment), url })) => {
+                self.ask_customer(&payment, url)
+            }
+            Err(NotDone::Refused(Refusal::CustomerAction { payment: None, .. })) => {
+                declined("the customer must act first")
+            }
+            Err(NotDone::Refused(Refusal::Declined { code })) => declined(&code),
+            Err(not_done) => self.not_done(&not_done),
+        }
+    }
+
+    /// What an answer other than a yes means.
+    fn not_done(&self, not_done: &NotDone) -> Action {
+        let detail = if self.payments.is_there() { &not_done.to_string() } else { NO_GATEWAY };
+        match not_done {
+            NotDone::Refused(refusal) => {
+                let reason = match refusal {
+                    Refusal::Declined { .. } | Refusal::CustomerAction { .. } => "payment_declined",
+                    Refusal::Invalid { .. } => "payment_refused",
+                };
+                self.refused(reason, detail)
+            }
+            NotDone::NoEffect(_) => self.again(Effect::None, detail),
+            NotDone::Unknown(_) => self.again(Effect::Unknown, detail),
+        }
+    }
+
+    /// Tried again with growing pauses. On the way back it is at last left to people; on the way
+    /// forward the purchase's own deadline ends it.
+    fn again(&self, effect: Effect, detail: &str) -> Action {
+        let chance = Chance((self.payments.chance)());
+        let forward = self.way == Way::Do && self.step != Step::RefundCard;
+        let most = retry::PAYMENT.attempts_max;
+        let attempt = if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
+        let pause = retry::PAYMENT.delay(attempt, chance);
+        let pause = pause.map(|pause| TimeDelta::from_std(pause).unwrap_or(CUSTOMER_POLL));
+        self.delayed(effect, detail, pause)
+    }
+
+    fn delay(&self, effect: Effect, detail: &str, pause: TimeDelta) -> Action {
+        self.delayed(effect, detail, Some(pause))
+    }
+
+    fn delayed(&self, effect: Effect, detail: &str, pause: Option<TimeDelta>) -> Action {
+        let (step, way, detail) = (self.step, self.way, detail.to_owned());
+        let retry_at = pause.and_then(|pause| self.now.checked_add_signed(pause));
+        self.action(Command::Delay { step, way, effect, detail, retry_at })
+    }
+
+    fn ask_customer(&self, payment: &PaymentId, url: Option<String>) -> Action {
+        let retry_at = self.now.checked_add_signed(CUSTOMER_POLL).unwrap_or(self.now);
+        let payment = payment.as_str().to_owned();
+        self.action(Command::AskCustomer { payment, url, retry_at })
+    }
+
+    fn refused(&self, reason: &str, detail: &str) -> Action {
+        let (step, way) = (self.step, self.way);
+        let (reason, detail) = (reason.to_owned(), detail.to_owned());
+        self.action(Command::Refused { step, way, reason, detail })
+    }
+
+    /// Unreachable while ids are short visible ASCII; refused rather than sent without a key.
+    fn no_key(&self) -> Action {
+        self.refused("payment_refused", "no idempotency key can be made of the purchase's id")
+    }
+
+    fn done(&self, payment: Option<&PaymentId>) -> Action {
+        let payment = payment.map(|id| id.as_str().to_owned());
+        self.action(Command::Done { step: self.step, payment })
+    }
+
+    fn undone(&self) -> Action {
+        self.action(Command::Undone { step: self.step })
+    }
+
+    fn action(&self, command: Command) -> Action {
+        Action::Purchase(self.id.clone(), command)
+    }
+}
