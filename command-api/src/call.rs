@@ -7,6 +7,7 @@ use std::time::Duration;
 use accrue_domain::id::ProgramId;
 use accrue_domain::text;
 use accrue_event_store::ledger::Ledger;
+use accrue_event_store::receipt::Receipt;
 use accrue_http::extract::{IdempotencyKey, Program, Query, header_text};
 use accrue_http::problem::{FieldError, Problem};
 use accrue_http::receipt;
@@ -158,6 +159,31 @@ impl Call {
         target: C::Target,
         body: C,
     ) -> Result<Response, Problem> {
+        let (dry_run, receipt) = self.answer(ledger, target, body).await?;
+        let status = if dry_run { StatusCode::OK } else { C::STATUS };
+        Ok(receipt::response(status, &receipt))
+    }
+
+    /// Executes a command, and hands its receipt on.
+    ///
+    /// # Errors
+    /// As [`Call::execute`].
+    pub(crate) async fn receipt<C: Command>(
+        self,
+        ledger: &Ledger,
+        target: C::Target,
+        body: C,
+    ) -> Result<Receipt, Problem> {
+        Ok(self.answer(ledger, target, body).await?.1)
+    }
+
+    /// Was it a dry run, and the receipt.
+    async fn answer<C: Command>(
+        self,
+        ledger: &Ledger,
+        target: C::Target,
+        body: C,
+    ) -> Result<(bool, Receipt), Problem> {
         let expected_version = match self.if_match {
             Some(IfMatch::Version(version)) => Some(version),
             Some(IfMatch::Any) | None => None,
@@ -167,14 +193,14 @@ impl Call {
         let envelope = command::envelope(self.program, sender, target, body)?;
         command::not_ahead(&envelope, ledger.clock().now())?;
         let executor = ledger.executor();
-        let (status, answer) = if self.dry_run {
-            (StatusCode::OK, tokio::time::timeout(WAIT_MAX, executor.dry_run(envelope)).await)
+        let answer = if self.dry_run {
+            tokio::time::timeout(WAIT_MAX, executor.dry_run(envelope)).await
         } else {
-            (C::STATUS, tokio::time::timeout(WAIT_MAX, executor.execute(envelope)).await)
+            tokio::time::timeout(WAIT_MAX, executor.execute(envelope)).await
         };
         let answer = answer.map_err(|_| late(self.dry_run, keyed))?;
         let receipt = answer.map_err(|error| command::in_call::<C>(error.into()))?;
-        Ok(receipt::response(status, &receipt))
+        Ok((self.dry_run, receipt))
     }
 
     /// Refuses `If-Match` where a version of what the call changes would say nothing.

@@ -30,6 +30,7 @@ use crate::products::{
     AdjustStock, CaptureStock, ChangeProduct, CreateProduct, HoldStock, ReleaseStock, RetireProduct,
 };
 use crate::program::ConfigureProgram;
+use crate::purchases::{AbandonSaga, CancelPurchase, PlacePurchase, RefundPurchase, RetrySaga};
 use crate::sales::{RecordSale, ReturnSale};
 use crate::target::{Named, Target};
 
@@ -105,6 +106,11 @@ fn by_type(
         HoldStock::TYPE => read_as::<HoldStock>(id, program, line),
         CaptureStock::TYPE => read_as::<CaptureStock>(id, program, line),
         ReleaseStock::TYPE => read_as::<ReleaseStock>(id, program, line),
+        PlacePurchase::TYPE => read_as::<PlacePurchase>(id, program, line),
+        CancelPurchase::TYPE => read_as::<CancelPurchase>(id, program, line),
+        RefundPurchase::TYPE => read_as::<RefundPurchase>(id, program, line),
+        RetrySaga::TYPE => read_as::<RetrySaga>(id, program, line),
+        AbandonSaga::TYPE => read_as::<AbandonSaga>(id, program, line),
         ConfigureProgram::TYPE => read_as::<ConfigureProgram>(id, program, line),
         other => {
             let shown: String = other.chars().take(40).collect();
@@ -115,7 +121,7 @@ fn by_type(
 }
 
 /// Every type, for messages.
-pub(crate) const TYPES: [&str; 22] = [
+pub(crate) const TYPES: [&str; 27] = [
     RecordSale::TYPE,
     ReturnSale::TYPE,
     IssuePoints::TYPE,
@@ -137,6 +143,11 @@ pub(crate) const TYPES: [&str; 22] = [
     HoldStock::TYPE,
     CaptureStock::TYPE,
     ReleaseStock::TYPE,
+    PlacePurchase::TYPE,
+    CancelPurchase::TYPE,
+    RefundPurchase::TYPE,
+    RetrySaga::TYPE,
+    AbandonSaga::TYPE,
     ConfigureProgram::TYPE,
 ];
 
@@ -238,6 +249,8 @@ impl<'de, A: MapAccess<'de>, C: Command> Filter<'_, A, C> {
             "campaign" => once(map, key, &mut named.campaign),
             "hold" => once(map, key, &mut named.hold),
             "product" => once(map, key, &mut named.product),
+            "purchase" => once(map, key, &mut named.purchase),
+            "saga" => once(map, key, &mut named.saga),
             "sale" => once(map, key, &mut named.sale),
             "correlation_id" => once_line(map, key, &mut sender.correlation_id),
             "causation_id" => once_line(map, key, &mut sender.causation_id),

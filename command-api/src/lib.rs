@@ -20,6 +20,7 @@ mod lines;
 mod points;
 mod products;
 mod program;
+mod purchases;
 mod sales;
 mod strict;
 mod target;
@@ -50,6 +51,11 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/products/{product}/holds", post(products::hold))
         .route("/v1/products/{product}/holds/{hold}/capture", post(products::capture))
         .route("/v1/products/{product}/holds/{hold}/release", post(products::release))
+        .route("/v1/purchases", post(purchases::place))
+        .route("/v1/purchases/{purchase}/cancel", post(purchases::cancel))
+        .route("/v1/purchases/{purchase}/refund", post(purchases::refund))
+        .route("/v1/sagas/{saga}/retry", post(purchases::retry))
+        .route("/v1/sagas/{saga}/abandon", post(purchases::abandon))
         .route("/v1/program", put(program::configure))
         .route("/v1/commands", post(commands::execute))
         .with_state(ledger)
@@ -86,6 +92,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         products::hold,
         products::capture,
         products::release,
+        purchases::place,
+        purchases::cancel,
+        purchases::refund,
+        purchases::retry,
+        purchases::abandon,
         program::configure,
         commands::execute,
     ),
@@ -95,6 +106,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "holds", description = "Points promised to something that is not settled yet"),
         (name = "campaigns", description = "Rules that award points"),
         (name = "products", description = "What is for sale, its price and its stock"),
+        (name = "purchases", description = "Orders through stock, payment and points, and back"),
+        (name = "sagas", description = "What is on its way, and what is stuck"),
         (name = "program", description = "A program's settings"),
         (name = "commands", description = "Many commands in one stream"),
     ),

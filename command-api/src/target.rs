@@ -1,6 +1,6 @@
 //! Targets: what the path of a call names. In an envelope the same names are fields.
 
-use accrue_domain::id::{AccountId, CampaignId, HoldId, ProductId, SaleId};
+use accrue_domain::id::{AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -23,6 +23,8 @@ pub(crate) struct Named {
     pub(crate) campaign: Option<CampaignId>,
     pub(crate) hold: Option<HoldId>,
     pub(crate) product: Option<ProductId>,
+    pub(crate) purchase: Option<PurchaseId>,
+    pub(crate) saga: Option<SagaName>,
     pub(crate) sale: Option<SaleId>,
 }
 
@@ -79,6 +81,41 @@ pub(crate) struct OfStockHold {
     /// The hold.
     #[param(value_type = String, example = "basket-5")]
     pub(crate) hold: HoldId,
+}
+
+/// `/v1/purchases/{purchase}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfPurchase {
+    /// The purchase.
+    #[param(value_type = String, example = "p-1")]
+    pub(crate) purchase: PurchaseId,
+}
+
+/// `/v1/sagas/{saga}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfSaga {
+    /// The saga: its kind and the id of what it is about.
+    #[param(value_type = String, example = "purchase:p-1")]
+    pub(crate) saga: SagaName,
+}
+
+/// A saga's name: so far every saga is that of a purchase.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct SagaName {
+    name: String,
+    pub(crate) purchase: PurchaseId,
+}
+
+impl TryFrom<String> for SagaName {
+    type Error = String;
+    fn try_from(name: String) -> Result<Self, String> {
+        let id = name.strip_prefix(OF_PURCHASE).ok_or("expected a saga such as purchase:p-1")?;
+        let purchase = PurchaseId::new(id).map_err(|error| error.to_string())?;
+        Ok(Self { name, purchase })
+    }
 }
 
 /// `/v1/sales/{sale}/…`
@@ -149,6 +186,26 @@ impl Target for OfStockHold {
     }
     fn ids(&self) -> [&str; 2] {
         [self.product.as_str(), self.hold.as_str()]
+    }
+}
+
+impl Target for OfPurchase {
+    const KEYS: &'static [&'static str] = &["purchase"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { purchase: named.purchase.take().ok_or("purchase")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.purchase.as_str(), ""]
+    }
+}
+
+impl Target for OfSaga {
+    const KEYS: &'static [&'static str] = &["saga"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { saga: named.saga.take().ok_or("saga")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [&self.saga.name, ""]
     }
 }
 

@@ -92,7 +92,8 @@ impl fmt::Debug for PaymentMethod {
 
 /// Whether a text is, apart from separators and a prefix like `pm_`, 12 to 19 digits with a right
 /// check digit. The tokens of providers are longer than that, or have letters in between.
-fn looks_like_card_number(text: &str) -> bool {
+#[must_use]
+pub fn looks_like_card_number(text: &str) -> bool {
     let number = text.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
     let mut digits = Vec::new();
     for character in number.chars() {

@@ -21,6 +21,7 @@ use crate::snapshots;
 use crate::state::FromState;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
+use crate::watch::{Watch, Watches};
 
 /// How a ledger is opened.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     executor: Executor,
     tail: Tail,
+    watches: Watches,
     pool: PgPool,
     options: PgConnectOptions,
     clock: Arc<dyn Clock>,
@@ -103,6 +105,8 @@ impl Ledger {
         let stop = CancellationToken::new();
         let (others_tx, others) = mpsc::channel(16);
         tokio::spawn(tail.clone().poll(others_tx, stop.clone()));
+        let watches = Watches::default();
+        tokio::spawn(watches.clone().run(tail.clone(), stop.clone()));
         let parts = Parts {
             options: config.options.clone(),
             pool: inner,
@@ -116,6 +120,7 @@ impl Ledger {
         Ok(Self(Arc::new(Inner {
             executor,
             tail,
+            watches,
             pool,
             options: config.options,
             clock: config.clock,
@@ -144,6 +149,12 @@ impl Ledger {
     #[must_use]
     pub fn tail(&self) -> &Tail {
         &self.0.tail
+    }
+
+    /// The events of one stream, as they become durable from now on.
+    #[must_use]
+    pub fn watch(&self, stream: StreamKey) -> Watch {
+        self.0.watches.watch(stream)
     }
 
     /// Connections for reading.

@@ -21,3 +21,4 @@ pub mod state;
 pub mod stream;
 pub mod tail;
 pub mod timers;
+pub mod watch;

@@ -6,5 +6,6 @@ pub mod fallback;
 pub mod object;
 pub mod page;
 pub mod problem;
+pub mod purchase;
 pub mod receipt;
 pub mod wait;

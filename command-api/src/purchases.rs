@@ -1,0 +1,578 @@
+//! Purchases: orders that a saga takes through stock, payment and points, and what is given back.
+
+mod wait;
+
+use accrue_domain::action::Action;
+use accrue_domain::id::{AccountId, ProductId, PurchaseId, RefundId, WalletId};
+use accrue_domain::payment_method::{self, PaymentMethod};
+use accrue_domain::points::Amount;
+use accrue_domain::product::command::Command as OnProduct;
+use accrue_domain::purchase::command::{
+    Asked, Command as OnPurchase, Offer, Place, Portion, Refund, RefundedLine,
+};
+use accrue_domain::quantity::Quantity;
+use accrue_event_store::ledger::Ledger;
+use accrue_http::extract::{Json, JsonOrEmpty, Path};
+use accrue_http::object;
+use accrue_http::problem::Problem;
+use accrue_http::purchase::PurchaseView;
+use accrue_http::receipt::ReceiptView;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
+use crate::command::Command;
+use crate::field::{self, MoneyBody};
+use crate::target::{Nothing, OfPurchase, OfSaga};
+use wait::{Prefer, PreferHeader};
+
+/// An order to place.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "id": "p-1", "account": "derick", "lines": [{"product": "1", "quantity": 1}],
+    "tenders": [{"kind": "wallet", "wallet": "derick"}]
+}))]
+pub(crate) struct PlacePurchase {
+    /// The purchase's id; the same again is no other order. In an envelope: `purchase`.
+    #[schema(value_type = String, max_length = 80)]
+    id: PurchaseId,
+    /// Who buys; absent for a guest, who can neither pay with points nor earn any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 100)]
+    account: Option<AccountId>,
+    /// What.
+    #[serde(deserialize_with = "object::list")]
+    #[schema(min_items = 1, max_items = 500)]
+    lines: Vec<PurchaseLine>,
+    /// How it is paid, in the order in which they are taken; the last one may leave its amount
+    /// open and takes the rest.
+    #[serde(deserialize_with = "object::list")]
+    #[schema(max_items = 20)]
+    tenders: Vec<TenderBody>,
+    /// What is not completed by then is undone; 15 minutes from now where absent, 6 days at most.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_instant",
+        skip_serializing_if = "Option::is_none"
+    )]
+    until: Option<DateTime<Utc>>,
+    /// Business time; now where absent.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_instant",
+        skip_serializing_if = "Option::is_none"
+    )]
+    occurred_at: Option<DateTime<Utc>>,
+    /// Your own note.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_line",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(max_length = 200)]
+    reference: Option<String>,
+}
+
+/// One line of an order.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OrderLine)]
+pub(crate) struct PurchaseLine {
+    /// What.
+    #[schema(value_type = String, max_length = 100)]
+    product: ProductId,
+    /// How many.
+    #[serde(deserialize_with = "field::quantity")]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_i64)]
+    quantity: Quantity,
+    /// What you believe one unit costs: only compared, and refused with 409 when it differs.
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    price: Option<MoneyBody>,
+}
+
+/// One way of paying.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Tender, example = json!({"kind": "card", "payment_method": "pm_card_visa"}))]
+pub(crate) struct TenderBody {
+    /// `points`, `wallet` or `card`.
+    kind: TenderKind,
+    /// Of `points`: how many.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_points",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    points: Option<Amount>,
+    /// Of `wallet`: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 100)]
+    wallet: Option<WalletId>,
+    /// Of `card`: the payment provider's token. Never the number of a card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
+    payment_method: Option<String>,
+    /// How much of the total; the rest where absent, which only the last may be.
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    money: Option<MoneyBody>,
+}
+
+/// The kinds of tender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TenderKind {
+    /// Points of the account, at the program's rate.
+    Points,
+    /// Stored value.
+    Wallet,
+    /// A card.
+    Card,
+}
+
+impl Command for PlacePurchase {
+    const TYPE: &'static str = "place_purchase";
+    const STATUS: StatusCode = StatusCode::CREATED;
+    const ID_IN_ENVELOPE: Option<&'static str> = Some("purchase");
+    type Target = Nothing;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        self.occurred_at
+    }
+
+    fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
+        let Self { id, account, lines, tenders, until, occurred_at: _, reference } = self;
+        no_card_number(reference.as_deref(), "/reference")?;
+        let offers = tenders.into_iter().enumerate().map(|(at, tender)| tender.offer(at));
+        let tenders = offers.collect::<Result<Vec<_>, _>>()?;
+        let asked = |PurchaseLine { product, quantity, price }| Asked {
+            product,
+            quantity,
+            price: price.map(Into::into),
+        };
+        let lines: Vec<Asked> = lines.into_iter().map(asked).collect();
+        // The products come first, each once: the order takes its prices from their states.
+        let mut actions: Vec<Action> = Vec::with_capacity(lines.len() + 1);
+        for line in &lines {
+            let quote = Action::Product(line.product.clone(), OnProduct::Quote);
+            if !actions.contains(&quote) {
+                actions.push(quote);
+            }
+        }
+        let quotes = Vec::new();
+        let place = Place { account, lines, tenders, until, reference, quotes };
+        actions.push(Action::Purchase(id, OnPurchase::Place(Box::new(place))));
+        Ok(actions)
+    }
+}
+
+impl TenderBody {
+    fn offer(self, at: usize) -> Result<Offer, Problem> {
+        let Self { kind, points, wallet, payment_method, money } = self;
+        let pointer = |field: &str| format!("/tenders/{at}/{field}");
+        let stray = [
+            ("points", points.is_some() && kind != TenderKind::Points),
+            ("wallet", wallet.is_some() && kind != TenderKind::Wallet),
+            ("payment_method", payment_method.is_some() && kind != TenderKind::Card),
+        ];
+        if let Some((field, _)) = stray.into_iter().find(|(_, stray)| *stray) {
+            let detail = "expected no such field in a tender of this kind";
+            return Err(Problem::invalid(pointer(field), detail));
+        }
+        let missing = |field: &str| Problem::invalid(pointer(field), format!("missing field `{field}`"));
+        let money = money.map(Into::into);
+        Ok(match kind {
+            TenderKind::Points => Offer::Points { points, money },
+            TenderKind::Wallet => {
+                Offer::Wallet { wallet: wallet.ok_or_else(|| missing("wallet"))?, money }
+            }
+            TenderKind::Card => {
+                let token = payment_method.ok_or_else(|| missing("payment_method"))?;
+                // The message never repeats the text, which could be a card's number.
+                let invalid = |why: payment_method::Invalid| {
+                    Problem::invalid(pointer("payment_method"), why.to_string())
+                };
+                let payment_method = PaymentMethod::parse(&token).map_err(invalid)?;
+                Offer::Card { payment_method, money }
+            }
+        })
+    }
+}
+
+/// What is a card's number must not get into the log, wherever somebody puts it.
+fn no_card_number(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
+    match text {
+        Some(text) if payment_method::looks_like_card_number(text) => {
+            Err(Problem::invalid(pointer, payment_method::Invalid::CardNumber.to_string()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A purchase to stop.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "found it cheaper"}))]
+pub(crate) struct CancelPurchase {
+    /// Why.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_line",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(max_length = 200)]
+    reason: Option<String>,
+    /// Who.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_line",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(max_length = 200)]
+    actor: Option<String>,
+}
+
+impl Command for CancelPurchase {
+    const TYPE: &'static str = "cancel_purchase";
+    const HAS_ACTOR: bool = true;
+    type Target = OfPurchase;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    fn actions(self, OfPurchase { purchase }: OfPurchase) -> Result<Vec<Action>, Problem> {
+        let Self { reason, actor } = self;
+        no_card_number(reason.as_deref(), "/reason")?;
+        Ok(vec![Action::Purchase(purchase, OnPurchase::Cancel { reason, actor })])
+    }
+}
+
+/// What is to be given back: all that is left, some units of some lines, or a part of the total.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"lines": [{"line": 1, "quantity": 1, "restock": true}]}))]
+pub(crate) struct RefundPurchase {
+    /// The refund's id; derived from the command's where absent. In an envelope: `refund`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 80)]
+    id: Option<RefundId>,
+    /// `true`: all that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    all: Option<bool>,
+    /// With `all`: do the goods go back into stock?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restock: Option<bool>,
+    /// Some units of some lines.
+    #[serde(
+        default,
+        deserialize_with = "object::optional_list",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(min_items = 1, max_items = 500)]
+    lines: Option<Vec<RefundLine>>,
+    /// A part of the total, without goods.
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    amount: Option<MoneyBody>,
+    /// Your own note.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_line",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(max_length = 200)]
+    reference: Option<String>,
+}
+
+/// How many units of which line are refunded.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefundLine {
+    /// The line's number, from 1.
+    #[serde(deserialize_with = "field::count")]
+    #[schema(minimum = 1)]
+    line: u32,
+    /// How many units.
+    #[serde(deserialize_with = "field::quantity")]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_i64)]
+    quantity: Quantity,
+    /// Do they go back into stock?
+    #[serde(default)]
+    restock: bool,
+}
+
+impl Command for RefundPurchase {
+    const TYPE: &'static str = "refund_purchase";
+    const STATUS: StatusCode = StatusCode::CREATED;
+    const ID_IN_ENVELOPE: Option<&'static str> = Some("refund");
+    type Target = OfPurchase;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn actions(self, OfPurchase { purchase }: OfPurchase) -> Result<Vec<Action>, Problem> {
+        let Self { id, all, restock, lines, amount, reference } = self;
+        no_card_number(reference.as_deref(), "/reference")?;
+        if restock.is_some() && all != Some(true) {
+            let detail = "expected with `all` only; a line says for itself";
+            return Err(Problem::invalid("/restock", detail));
+        }
+        let portion = match (all, lines, amount) {
+            (Some(true), None, None) => Portion::All { restock: restock.unwrap_or(false) },
+            (None, Some(lines), None) => {
+                let line = |RefundLine { line, quantity, restock }| RefundedLine {
+                    line,
+                    quantity,
+                    restock,
+                };
+                Portion::Lines(lines.into_iter().map(line).collect())
+            }
+            (None, None, Some(amount)) => Portion::Amount(amount.into()),
+            (Some(false), ..) => {
+                return Err(Problem::invalid("/all", "expected true, or no such field"));
+            }
+            (None, None, None) => {
+                let detail = "missing field `all`: expected one of `all`, `lines` and `amount`";
+                return Err(Problem::invalid("/all", detail));
+            }
+            (all, ..) => {
+                let pointer = if all.is_some() { "/all" } else { "/lines" };
+                let detail = "expected one of `all`, `lines` and `amount`, got several";
+                return Err(Problem::invalid(pointer, detail));
+            }
+        };
+        let refund = Refund { id, portion, reference };
+        Ok(vec![Action::Purchase(purchase, OnPurchase::Refund(refund))])
+    }
+}
+
+/// A stuck saga to try again.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "the provider is back", "actor": "night-desk"}))]
+pub(crate) struct RetrySaga {
+    /// Why.
+    #[serde(deserialize_with = "field::line")]
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+    /// Who.
+    #[serde(deserialize_with = "field::line")]
+    #[schema(min_length = 1, max_length = 200)]
+    actor: String,
+}
+
+/// A stuck step that people take upon themselves.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "refunded in the provider's dashboard", "actor": "night-desk"}))]
+pub(crate) struct AbandonSaga {
+    /// Why.
+    #[serde(deserialize_with = "field::line")]
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+    /// Who.
+    #[serde(deserialize_with = "field::line")]
+    #[schema(min_length = 1, max_length = 200)]
+    actor: String,
+}
+
+impl Command for RetrySaga {
+    const TYPE: &'static str = "retry_saga";
+    const HAS_ACTOR: bool = true;
+    type Target = OfSaga;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn actor(&self) -> Option<&str> {
+        Some(&self.actor)
+    }
+
+    fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
+        let Self { reason, actor } = self;
+        Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Retry { reason, actor })])
+    }
+}
+
+impl Command for AbandonSaga {
+    const TYPE: &'static str = "abandon_saga";
+    const HAS_ACTOR: bool = true;
+    type Target = OfSaga;
+
+    fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn actor(&self) -> Option<&str> {
+        Some(&self.actor)
+    }
+
+    fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
+        let Self { reason, actor } = self;
+        Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Abandon { reason, actor })])
+    }
+}
+
+/// Place an order.
+///
+/// Prices are those of this moment, and frozen with it. Goods, points and wallet money are held,
+/// the card is authorised, and then all is taken, or nothing. The answer waits for the end:
+/// `Prefer: wait=N` says for how many seconds at most (10 where absent, 60 at most, 0 for none).
+#[utoipa::path(
+    post, path = "/v1/purchases", tag = "purchases", operation_id = "place_purchase",
+    params(Options, WriteHeaders, PreferHeader), request_body = PlacePurchase,
+    responses(
+        (status = 201, description = "It has come to its end: completed or rejected",
+         body = PurchaseView),
+        (status = 202, description = "Placed, and still on its way: look at `Location`",
+         body = PurchaseView),
+        (status = 409, description = "The id names another order, a price differs, or a product \
+                                      is retired",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn place(
+    State(ledger): State<Ledger>,
+    call: Call,
+    prefer: Prefer,
+    Json(body): Json<PlacePurchase>,
+) -> Result<Response, Problem> {
+    let id = body.id.clone();
+    wait::execute(&ledger, call.without_if_match()?, prefer, id, Nothing, body).await
+}
+
+/// Stop a purchase that is not completed yet.
+///
+/// What was done is undone, the latest first. The answer waits for the end, as placing does.
+#[utoipa::path(
+    post, path = "/v1/purchases/{purchase}/cancel", tag = "purchases",
+    operation_id = "cancel_purchase",
+    params(OfPurchase, Options, WriteHeaders, IfMatchHeader, PreferHeader),
+    request_body = Option<CancelPurchase>,
+    responses(
+        (status = 200, description = "It has come to its end", body = PurchaseView),
+        (status = 202, description = "Cancelled, and still on its way back", body = PurchaseView),
+        (status = 404, description = "There is no such purchase",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is over: what is completed can be refunded",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "It has gone on since",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn cancel(
+    State(ledger): State<Ledger>,
+    call: Call,
+    prefer: Prefer,
+    Path(path): Path<OfPurchase>,
+    JsonOrEmpty(body): JsonOrEmpty<CancelPurchase>,
+) -> Result<Response, Problem> {
+    let id = path.purchase.clone();
+    wait::execute(&ledger, call, prefer, id, path, body).await
+}
+
+/// Give back what was paid, all or a part, to the tenders that it came from.
+///
+/// Points go back to the lots they came from; the points that the purchase earned are taken back
+/// in proportion. However it is refunded piece by piece, all of it together is exactly what was
+/// paid. The answer waits for the end, as placing does.
+#[utoipa::path(
+    post, path = "/v1/purchases/{purchase}/refund", tag = "purchases",
+    operation_id = "refund_purchase",
+    params(OfPurchase, Options, WriteHeaders, IfMatchHeader, PreferHeader),
+    request_body = RefundPurchase,
+    responses(
+        (status = 201, description = "Given back", body = PurchaseView),
+        (status = 202, description = "Still on its way", body = PurchaseView),
+        (status = 404, description = "There is no such purchase",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Not completed, or more than is left",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "It has gone on since",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn refund(
+    State(ledger): State<Ledger>,
+    call: Call,
+    prefer: Prefer,
+    Path(path): Path<OfPurchase>,
+    Json(body): Json<RefundPurchase>,
+) -> Result<Response, Problem> {
+    let id = path.purchase.clone();
+    wait::execute(&ledger, call, prefer, id, path, body).await
+}
+
+/// Try again what is stuck.
+#[utoipa::path(
+    post, path = "/v1/sagas/{saga}/retry", tag = "sagas", operation_id = "retry_saga",
+    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = RetrySaga,
+    responses(
+        (status = 200, description = "It goes on", body = ReceiptView),
+        (status = 404, description = "There is no such saga",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not stuck",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "It has gone on since",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn retry(
+    State(ledger): State<Ledger>,
+    call: Call,
+    Path(path): Path<OfSaga>,
+    Json(body): Json<RetrySaga>,
+) -> Result<Response, Problem> {
+    call.execute(&ledger, path, body).await
+}
+
+/// Take the stuck step upon yourself: the rest goes on without it.
+#[utoipa::path(
+    post, path = "/v1/sagas/{saga}/abandon", tag = "sagas", operation_id = "abandon_saga",
+    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = AbandonSaga,
+    responses(
+        (status = 200, description = "It goes on without the step", body = ReceiptView),
+        (status = 404, description = "There is no such saga",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not stuck",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "It has gone on since",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn abandon(
+    State(ledger): State<Ledger>,
+    call: Call,
+    Path(path): Path<OfSaga>,
+    Json(body): Json<AbandonSaga>,
+) -> Result<Response, Problem> {
+    call.execute(&ledger, path, body).await
+}

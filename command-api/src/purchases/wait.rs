@@ -1,0 +1,194 @@
+//! An answer that waits until a purchase has come to its end, or to where it waits for somebody.
+
+use std::time::Duration;
+
+use accrue_domain::aggregate::{Aggregate as _, Kind};
+use accrue_domain::event::Event;
+use accrue_domain::id::{ProgramId, PurchaseId};
+use accrue_domain::purchase::Purchase;
+use accrue_event_store::ledger::Ledger;
+use accrue_event_store::record::Recorded;
+use accrue_event_store::stream::StreamKey;
+use accrue_event_store::watch::Watch;
+use accrue_http::extract::header_text;
+use accrue_http::problem::{IDEMPOTENCY_HIT, Problem};
+use accrue_http::purchase::PurchaseView;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use crate::call::Call;
+use crate::command::Command;
+
+/// How long an answer waits where the client does not say, and at most.
+const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+
+const PREFER: &str = "Prefer";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// `Prefer: wait=N` (RFC 7240).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefer {
+    wait: Duration,
+    /// The client said so.
+    asked: bool,
+}
+
+/// The header, for OpenAPI.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header for OpenAPI; `Prefer` reads it")]
+pub(crate) struct PreferHeader {
+    /// `wait=N`: answer within so many seconds; 10 where absent, 60 at most. `respond-async`:
+    /// do not wait.
+    #[param(rename = "Prefer", example = "wait=5")]
+    prefer: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Prefer {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(text) = header_text(&parts.headers, PREFER)? else {
+            return Ok(Self { wait: WAIT.0, asked: false });
+        };
+        // Preferences that are not known are ignored, as the standard has it.
+        for preference in text.split([',', ';']).map(str::trim) {
+            if preference.eq_ignore_ascii_case("respond-async") {
+                return Ok(Self { wait: Duration::ZERO, asked: true });
+            }
+            let wait = preference.split_once('=').filter(|(name, _)| {
+                name.trim().eq_ignore_ascii_case("wait")
+            });
+            if let Some((_, seconds)) = wait {
+                let seconds = seconds.trim().trim_matches('"').parse().map_err(|_| {
+                    Problem::invalid(PREFER, "expected wait= and a whole number of seconds")
+                })?;
+                return Ok(Self { wait: Duration::from_secs(seconds).min(WAIT.1), asked: true });
+            }
+        }
+        Ok(Self { wait: WAIT.0, asked: false })
+    }
+}
+
+/// Executes a command on a purchase and answers with what the purchase has come to.
+pub(super) async fn execute<C: Command>(
+    ledger: &Ledger,
+    call: Call,
+    prefer: Prefer,
+    id: PurchaseId,
+    target: C::Target,
+    body: C,
+) -> Result<Response, Problem> {
+    let program = call.program.clone();
+    let stream = StreamKey::new(Kind::Purchase, &program, id.as_str());
+    let until = Instant::now() + prefer.wait;
+    // Before the command, or its end could come unseen.
+    let watch = ledger.watch(stream.clone());
+    if call.dry_run {
+        return call.execute(ledger, target, body).await;
+    }
+    let receipt = call.receipt(ledger, target, body).await?;
+    let mut seen = Seen { ledger, program, id, stream, at: None, position: receipt.position };
+    // Of a purchase that begins here the answer tells everything.
+    for event in &receipt.events {
+        if event.stream.as_ref() == Some(&seen.stream) && !receipt.replayed {
+            seen.take(event);
+        }
+    }
+    seen.until(until, watch).await?;
+    let mut response = seen.response(C::STATUS)?;
+    let headers = response.headers_mut();
+    if prefer.asked
+        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", prefer.wait.as_secs()))
+    {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    if receipt.replayed {
+        headers.insert(IDEMPOTENCY_HIT, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// A purchase, as far as it was seen.
+struct Seen<'a> {
+    ledger: &'a Ledger,
+    program: ProgramId,
+    id: PurchaseId,
+    stream: StreamKey,
+    at: Option<(Purchase, i64)>,
+    position: i64,
+}
+
+impl Seen<'_> {
+    /// Takes in an event, if it is the next; what cannot be followed is read at the end.
+    fn take(&mut self, event: &Recorded) {
+        let version = self.at.as_ref().map_or(0, |(_, version)| *version);
+        if event.sequence <= version && self.at.is_some() {
+            return;
+        }
+        if event.sequence != version + 1 {
+            self.at = None;
+            return;
+        }
+        let (state, version) = self.at.get_or_insert_default();
+        for it in event.events() {
+            if let Event::Purchase(it) = it {
+                state.evolve(it);
+            }
+        }
+        *version = event.sequence;
+        self.position = event.position;
+    }
+
+    /// Waits until it has come to an end, to a standstill, or until the time is over.
+    async fn until(&mut self, until: Instant, mut watch: Watch) -> Result<(), Problem> {
+        if self.at.is_none() {
+            self.load().await?;
+        }
+        while let Some((state, _)) = &self.at
+            && !PurchaseView::is_final(state)
+            && state.trail().stuck().is_none()
+            && state.trail().request().is_none()
+        {
+            match tokio::time::timeout_at(until, watch.next()).await {
+                Ok(event) => self.take(&event),
+                Err(_) => break,
+            }
+            if self.at.is_none() {
+                self.load().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self) -> Result<(), Problem> {
+        let head = *self.ledger.tail().head().borrow();
+        self.at = self.ledger.load::<Purchase>(&self.program, self.id.as_str()).await?;
+        self.position = self.position.max(head);
+        Ok(())
+    }
+
+    fn response(self, done: StatusCode) -> Result<Response, Problem> {
+        let id = self.id.as_str();
+        let unknown = || Problem::not_found("purchase", id);
+        let (state, version) = self.at.as_ref().ok_or_else(unknown)?;
+        let view = PurchaseView::of(id, state, self.position, *version).ok_or_else(unknown)?;
+        let status = if PurchaseView::is_final(state) { done } else { StatusCode::ACCEPTED };
+        let body = serde_json::to_vec(&view).map_err(|error| Problem::fault(&error))?;
+        let location = format!("/v1/purchases/{id}");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in
+            [(header::LOCATION, location), (header::ETAG, format!("\"{version}\""))]
+        {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(response)
+    }
+}

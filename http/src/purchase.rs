@@ -1,0 +1,183 @@
+//! A purchase as every API shows it.
+
+use accrue_domain::money::Money;
+use accrue_domain::purchase::order::{Order, Tender};
+use accrue_domain::purchase::refunds::{Refund, Stage};
+use accrue_domain::purchase::trail::Phase;
+use accrue_domain::purchase::{Purchase, Status};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A purchase, and what it has come to.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Purchase)]
+pub struct PurchaseView {
+    /// The purchase.
+    pub id: String,
+    /// Who buys; absent for a guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `running`, `waiting` (for a payment provider or the customer), `stuck`, `completed`,
+    /// `rejected` or `refunded`.
+    pub state: &'static str,
+    /// Why it was, or is being, rejected: `insufficient_stock`, `insufficient_funds`,
+    /// `insufficient_points`, `payment_declined`, `cancelled`, `timed_out`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The reason for people; where it is stuck, what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Where to send the customer, who must act before the card's money is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action_url: Option<String>,
+    /// What is bought, at the prices of the moment it was placed.
+    pub lines: Vec<LineView>,
+    /// The sum of the lines.
+    #[schema(value_type = Object)]
+    pub total: Money,
+    /// How it is paid.
+    pub tenders: Vec<TenderView>,
+    /// What was given back of the total, in minor units.
+    pub refunded: i64,
+    /// Its refunds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<RefundView>,
+    /// Business time.
+    pub occurred_at: DateTime<Utc>,
+    /// By the server's clock.
+    pub placed_at: DateTime<Utc>,
+    /// What is not completed by then is undone.
+    pub until: DateTime<Utc>,
+    /// Your own note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Position of its last event: what reads take as `min_position`.
+    pub position: i64,
+    /// Events of the purchase so far; also its `ETag`.
+    pub version: i64,
+}
+
+/// A line of a purchase.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = PurchaseLine)]
+pub struct LineView {
+    /// What.
+    pub product: String,
+    /// Its name when the order was placed.
+    pub name: String,
+    /// How many.
+    pub quantity: i64,
+    /// Of one unit, in minor units.
+    pub price: i64,
+    /// Of the line, in minor units.
+    pub amount: i64,
+}
+
+/// A tender of a purchase.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = PurchaseTender)]
+pub struct TenderView {
+    /// `points`, `wallet` or `card`.
+    pub kind: &'static str,
+    /// Of points: how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<i64>,
+    /// Of a wallet: which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
+    /// Its share of the total, in minor units.
+    pub amount: i64,
+}
+
+/// A refund of a purchase.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = PurchaseRefund)]
+pub struct RefundView {
+    /// The refund.
+    pub id: String,
+    /// `running`, `done` or `abandoned`.
+    pub state: &'static str,
+    /// How much in all, in minor units.
+    pub amount: i64,
+    /// What each tender gives back.
+    pub tenders: Vec<TenderView>,
+}
+
+impl PurchaseView {
+    /// The purchase; none before it is placed.
+    #[must_use]
+    pub fn of(id: &str, purchase: &Purchase, position: i64, version: i64) -> Option<Self> {
+        let order = purchase.order()?;
+        let trail = purchase.trail();
+        let over = trail.phase() == Phase::Completed;
+        let reason = trail.reason().filter(|_| !over);
+        let detail = trail.stuck().or(reason.map(|it| it.detail.as_str()));
+        Some(Self {
+            id: id.to_owned(),
+            account: order.account.as_ref().map(ToString::to_string),
+            state: purchase.status().as_str(),
+            reason: reason.map(|it| it.code.clone()),
+            detail: detail.map(str::to_owned),
+            action_url: trail.request().and_then(|it| it.url.clone()),
+            lines: lines(order),
+            total: order.total,
+            tenders: order.tenders.iter().map(TenderView::of).collect(),
+            refunded: purchase.refunds().refunded(),
+            refunds: purchase.refunds().iter().map(|it| refund(order, it)).collect(),
+            occurred_at: order.occurred_at,
+            placed_at: order.placed_at,
+            until: order.until,
+            reference: order.reference.clone(),
+            position,
+            version,
+        })
+    }
+
+    /// Has it come to an end?
+    #[must_use]
+    pub fn is_final(purchase: &Purchase) -> bool {
+        let status = purchase.status();
+        status.is_final() && (status != Status::Completed || purchase.refunds().open().is_none())
+    }
+}
+
+fn lines(order: &Order) -> Vec<LineView> {
+    let line = |it: &accrue_domain::purchase::order::Line| LineView {
+        product: it.product.to_string(),
+        name: it.name.clone(),
+        quantity: it.quantity.get(),
+        price: it.price.get(),
+        amount: it.amount.get(),
+    };
+    order.lines.iter().map(line).collect()
+}
+
+impl TenderView {
+    fn of(tender: &Tender) -> Self {
+        let (points, wallet) = match tender {
+            Tender::Points { points, .. } => (Some(points.get()), None),
+            Tender::Wallet { wallet, .. } => (None, Some(wallet.to_string())),
+            Tender::Card { .. } => (None, None),
+        };
+        Self { kind: tender.kind(), points, wallet, amount: tender.money().get() }
+    }
+}
+
+fn refund(order: &Order, refund: &Refund) -> RefundView {
+    let tenders = refund.tenders(order).map(|(tender, part)| {
+        let points = matches!(tender, Tender::Points { .. }).then_some(part.points.get());
+        TenderView { points, amount: part.money.get(), ..TenderView::of(tender) }
+    });
+    let state = match refund.stage {
+        Stage::Open | Stage::CardDone => "running",
+        Stage::Done => "done",
+        Stage::Abandoned => "abandoned",
+    };
+    RefundView {
+        id: refund.id.to_string(),
+        state,
+        amount: refund.amount.get(),
+        tenders: tenders.collect(),
+    }
+}
