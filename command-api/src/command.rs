@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use accrue_domain::action::Action;
 use accrue_domain::envelope::Envelope;
-use accrue_domain::id::{CommandId, ProgramId};
+use accrue_domain::id::{CommandId, OF_PURCHASE, ProgramId};
 use accrue_http::problem::Problem;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -85,8 +85,46 @@ pub(crate) fn envelope<C: Command>(
         causation_id: sender.causation_id,
         actor,
         expected_version: sender.expected_version,
-        actions: body.actions(target)?,
+        actions: unreserved(body.actions(target)?)?,
     })
+}
+
+/// Refuses ids that follow from a purchase's: its holds and its sale are the saga's alone.
+fn unreserved(actions: Vec<Action>) -> Result<Vec<Action>, Problem> {
+    use accrue_domain::account::command::Command as OnAccount;
+    use accrue_domain::product::command::Command as OnProduct;
+    use accrue_domain::wallet::command::Command as OnWallet;
+    for action in &actions {
+        let named = match action {
+            Action::Account(
+                _,
+                OnAccount::PlaceHold { hold, .. }
+                | OnAccount::CaptureHold { hold, .. }
+                | OnAccount::ReleaseHold { hold, .. },
+            )
+            | Action::Product(
+                _,
+                OnProduct::HoldStock { hold, .. }
+                | OnProduct::CaptureStock { hold, .. }
+                | OnProduct::ReleaseStock { hold, .. },
+            )
+            | Action::Wallet(
+                _,
+                OnWallet::Hold { hold, .. }
+                | OnWallet::Capture { hold, .. }
+                | OnWallet::Release { hold, .. },
+            ) => Some(("/hold", hold.as_str())),
+            Action::Sale(sale, _) => Some(("/sale", sale.as_str())),
+            _ => None,
+        };
+        if let Some((field, id)) = named
+            && id.starts_with(OF_PURCHASE)
+        {
+            let detail = format!("expected an id that does not begin with {OF_PURCHASE}");
+            return Err(Problem::invalid(field, detail));
+        }
+    }
+    Ok(actions)
 }
 
 /// How far a client's clock may be ahead of ours.

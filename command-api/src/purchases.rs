@@ -192,7 +192,8 @@ impl TenderBody {
             let detail = "expected no such field in a tender of this kind";
             return Err(Problem::invalid(pointer(field), detail));
         }
-        let missing = |field: &str| Problem::invalid(pointer(field), format!("missing field `{field}`"));
+        let missing =
+            |field: &str| Problem::invalid(pointer(field), format!("missing field `{field}`"));
         let money = money.map(Into::into);
         Ok(match kind {
             TenderKind::Points => Offer::Points { points, money },

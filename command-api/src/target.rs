@@ -1,6 +1,8 @@
 //! Targets: what the path of a call names. In an envelope the same names are fields.
 
-use accrue_domain::id::{AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId};
+use accrue_domain::id::{
+    AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 

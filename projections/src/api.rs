@@ -19,6 +19,7 @@ mod campaigns;
 mod events;
 mod products;
 mod program;
+mod purchases;
 mod sales;
 mod statement;
 
@@ -31,6 +32,7 @@ pub fn router(views: Views) -> Router {
         .merge(campaigns::routes())
         .merge(products::routes())
         .merge(program::routes())
+        .merge(purchases::routes())
         .merge(events::routes())
         .with_state(views)
 }
@@ -49,6 +51,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             campaigns::get,
             products::get,
             program::get,
+            purchases::get,
             events::list,
         ),
         components(schemas(Problem))

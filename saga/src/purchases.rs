@@ -39,8 +39,8 @@ use accrue_event_store::record::Recorded;
 use accrue_event_store::stream::StreamKey;
 use chrono::{DateTime, Utc};
 
-pub use card::Payments;
 use card::Card;
+pub use card::Payments;
 
 use crate::story::{Plan, Saga, Story, Within};
 
@@ -178,18 +178,11 @@ impl Move<'_> {
                 points: None,
                 reference: reference.clone(),
             },
-            |_| OnWallet::Capture {
-                hold: hold.clone(),
-                money: None,
-                reference: reference.clone(),
-            },
+            |_| OnWallet::Capture { hold: hold.clone(), money: None, reference: reference.clone() },
         );
         actions.extend(self.order.units().into_iter().map(|(product, _)| {
             let (hold, quantity, reference) = (hold.clone(), None, None);
-            Action::Product(
-                product.clone(),
-                OnProduct::CaptureStock { hold, quantity, reference },
-            )
+            Action::Product(product.clone(), OnProduct::CaptureStock { hold, quantity, reference })
         }));
         actions
     }
@@ -302,4 +295,3 @@ fn name(step: Step, way: Way) -> String {
         Way::Undo => format!("{}.undo", step.as_str()),
     }
 }
-

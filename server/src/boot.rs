@@ -9,6 +9,7 @@ use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
 use accrue_event_store::ledger::{self, Ledger};
+use accrue_gateways::payment::simulator::Simulator;
 use accrue_projections::live::{Started, Views};
 use accrue_saga::Sagas;
 use anyhow::{Context, Result, anyhow};
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::database::{self, Database};
 use crate::health::Health;
 use crate::lock::ServerLock;
-use crate::{figures, web};
+use crate::{figures, payments, web};
 
 /// Most time that a shutdown takes; what is not answered by then is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -51,6 +52,8 @@ pub(crate) struct Server {
     draining: CancellationToken,
     /// Ends what follows the log and looks after it.
     stop: CancellationToken,
+    /// Takes card payments, where no real provider does.
+    _simulator: Option<Simulator>,
     _lock: Option<ServerLock>,
 }
 
@@ -95,9 +98,11 @@ impl Server {
         };
         let Started { views, runners: followers } =
             read_models.context("the read models cannot be started")?;
+        let (payments, simulator) = payments::open(&config.payments, &url).await?;
         let sagas = config.roles.sagas.then(|| {
             let config = accrue_saga::Config {
                 answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
+                payments,
                 ..accrue_saga::Config::default()
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
@@ -123,6 +128,7 @@ impl Server {
             sample,
             draining,
             stop,
+            _simulator: simulator,
             _lock: lock,
         })
     }

@@ -27,8 +27,63 @@ pub(crate) struct Config {
     pub(crate) cached_aggregates_max: usize,
     /// Days for which a command's answer is kept under its id.
     pub(crate) idempotency_days: u32,
+    pub(crate) payments: Payments,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
+}
+
+/// Card payments.
+#[derive(Clone)]
+pub(crate) struct Payments {
+    pub(crate) provider: Provider,
+    /// The provider's secret key.
+    pub(crate) key: String,
+    /// The secret that the provider's webhooks are signed with; empty: none are taken.
+    pub(crate) webhook_secret: String,
+    /// Longest time for one call.
+    pub(crate) timeout_seconds: u32,
+}
+
+impl std::fmt::Debug for Payments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Secrets do not belong in a log.
+        f.debug_struct("Payments").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+/// Who takes card payments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Provider {
+    /// Nobody: orders with a card are rejected.
+    None,
+    /// A simulator in this process, which speaks the provider's protocol over a socket.
+    Simulator,
+    /// The provider's API at this URL.
+    Url(String),
+}
+
+impl Payments {
+    fn read(layers: &Layers) -> Result<Self> {
+        let provider = match layers.text("payments").as_str() {
+            "none" => Provider::None,
+            "simulator" => Provider::Simulator,
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Provider::Url(url.trim_end_matches('/').to_owned())
+            }
+            _ => {
+                let expected = "none, simulator, or a URL such as https://api.stripe.com";
+                bail!(layers.wrong("payments", expected))
+            }
+        };
+        let key = layers.text("payments_key");
+        if matches!(provider, Provider::Url(_)) {
+            let expected = "the payment provider's secret key (ACCRUE_PAYMENTS_KEY, or the file)";
+            ensure!(!key.is_empty(), layers.wrong("payments_key", expected));
+        }
+        let webhook_secret = layers.text("payments_webhook_secret");
+        let timeout_seconds = within(layers, "payments_timeout_seconds", 1, 600)?;
+        Ok(Self { provider, key, webhook_secret, timeout_seconds })
+    }
 }
 
 /// Where the database is.
@@ -85,6 +140,7 @@ impl Config {
             queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
             cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
             idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
+            payments: Payments::read(layers)?,
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),
         };

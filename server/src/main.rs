@@ -13,6 +13,7 @@ mod import;
 mod lock;
 mod logging;
 mod output;
+mod payments;
 mod projections;
 mod schemas;
 mod serve;

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use accrue_domain::event::Event;
-use accrue_domain::{account, aggregate::Kind, campaign, product, program, purchase, sale, samples, wallet};
+use accrue_domain::{
+    account, aggregate::Kind, campaign, product, program, purchase, sale, samples, wallet,
+};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 

@@ -59,9 +59,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefer {
             if preference.eq_ignore_ascii_case("respond-async") {
                 return Ok(Self { wait: Duration::ZERO, asked: true });
             }
-            let wait = preference.split_once('=').filter(|(name, _)| {
-                name.trim().eq_ignore_ascii_case("wait")
-            });
+            let wait = preference
+                .split_once('=')
+                .filter(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
             if let Some((_, seconds)) = wait {
                 let seconds = seconds.trim().trim_matches('"').parse().map_err(|_| {
                     Problem::invalid(PREFER, "expected wait= and a whole number of seconds")

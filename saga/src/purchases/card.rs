@@ -381,7 +381,8 @@ impl Calls {
         let chance = Chance((self.payments.chance)());
         let forward = self.way == Way::Do && self.step != Step::RefundCard;
         let most = retry::PAYMENT.attempts_max;
-        let attempt = if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
+        let attempt =
+            if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
         let pause = retry::PAYMENT.delay(attempt, chance);
         let pause = pause.map(|pause| TimeDelta::from_std(pause).unwrap_or(CUSTOMER_POLL));
         self.delayed(effect, detail, pause)

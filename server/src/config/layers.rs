@@ -143,7 +143,11 @@ impl Layers {
 }
 
 fn shown(key: &str, value: &str) -> String {
-    if key == "database_url" { masked(value) } else { value.to_owned() }
+    match key {
+        "database_url" => masked(value),
+        "payments_key" | "payments_webhook_secret" if !value.is_empty() => "(secret)".to_owned(),
+        _ => value.to_owned(),
+    }
 }
 
 fn read_file(path: &Path, text: &str) -> Result<Vec<(&'static str, String)>> {

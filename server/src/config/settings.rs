@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 12] = [
+pub(super) const SETTINGS: [Setting; 16] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
@@ -23,6 +23,10 @@ pub(super) const SETTINGS: [Setting; 12] = [
     Setting { key: "queue_commands_max", default: "16384" },
     Setting { key: "cached_aggregates_max", default: "400000" },
     Setting { key: "idempotency_days", default: "30" },
+    Setting { key: "payments", default: "none" },
+    Setting { key: "payments_key", default: "" },
+    Setting { key: "payments_webhook_secret", default: "" },
+    Setting { key: "payments_timeout_seconds", default: "30" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -70,6 +74,12 @@ pub(crate) struct ServerFlags {
     /// Days for which a repeated Idempotency-Key gets the first answer again [default: 30]
     #[arg(long, value_name = "DAYS")]
     idempotency_days: Option<String>,
+    /// Card payments: none, simulator (no real money), or the URL of Stripe's API [default: none]
+    #[arg(long, value_name = "PROVIDER")]
+    payments: Option<String>,
+    /// Longest time for one call to the payment provider [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    payments_timeout_seconds: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -97,6 +107,8 @@ impl ServerFlags {
             ("queue_commands_max", &self.queue_commands_max),
             ("cached_aggregates_max", &self.cached_aggregates_max),
             ("idempotency_days", &self.idempotency_days),
+            ("payments", &self.payments),
+            ("payments_timeout_seconds", &self.payments_timeout_seconds),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
