@@ -21,6 +21,7 @@ mod products;
 mod program;
 mod sales;
 mod statement;
+mod stock;
 
 /// The routes.
 pub fn router(views: Views) -> Router {
@@ -30,6 +31,7 @@ pub fn router(views: Views) -> Router {
         .merge(sales::routes())
         .merge(campaigns::routes())
         .merge(products::routes())
+        .merge(stock::routes())
         .merge(program::routes())
         .merge(events::routes())
         .with_state(views)
@@ -47,7 +49,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             sales::get,
             campaigns::list,
             campaigns::get,
+            products::list,
             products::get,
+            stock::get,
             program::get,
             events::list,
         ),
