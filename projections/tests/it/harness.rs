@@ -384,8 +384,8 @@ impl Dice {
         let hold = format!("hold-{}", self.roll(30));
         let units = 1 + self.roll(9);
         match self.roll(40) {
-            0 => Command::Retire,
-            1..=5 => offer("Thing", kind, 100),
+            0 if units == 1 => Command::Retire,
+            0..=5 => offer("Thing", kind, 100),
             6..=12 => adjust(if self.roll(3) == 0 { -units } else { units * 2 }),
             13..=15 => {
                 let description = ["", "Blue", "Of wood"].get(usize::from(units > 3));

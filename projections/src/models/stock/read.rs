@@ -56,15 +56,18 @@ const PAGE: &str = concat!(
     " ORDER BY p.product LIMIT $4"
 );
 
-/// As [`PAGE`], of those that have the words $7. They are found by the words' index and by nothing
-/// else, before their rows are read: walking the products in order until enough of them match
-/// would read all for a word that few have.
+/// As [`PAGE`], of those that have the words $7. Nothing but the words is asked for at first, so
+/// that no plan walks the products in order until enough of them match: that reads all of them for
+/// a word that few have. The words say which program they are of.
 const SEARCH: &str = concat!(
-    "WITH found AS MATERIALIZED (
-       SELECT p.program, p.product FROM stock_products p
-        WHERE p.words @@ $7::text::tsquery AND ",
+    "WITH p AS MATERIALIZED (
+       SELECT program, product, kind, status FROM stock_products
+        WHERE words @@ $7::text::tsquery
+     ), found AS MATERIALIZED (
+       SELECT program, product FROM p WHERE ",
     filter!(),
-    " ORDER BY p.product LIMIT $4) ",
+    " ORDER BY p.product LIMIT $4
+     ) ",
     columns!(),
     " FROM found f JOIN stock_products p ON p.program = f.program AND p.product = f.product,
            LATERAL (",
