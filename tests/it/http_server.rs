@@ -22,7 +22,7 @@ async fn health_is_told_check_by_check_and_figures_grow() {
     let ready = ready.await;
     let checks = ready["checks"].as_array().expect("checks");
     let names: Vec<_> = checks.iter().filter_map(|it| it["name"].as_str()).collect();
-    assert_eq!(names, ["database", "log", "balances", "statement", "campaigns", "awards"]);
+    assert_eq!(names, ["database", "log", "balances", "statement", "campaigns", "stock", "awards"]);
     assert!(checks.iter().all(|it| it["ok"] == true), "{ready}");
 
     let issue = client.post("/v1/accounts/a/points/issue", json!({"points": 1})).await;
@@ -82,6 +82,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/campaigns/{id} GET
     /v1/commands POST
     /v1/events GET
+    /v1/products GET
     /v1/products POST
     /v1/products/{product} GET
     /v1/products/{product} PATCH
@@ -89,6 +90,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/products/{product}/holds/{hold}/capture POST
     /v1/products/{product}/holds/{hold}/release POST
     /v1/products/{product}/retire POST
+    /v1/products/{product}/stock GET
     /v1/products/{product}/stock POST
     /v1/program GET
     /v1/program PUT
