@@ -175,16 +175,16 @@ fn the_description_names_every_route() {
         paths,
         [
             "/v1/accounts",
-            "/v1/accounts/{id}",
-            "/v1/accounts/{id}/statement",
+            "/v1/accounts/{account}",
+            "/v1/accounts/{account}/statement",
             "/v1/campaigns",
-            "/v1/campaigns/{id}",
+            "/v1/campaigns/{campaign}",
             "/v1/events",
             "/v1/products",
             "/v1/products/{product}",
             "/v1/products/{product}/stock",
             "/v1/program",
-            "/v1/sales/{id}",
+            "/v1/sales/{sale}",
         ]
     );
 }
