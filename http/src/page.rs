@@ -57,5 +57,7 @@ pub fn key(cursor: &str) -> Result<String, Problem> {
     }
     let digits = (0..cursor.len()).step_by(2).map(|at| &cursor[at..at + 2]);
     let bytes: Option<Vec<u8>> = digits.map(|it| u8::from_str_radix(it, 16).ok()).collect();
-    bytes.and_then(|it| String::from_utf8(it).ok()).ok_or_else(invalid)
+    let key = bytes.and_then(|it| String::from_utf8(it).ok());
+    // Postgres takes no text with a NUL in it, and no key has one.
+    key.filter(|key| !key.contains('\0')).ok_or_else(invalid)
 }

@@ -22,6 +22,7 @@ mod program;
 mod purchases;
 mod sales;
 mod statement;
+mod stock;
 
 /// The routes.
 pub fn router(views: Views) -> Router {
@@ -31,6 +32,7 @@ pub fn router(views: Views) -> Router {
         .merge(sales::routes())
         .merge(campaigns::routes())
         .merge(products::routes())
+        .merge(stock::routes())
         .merge(program::routes())
         .merge(purchases::routes())
         .merge(events::routes())
@@ -49,7 +51,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             sales::get,
             campaigns::list,
             campaigns::get,
+            products::list,
             products::get,
+            stock::get,
             program::get,
             purchases::get,
             events::list,

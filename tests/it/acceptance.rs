@@ -45,7 +45,7 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     let live = history::read_models(&database).await;
     let filled = live.iter().filter(|(_, rows)| !rows.is_empty()).count();
     assert!(filled >= 3, "{:?}", live.iter().map(|it| &it.0).collect::<Vec<_>>());
-    for name in ["balances", "statement", "campaigns"] {
+    for name in ["balances", "statement", "campaigns", "stock"] {
         let arguments = ["projections", "rebuild", name, "--database-url", &database.url];
         program::run(arguments).await.expect_success();
         client.get("/v1/accounts/17850").await.expect(200);
@@ -56,7 +56,10 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     assert!(server.exit().await.success(), "{}", server.log());
     database.run("DROP SCHEMA read CASCADE; CREATE SCHEMA read").await;
     database
-        .run("DELETE FROM checkpoints WHERE follower IN ('balances', 'statement', 'campaigns')")
+        .run(
+            "DELETE FROM checkpoints
+              WHERE follower IN ('balances', 'statement', 'campaigns', 'stock')",
+        )
         .await;
     server.restart().await;
     history::settled(&database).await;

@@ -22,7 +22,7 @@ async fn health_is_told_check_by_check_and_figures_grow() {
     let ready = ready.await;
     let checks = ready["checks"].as_array().expect("checks");
     let names: Vec<_> = checks.iter().filter_map(|it| it["name"].as_str()).collect();
-    assert_eq!(names, ["database", "log", "balances", "statement", "campaigns", "awards"]);
+    assert_eq!(names, ["database", "log", "balances", "statement", "campaigns", "stock", "awards"]);
     assert!(checks.iter().all(|it| it["ok"] == true), "{ready}");
 
     let issue = client.post("/v1/accounts/a/points/issue", json!({"points": 1})).await;
@@ -63,6 +63,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /metrics GET
     /readyz GET
     /v1/accounts GET
+    /v1/accounts/{account} GET
     /v1/accounts/{account}/holds POST
     /v1/accounts/{account}/holds/{hold}/capture POST
     /v1/accounts/{account}/holds/{hold}/release POST
@@ -70,18 +71,18 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/accounts/{account}/points/issue POST
     /v1/accounts/{account}/points/redeem POST
     /v1/accounts/{account}/points/reverse POST
-    /v1/accounts/{id} GET
-    /v1/accounts/{id}/statement GET
+    /v1/accounts/{account}/statement GET
     /v1/campaigns GET
     /v1/campaigns POST
     /v1/campaigns/evaluate POST
+    /v1/campaigns/{campaign} GET
     /v1/campaigns/{campaign}/activate POST
     /v1/campaigns/{campaign}/pause POST
     /v1/campaigns/{campaign}/retire POST
     /v1/campaigns/{campaign}/rules PUT
-    /v1/campaigns/{id} GET
     /v1/commands POST
     /v1/events GET
+    /v1/products GET
     /v1/products POST
     /v1/products/{product} GET
     /v1/products/{product} PATCH
@@ -89,11 +90,12 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/products/{product}/holds/{hold}/capture POST
     /v1/products/{product}/holds/{hold}/release POST
     /v1/products/{product}/retire POST
+    /v1/products/{product}/stock GET
     /v1/products/{product}/stock POST
     /v1/program GET
     /v1/program PUT
     /v1/sales POST
-    /v1/sales/{id} GET
+    /v1/sales/{sale} GET
     /v1/sales/{sale}/returns POST
     ");
     for route in &routes {

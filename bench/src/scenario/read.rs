@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{id}` against a bare handler that reads one row by key.
+//! `GET /v1/accounts/{account}` against a bare handler that reads one row by key.
 
 use super::{ACCOUNTS, Bench, Side, Sides};
 use crate::load::outcome::Outcome;

@@ -22,7 +22,7 @@ use crate::models::balances::{self, Balance, Summary};
 pub(super) fn routes() -> Router<Views> {
     Router::new()
         .route("/v1/accounts", routing::get(list))
-        .route("/v1/accounts/{id}", routing::get(get))
+        .route("/v1/accounts/{account}", routing::get(get))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -74,8 +74,8 @@ pub(super) struct GetQuery {
 
 /// What an account has. A lot that has lapsed, and a hold that is overdue, do not count, whether
 /// that is recorded yet or not.
-#[utoipa::path(get, path = "/v1/accounts/{id}", tag = "accounts",
-    params(("id" = String, Path, description = "The account"), GetQuery,
+#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts",
+    params(("account" = String, Path, description = "The account"), GetQuery,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = Balance, headers(("ETag" = String, description = "The account's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -18,7 +18,7 @@ use crate::models::campaigns::{self, CampaignView, Summary};
 pub(super) fn routes() -> Router<Views> {
     Router::new()
         .route("/v1/campaigns", routing::get(list))
-        .route("/v1/campaigns/{id}", routing::get(get))
+        .route("/v1/campaigns/{campaign}", routing::get(get))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -66,8 +66,8 @@ pub(super) struct GetQuery {
 }
 
 /// A campaign. Its `ETag` is what `If-Match` of a change takes.
-#[utoipa::path(get, path = "/v1/campaigns/{id}", tag = "campaigns", operation_id = "get_campaign",
-    params(("id" = String, Path, description = "The campaign"), GetQuery,
+#[utoipa::path(get, path = "/v1/campaigns/{campaign}", tag = "campaigns", operation_id = "get_campaign",
+    params(("campaign" = String, Path, description = "The campaign"), GetQuery,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = CampaignView, headers(("ETag" = String, description = "The campaign's version in the log"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),

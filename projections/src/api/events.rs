@@ -77,7 +77,9 @@ pub(super) async fn list(
     if after < 0 {
         return Err(Problem::invalid("after", "expected a position, 0 or more"));
     }
-    if query.r#type.as_ref().is_some_and(|name| name.is_empty() || name.len() > TYPE_BYTES_MAX) {
+    // Postgres takes no text with a NUL in it.
+    let is_name = |name: &str| (1..=TYPE_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
+    if query.r#type.as_deref().is_some_and(|name| !is_name(name)) {
         return Err(Problem::invalid("type", "expected the name of an event"));
     }
     let lines = header_text(&headers, header::ACCEPT.as_str())?

@@ -1,21 +1,89 @@
 //! Products: what they are called and cost, and what is there of them.
 
 use accrue_domain::id::ProductId;
-use accrue_domain::money::Money;
 use accrue_domain::product::{Offering, Product};
 use accrue_http::extract::{Path, Program, Query};
+use accrue_http::page::{Page, cursor, key, limit};
 use accrue_http::problem::Problem;
+use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Router, routing};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use axum::{Json, Router, routing};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{for_log, versioned};
 use crate::live::Views;
+use crate::models::stock::{self, Counts, Filter, ProductView, Status};
 
 pub(super) fn routes() -> Router<Views> {
-    Router::new().route("/v1/products/{product}", routing::get(get))
+    Router::new()
+        .route("/v1/products", routing::get(list))
+        .route("/v1/products/{product}", routing::get(get))
+}
+
+/// Longest text to search for, in characters.
+const SEARCH_CHARS_MAX: usize = 200;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// Most items, 1 to 500; 100 where absent.
+    limit: Option<i64>,
+    /// `active` or `retired`; both where absent.
+    #[param(inline)]
+    status: Option<Status>,
+    /// `goods` or `service`; both where absent.
+    #[param(value_type = Option<String>, pattern = "^(goods|service)$")]
+    kind: Option<Offering>,
+    /// Words, in any case: each of them begins a word of the product's name, description or id.
+    #[param(max_length = 200)]
+    q: Option<String>,
+    /// Wait until the answer contains this position of the log.
+    min_position: Option<i64>,
+}
+
+/// Products with what is there of them, in the order of their ids. An overdue hold sets nothing
+/// aside, whether its release is recorded yet or not.
+#[utoipa::path(get, path = "/v1/products", tag = "products", operation_id = "list_products",
+    params(ListQuery, ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
+    responses((status = 200, body = Page<ProductView>),
+              (status = 422, body = Problem, content_type = "application/problem+json"),
+              (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(views): State<Views>,
+    Program(program): Program,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<ProductView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
+    let search = search(query.q.as_deref())?;
+    let filter = Filter { after: &after, status: query.status, kind: query.kind, search };
+    for_position(&views.stock, query.min_position).await?;
+    let now = views.ledger.clock().now();
+    let mut conn = views.ledger.pool().acquire().await?;
+    let mut items = stock::page(&mut conn, program.as_str(), filter, limit + 1, now).await?;
+    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
+    if more {
+        items.pop();
+    }
+    let next = items.last().filter(|_| more).map(|last| cursor(&last.product));
+    Ok(Json(Page { items, next }))
+}
+
+/// What to look for; nothing in particular where only blanks were typed.
+fn search(q: Option<&str>) -> Result<Option<&str>, Problem> {
+    let Some(q) = q.map(str::trim).filter(|q| !q.is_empty()) else { return Ok(None) };
+    let count = q.chars().count();
+    if count > SEARCH_CHARS_MAX {
+        let detail = format!("expected at most {SEARCH_CHARS_MAX} characters, got {count}");
+        return Err(Problem::invalid("q", detail));
+    }
+    Ok(Some(q))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -24,54 +92,6 @@ pub(super) fn routes() -> Router<Views> {
 pub(super) struct GetQuery {
     /// Wait until the answer contains this position of the log.
     min_position: Option<i64>,
-}
-
-/// A product.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Product)]
-pub(super) struct ProductView {
-    /// The product.
-    product: String,
-    /// For people.
-    name: String,
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    /// Where its picture is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<String>,
-    /// `goods` or `service`.
-    kind: &'static str,
-    /// Of one unit, in minor units: `{"amount": 170000, "currency": "USD"}`.
-    #[schema(value_type = Object)]
-    price: Money,
-    /// `active` or `retired`.
-    status: &'static str,
-    /// What is there; absent for a service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stock: Option<StockView>,
-    /// Events of the product so far; also its `ETag`.
-    version: i64,
-}
-
-/// Units of a product: `on_hand` is the sum of the others.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Stock)]
-pub(super) struct StockView {
-    /// In the house.
-    on_hand: i64,
-    /// Promised to nobody.
-    available: i64,
-    /// Set aside by holds that are open now.
-    held: i64,
-}
-
-impl StockView {
-    fn of(product: &Product, now: chrono::DateTime<chrono::Utc>) -> Self {
-        let on_hand = product.available().get().saturating_add(product.held().get());
-        let held = product.held_at(now);
-        Self { on_hand, available: on_hand.saturating_sub(held), held }
-    }
 }
 
 /// A product, as the log has it.
@@ -94,16 +114,23 @@ pub(super) async fn get(
     let (product, version) = found.ok_or_else(unknown)?;
     let listing = product.listing().ok_or_else(unknown)?;
     let goods = listing.kind == Offering::Goods;
+    let status = if listing.retired { Status::Retired } else { Status::Active };
     let view = ProductView {
         product: id.as_str().to_owned(),
         name: listing.details.name.clone(),
         description: listing.details.description.clone(),
         image: listing.details.image.clone(),
-        kind: listing.kind.as_str(),
+        kind: listing.kind.as_str().to_owned(),
         price: listing.details.price,
-        status: if listing.retired { "retired" } else { "active" },
-        stock: goods.then(|| StockView::of(&product, views.ledger.clock().now())),
+        status: status.as_str().to_owned(),
+        stock: goods.then(|| counts(&product, views.ledger.clock().now())),
         version,
     };
     Ok(versioned(version, &view))
+}
+
+fn counts(product: &Product, now: DateTime<Utc>) -> Counts {
+    let on_hand = product.available().get().saturating_add(product.held().get());
+    let held = product.held_at(now);
+    Counts { on_hand, available: on_hand.saturating_sub(held), held }
 }

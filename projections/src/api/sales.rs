@@ -18,7 +18,7 @@ use crate::live::Views;
 use crate::models::statement::{OfSale, of_sale};
 
 pub(super) fn routes() -> Router<Views> {
-    Router::new().route("/v1/sales/{id}", routing::get(get))
+    Router::new().route("/v1/sales/{sale}", routing::get(get))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -59,8 +59,8 @@ pub(super) struct SaleView {
 }
 
 /// A sale, as the log has it, with the points that campaigns gave for it.
-#[utoipa::path(get, path = "/v1/sales/{id}", tag = "sales", operation_id = "get_sale",
-    params(("id" = String, Path, description = "The sale"), GetQuery,
+#[utoipa::path(get, path = "/v1/sales/{sale}", tag = "sales", operation_id = "get_sale",
+    params(("sale" = String, Path, description = "The sale"), GetQuery,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = SaleView, headers(("ETag" = String, description = "The sale's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -14,7 +14,7 @@ use crate::live::Views;
 use crate::models::statement::{Entry, Key, Order, of_account};
 
 pub(super) fn routes() -> Router<Views> {
-    Router::new().route("/v1/accounts/{id}/statement", routing::get(get))
+    Router::new().route("/v1/accounts/{account}/statement", routing::get(get))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -34,9 +34,9 @@ pub(super) struct GetQuery {
 }
 
 /// What happened to an account, the last entry first unless asked otherwise.
-#[utoipa::path(get, path = "/v1/accounts/{id}/statement", tag = "accounts",
+#[utoipa::path(get, path = "/v1/accounts/{account}/statement", tag = "accounts",
     operation_id = "get_statement",
-    params(("id" = String, Path, description = "The account"), GetQuery,
+    params(("account" = String, Path, description = "The account"), GetQuery,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = Page<Entry>),
               (status = 404, body = Problem, content_type = "application/problem+json"),

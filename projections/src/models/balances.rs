@@ -1,6 +1,6 @@
 //! Read model: what each account has.
 //!
-//! Fed by: account events. Read by: `GET /v1/accounts`, `GET /v1/accounts/{id}`.
+//! Fed by: account events. Read by: `GET /v1/accounts`, `GET /v1/accounts/{account}`.
 //! Rebuild: drop the tables and replay; nothing here is a source of truth.
 //! Invariants
 //! - Rows are a function of the events alone: no clock. What time does to them (a lot starts or

@@ -1,7 +1,7 @@
 //! Read model: what each campaign is, and what it has given.
 //!
 //! Fed by: campaign events, and issues and reversals of accounts. Read by: `GET /v1/campaigns`,
-//! `GET /v1/campaigns/{id}`.
+//! `GET /v1/campaigns/{campaign}`.
 //! Rebuild: drop the tables and replay; nothing here is a source of truth. (Skips are none: they
 //! are counted by whoever judges, and only shown here.)
 //! Invariant: a day's `awards` and `points` are those of the lots that name the campaign, on the

@@ -1,6 +1,6 @@
 //! Read model: every event of an account as a line of its statement.
 //!
-//! Fed by: account events. Read by: `GET /v1/accounts/{id}/statement`, `GET /v1/sales/{id}`.
+//! Fed by: account events. Read by: `GET /v1/accounts/{account}/statement`, `GET /v1/sales/{sale}`.
 //! Rebuild: drop the table and replay; nothing here is a source of truth.
 //! Invariant: over an account's entries, `points` sum to all of its points, `held` to those that
 //! open holds pin, `debt` to what it owes.

@@ -94,6 +94,7 @@ async fn what_makes_no_sense_is_refused_with_its_name() {
         ("/v1/events?limit=0", "limit"),
         ("/v1/events?limit=501", "limit"),
         ("/v1/events?type=", "type"),
+        ("/v1/events?type=%00", "type"),
         ("/v1/events?account=a%2Fb", "account"),
         ("/v1/events?follow=true", "follow"),
         ("/v1/events?min_position=-1", "min_position"),

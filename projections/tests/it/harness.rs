@@ -8,8 +8,13 @@ use accrue_domain::action::Action;
 use accrue_domain::campaign;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::expiry::Policy;
-use accrue_domain::id::{AccountId, CampaignId, CommandId, HoldId, LotId, ProgramId, SaleId};
+use accrue_domain::id::{
+    AccountId, CampaignId, CommandId, HoldId, LotId, ProductId, ProgramId, SaleId,
+};
+use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::points::Amount;
+use accrue_domain::product::{self, Offering};
+use accrue_domain::quantity::{Delta, Quantity};
 use accrue_event_store::clock::SettableClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
@@ -142,17 +147,37 @@ impl World {
     pub(crate) async fn live(&mut self, seed: u64, steps: usize) {
         let mut dice = Dice(seed);
         for _ in 0..steps {
-            if dice.roll(4) == 0 {
-                let now = accrue_event_store::clock::Clock::now(&*self.clock);
-                self.clock.set(now + TimeDelta::hours(1 + dice.roll(12)));
-            }
+            let now = self.pass_time(&mut dice);
             let id = format!("member-{}", dice.roll(4));
-            let now = accrue_event_store::clock::Clock::now(&*self.clock);
             let command = dice.command(now);
-            match self.act(vec![account(&id, command)]).await {
-                Ok(_) | Err(ExecuteError::Refused { .. }) => {}
-                Err(error) => panic!("seed {seed}: {error}"),
-            }
+            self.try_to(seed, account(&id, command)).await;
+        }
+    }
+
+    /// As [`World::live`], to a few products: `product-0` is a service.
+    pub(crate) async fn trade(&mut self, seed: u64, steps: usize) {
+        let mut dice = Dice(seed);
+        for _ in 0..steps {
+            let now = self.pass_time(&mut dice);
+            let number = dice.roll(4);
+            let kind = if number == 0 { Offering::Service } else { Offering::Goods };
+            let command = dice.product_command(kind, now);
+            self.try_to(seed, product(&format!("product-{number}"), command)).await;
+        }
+    }
+
+    fn pass_time(&self, dice: &mut Dice) -> DateTime<Utc> {
+        let now = accrue_event_store::clock::Clock::now(&*self.clock);
+        if dice.roll(4) == 0 {
+            self.clock.set(now + TimeDelta::hours(1 + dice.roll(12)));
+        }
+        accrue_event_store::clock::Clock::now(&*self.clock)
+    }
+
+    async fn try_to(&mut self, seed: u64, action: Action) {
+        match self.act(vec![action]).await {
+            Ok(_) | Err(ExecuteError::Refused { .. }) => {}
+            Err(error) => panic!("seed {seed}: {error}"),
         }
     }
 }
@@ -222,6 +247,39 @@ pub(crate) fn account(id: &str, command: Command) -> Action {
 
 pub(crate) fn campaign(id: &str, command: campaign::Command) -> Action {
     Action::Campaign(CampaignId::new(id).unwrap(), command)
+}
+
+pub(crate) fn product(id: &str, command: product::command::Command) -> Action {
+    Action::Product(ProductId::new(id).unwrap(), command)
+}
+
+/// Offers a product at a price in pence.
+pub(crate) fn offer(name: &str, kind: Offering, price: i64) -> product::command::Command {
+    product::command::Command::Create(product::command::New {
+        name: name.into(),
+        kind,
+        description: None,
+        image: None,
+        price: pence(price),
+    })
+}
+
+pub(crate) fn adjust(units: i64) -> product::command::Command {
+    let delta = Delta::new(units).unwrap();
+    product::command::Command::AdjustStock { delta, reason: "count".into(), reference: None }
+}
+
+pub(crate) fn set_aside(
+    hold: &str,
+    units: i64,
+    until: Option<DateTime<Utc>>,
+) -> product::command::Command {
+    let (hold, quantity) = (HoldId::new(hold).unwrap(), Quantity::new(units).unwrap());
+    product::command::Command::HoldStock { hold, quantity, until, reference: None }
+}
+
+fn pence(amount: i64) -> Money {
+    Money { amount: Minor::new(amount).unwrap(), currency: Currency::GBP }
 }
 
 /// Creates a campaign that judges at once.
@@ -315,6 +373,39 @@ impl Dice {
                     0 => Command::CaptureHold { hold, points: None, reference: None },
                     1 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
                     _ => Command::ReleaseHold { hold, reference: None },
+                }
+            }
+            _ => Command::Settle,
+        }
+    }
+
+    fn product_command(&mut self, kind: Offering, now: DateTime<Utc>) -> product::command::Command {
+        use product::command::{Changes, Command};
+        let hold = format!("hold-{}", self.roll(30));
+        let units = 1 + self.roll(9);
+        match self.roll(40) {
+            0 if units == 1 => Command::Retire,
+            0..=5 => offer("Thing", kind, 100),
+            6..=12 => adjust(if self.roll(3) == 0 { -units } else { units * 2 }),
+            13..=15 => {
+                let description = ["", "Blue", "Of wood"].get(usize::from(units > 3));
+                Command::Change(Changes {
+                    name: (units > 5).then(|| format!("Thing no. {units}")),
+                    description: description.map(ToString::to_string),
+                    image: (units == 2).then(|| "/thing.png".to_owned()),
+                    price: Some(pence(units)),
+                })
+            }
+            16..=27 => {
+                let until = self.later(now);
+                set_aside(&hold, 1 + units / 3, until)
+            }
+            28..=37 => {
+                let hold = HoldId::new(&hold).unwrap();
+                let one = Quantity::new(1).ok().filter(|_| units < 5);
+                match self.roll(2) {
+                    0 => Command::CaptureStock { hold, quantity: one, reference: None },
+                    _ => Command::ReleaseStock { hold, reference: None },
                 }
             }
             _ => Command::Settle,

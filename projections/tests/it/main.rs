@@ -9,4 +9,5 @@ mod harness;
 mod rebuild;
 mod routes;
 mod statement;
+mod stock;
 mod verify;

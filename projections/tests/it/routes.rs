@@ -4,11 +4,12 @@ use accrue_domain::account::command::Command;
 use accrue_domain::action::Action;
 use accrue_domain::id::SaleId;
 use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::product::Offering;
 use accrue_domain::sale;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{World, account, activate, award, hour, issue};
+use crate::harness::{World, account, activate, award, hour, issue, offer, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_shows_what_it_has_and_what_it_had() {
@@ -62,15 +63,24 @@ async fn nothing_of_another_program_is_shown() {
         let record = sale::Command::Record { account: None, total, lines: vec![], reference: None };
         Action::Sale(SaleId::new(id).unwrap(), record)
     };
-    let actions = vec![account("a", Command::Issue(issue("one", 5))), sold("s"), activate("c")];
+    let pen = product("p", offer("Pen", Offering::Goods, 90));
+    let actions =
+        vec![account("a", Command::Issue(issue("one", 5))), sold("s"), activate("c"), pen];
     let position = world.act_in("other", actions).await.unwrap().position;
-    for path in ["accounts/a", "accounts/a/statement", "sales/s", "campaigns/c"] {
+    for path in [
+        "accounts/a",
+        "accounts/a/statement",
+        "sales/s",
+        "campaigns/c",
+        "products/p",
+        "products/p/stock",
+    ] {
         let (status, body) = web.json(&format!("/v1/{path}?min_position={position}")).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {body}");
         let (status, body) = web.of("other").json(&format!("/v1/{path}")).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
     }
-    for path in ["accounts", "campaigns", "events"] {
+    for path in ["accounts", "campaigns", "events", "products", "products?q=pen"] {
         let (_, body) = web.json(&format!("/v1/{path}")).await;
         assert_eq!(body["items"], json!([]), "{path}");
         let (_, body) = web.of("other").json(&format!("/v1/{path}")).await;
@@ -143,7 +153,9 @@ async fn unknown_parameters_are_refused_everywhere() {
         "sales/s",
         "campaigns",
         "campaigns/c",
+        "products",
         "products/p",
+        "products/p/stock",
         "program",
         "events",
     ] {
@@ -163,14 +175,16 @@ fn the_description_names_every_route() {
         paths,
         [
             "/v1/accounts",
-            "/v1/accounts/{id}",
-            "/v1/accounts/{id}/statement",
+            "/v1/accounts/{account}",
+            "/v1/accounts/{account}/statement",
             "/v1/campaigns",
-            "/v1/campaigns/{id}",
+            "/v1/campaigns/{campaign}",
             "/v1/events",
+            "/v1/products",
             "/v1/products/{product}",
+            "/v1/products/{product}/stock",
             "/v1/program",
-            "/v1/sales/{id}",
+            "/v1/sales/{sale}",
         ]
     );
 }

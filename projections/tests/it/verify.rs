@@ -1,10 +1,11 @@
 //! Verification finds what was changed behind the log's back, and says where.
 
 use accrue_domain::account::command::Command;
+use accrue_domain::product::Offering;
 use accrue_projections::verify::{Finding, verify};
 use sqlx::Executor as _;
 
-use crate::harness::{World, activate, award, caught_up, issue};
+use crate::harness::{World, activate, adjust, award, caught_up, issue, offer, product, set_aside};
 
 async fn findings(world: &World) -> Vec<(String, i64)> {
     let codec = world.ledger.codec();
@@ -31,6 +32,7 @@ async fn an_untouched_database_has_no_finding() {
     let mut world = world().await;
     let started = world.follow().await;
     world.live(31, 150).await;
+    world.trade(31, 150).await;
     caught_up(&world, &started.views).await;
     assert_eq!(findings(&world).await, []);
 }
@@ -45,8 +47,14 @@ async fn a_changed_row_of_any_table_is_found_at_its_position() {
         ("campaigns", "UPDATE campaigns SET status = 'paused'", 2),
         ("campaigns", "UPDATE campaign_days SET points = points + 1", 4),
         ("campaigns", "DELETE FROM campaign_awards", 4),
+        ("stock", "UPDATE stock_products SET held = 0, available = 3", 9),
+        ("stock", "UPDATE stock_products SET words = ''", 9),
+        ("stock", "DELETE FROM stock_holds", 9),
     ];
-    let world = world().await;
+    let mut world = world().await;
+    for command in [offer("Pen", Offering::Goods, 90), adjust(3), set_aside("h", 2, None)] {
+        world.act(vec![product("pen", command)]).await.unwrap();
+    }
     let started = world.follow().await;
     caught_up(&world, &started.views).await;
     let mut conn = world.connect().await;
@@ -105,6 +113,6 @@ async fn tables_that_are_missing_are_said_to_be() {
     let listed = accrue_projections::list::list(&mut conn).await.unwrap();
     assert!(listed.iter().all(|it| (it.version, it.lag) == (None, 6)), "{listed:?}");
     let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
-    assert_eq!(found.len(), 3);
+    assert_eq!(found.len(), 4);
     assert!(found.iter().all(|it| it.detail.contains("tables are missing")), "{found:?}");
 }
