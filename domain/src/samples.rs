@@ -16,7 +16,7 @@ use crate::product::Offering;
 use crate::product::event::Event as Product;
 use crate::program::{self, Settings};
 use crate::quantity::{Delta, Quantity, Units};
-use crate::sale::{Line, ReturnedLine};
+use crate::sale::{Line, LineKind, ReturnedLine};
 use crate::{campaign, sale};
 
 /// One sample of every event, each with all of its optional fields.
@@ -185,7 +185,12 @@ fn sales() -> [sale::Event; 2] {
         sale::Event::SaleRecorded {
             account: account(),
             total: pounds(13_912),
-            lines: vec![Line { product: "85123A".to_owned(), quantity: 6, amount: minor(13_912) }],
+            lines: vec![Line {
+                product: "85123A".to_owned(),
+                quantity: 6,
+                amount: minor(13_912),
+                kind: LineKind::Goods,
+            }],
             occurred_at: day(0),
             reference: Some("till 4".to_owned()),
         },
