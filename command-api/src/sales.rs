@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::call::{Call, Options, Problems, WriteHeaders};
@@ -83,9 +83,14 @@ pub(crate) struct SaleLine {
     #[schema(value_type = i64, minimum = 0)]
     amount: Minor,
     /// `charge`: money for what is not from the shelf, such as postage; goods where absent.
-    #[serde(default, skip_serializing_if = "LineKind::is_goods")]
+    #[serde(default, deserialize_with = "kind", skip_serializing_if = "LineKind::is_goods")]
     #[schema(value_type = Option<String>, pattern = "^(goods|charge)$")]
     kind: LineKind,
+}
+
+/// `null` is an absent field, as everywhere.
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LineKind, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl From<SaleLine> for Line {
