@@ -6,6 +6,7 @@
 //!
 //! A row is a sale, or with `--lines` one line of a sale: see `lines.rs`.
 
+mod catalogue;
 mod dates;
 mod lines;
 mod mapping;
@@ -31,6 +32,7 @@ use clap::{Args, ValueEnum};
 use crate::client::{Client, ClientFlags};
 use crate::output;
 
+pub(crate) use catalogue::Catalogue;
 pub(crate) use dates::DateReader;
 pub(crate) use lines::charges::Charges;
 pub(crate) use mapping::Mapping;

@@ -175,3 +175,41 @@ async fn a_line_says_whether_it_is_a_charge() {
     let lines = client.get("/v1/sales/s").await.expect(200).json()["lines"].to_string();
     assert_snapshot!(lines, @r#"[{"amount":500,"kind":"charge","product":"POST","quantity":1}]"#);
 }
+
+/// The version of each product, and the units that are there.
+async fn products(database: &Database) -> String {
+    let sql = "SELECT count(DISTINCT aggregate_id) || ' products, '
+                 || count(*) FILTER (WHERE event_type = 'ProductCreated') || ' created, '
+                 || coalesce(sum((payload->'StockAdjusted'->>'delta')::bigint), 0) || ' units'
+                 FROM events WHERE aggregate_type = 'product'";
+    database.text(sql).await
+}
+
+#[tokio::test]
+async fn the_demo_offers_what_the_lines_sold_once() {
+    let database = Database::create().await;
+    let demo = async || {
+        let demo = ["demo", "--once", "--port", "0", "--database-url", &database.url];
+        program::run(demo).await.expect_success()
+    };
+    // 1,985 codes were sold for money at least once and are no charge.
+    assert!(figures_of(&demo().await).contains("products 1,985"));
+    assert_eq!(products(&database).await, "1985 products, 1985 created, 1985000 units");
+    // The most frequent description, and the most frequent price of 85123A.
+    let details = "SELECT payload->'ProductCreated'->>'name' || ' ' || (payload->'ProductCreated'->'price'->>'amount')
+                     FROM events WHERE event_type = 'ProductCreated' AND aggregate_id = 'default/85123A'";
+    assert_eq!(database.text(details).await, "WHITE HANGING HEART T-LIGHT HOLDER 295");
+    let before = database.number("SELECT position FROM log_head").await;
+    // Keys are kept for some time only: what is there is not done again without them either.
+    database.run("DELETE FROM idempotency WHERE key LIKE 'demo/%'").await;
+    assert!(figures_of(&demo().await).contains("products 1,985"));
+    assert_eq!(database.number("SELECT position FROM log_head").await, before);
+}
+
+/// The table of the demo stands behind other lines.
+fn figures_of(said: &str) -> String {
+    said.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
