@@ -55,8 +55,7 @@ Examples:
     --currency EUR --map id=Bon,occurred_at=Datum,total=Summe
   accrue import sales sales.ndjson --map id=id,occurred_at=time,account=member,total=total
   accrue import sales --lines lines.csv --date-format '%m-%d-%Y %H:%M' --zone Europe/London \\
-    --map id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,product=StockCode,\
-quantity=Quantity,price=UnitPrice";
+    --map id=No,occurred_at=Date,account=Who,product=Code,quantity=Units,price=Each";
 
 /// What is imported, and how it is to be read.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 //! The rows of an invoice become one sale, and the goods that a cancellation takes back a return
 //! of the sale that they came from. Both need the whole file: an invoice's rows may stand anywhere,
 //! and what is cancelled may have been bought a year before. So the file is read into a [`Book`]
-//! of some 30 bytes a row, at most [`book::ROWS_MAX`] of them, and nothing is sent before it is
+//! of 24 bytes a row and some 200 an invoice, at most [`book::ROWS_MAX`] of them, and nothing is sent before it is
 //! read to its end. Returns are sent when every sale is durable.
 //!
 //! What is matched depends on the file's own history up to the cancellation alone: the same file
