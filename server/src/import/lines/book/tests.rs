@@ -8,7 +8,7 @@ use super::*;
 const MAP: &str = "id=No,occurred_at=When,account=Who,product=What,quantity=Many,price=Each";
 
 /// A book of rows `No,When,Who,What,Many,Each`, and what was refused of them.
-pub(in crate::import::lines) fn read(rows: &'static str) -> (Book, Vec<String>) {
+pub(in crate::import::lines) fn read(rows: &str) -> (Book, Vec<String>) {
     let text = format!("No,When,Who,What,Many,Each\n{rows}");
     let plan = Lines {
         file: Plan {

@@ -1,5 +1,7 @@
 //! Cancellations and what they take back.
 
+use proptest::prelude::*;
+
 use super::super::book::tests::read;
 use super::*;
 
@@ -130,4 +132,54 @@ fn returns_of_a_refused_sale_are_not_sent() {
     let (kept, lost) = of_kept_sales(returns, &book, &Refused::from([(2, refused)]));
     assert_eq!((kept.len(), lost.len()), (0, 1));
     assert_eq!((lost[0].line, lost[0].reason.contains("sale 1,")), (3, true));
+}
+
+/// Rows of a few invoices, accounts and products, in any order.
+fn rows() -> impl Strategy<Value = String> {
+    let row = (0..8_u32, 1..20_u32, 0..3_u32, 1..6_u32, any::<bool>(), 0..300_u32);
+    proptest::collection::vec(row, 1..60).prop_map(|rows| {
+        let rows = rows.iter().map(|(invoice, day, product, units, cancels, pence)| {
+            let (cancel, sign) = if *cancels { ("C", "-") } else { ("", "") };
+            let account = ["ann", "bob", ""][*invoice as usize % 3];
+            format!(
+                "{cancel}{invoice},2010-12-{day:02},{account},P{product},{sign}{units},0.{pence:03}"
+            )
+        });
+        rows.collect::<Vec<_>>().join("\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_cancelled_row_is_matched_once_or_not_and_no_line_gives_more_than_it_has(rows in rows()) {
+        let (book, refused) = read(&rows);
+        prop_assert!(refused.is_empty(), "{:?}", refused);
+        let Returns { returns, unmatched } = matched(&book);
+        let cancelled = book.cancellations.iter().flat_map(|it| it.items.iter().map(|it| it.line));
+        let told = returns.iter().flat_map(|it| it.rows.iter().copied());
+        let told = told.chain(unmatched.iter().map(|it| it.line));
+        let sorted = |lines: &mut dyn Iterator<Item = u64>| {
+            let mut lines: Vec<u64> = lines.collect();
+            lines.sort_unstable();
+            lines
+        };
+        prop_assert_eq!(sorted(&mut cancelled.into_iter()), sorted(&mut told.into_iter()));
+        let mut back = HashMap::new();
+        for it in &returns {
+            let sale = &book.sales[it.sale];
+            let by = book.cancellations.iter().find(|by| by.id == it.cancellation).unwrap();
+            prop_assert!(sale.account.is_some() && sale.account == by.account);
+            prop_assert!(sale.order() < by.order());
+            for (line, units) in &it.lines {
+                *back.entry((it.sale, *line)).or_insert(0) += units;
+            }
+        }
+        let mut worth_in_all = 0;
+        for ((sale, line), units) in back {
+            let item = book.sales[sale].items[line as usize - 1];
+            prop_assert!(units <= item.quantity);
+            worth_in_all += worth(&item, units);
+        }
+        prop_assert_eq!(returns.iter().map(|it| it.amount).sum::<i64>(), worth_in_all);
+    }
 }
