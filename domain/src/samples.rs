@@ -18,8 +18,12 @@ use crate::product::Offering;
 use crate::product::event::Event as Product;
 use crate::program::{self, PointsRate, Settings};
 use crate::quantity::{Delta, Quantity, Units};
+<<<<<<< HEAD
 use crate::sale::{Line, ReturnedLine};
 use crate::wallet::event::Event as Wallet;
+=======
+use crate::sale::{Line, LineKind, ReturnedLine};
+>>>>>>> lines
 use crate::{campaign, sale};
 
 /// One sample of every event, each with all of its optional fields.
@@ -203,7 +207,12 @@ fn sales() -> [sale::Event; 2] {
         sale::Event::SaleRecorded {
             account: account(),
             total: pounds(13_912),
-            lines: vec![Line { product: "85123A".to_owned(), quantity: 6, amount: minor(13_912) }],
+            lines: vec![Line {
+                product: "85123A".to_owned(),
+                quantity: 6,
+                amount: minor(13_912),
+                kind: LineKind::Goods,
+            }],
             occurred_at: day(0),
             reference: Some("till 4".to_owned()),
         },
