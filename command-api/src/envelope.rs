@@ -32,6 +32,7 @@ use crate::products::{
 use crate::program::ConfigureProgram;
 use crate::sales::{RecordSale, ReturnSale};
 use crate::target::{Named, Target};
+use crate::wallets::{CaptureMoney, HoldMoney, RefundWallet, ReleaseMoney, TopUpWallet};
 
 /// A command of a line, and the status of its answer when it is accepted.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ fn by_type(
         HoldStock::TYPE => read_as::<HoldStock>(id, program, line),
         CaptureStock::TYPE => read_as::<CaptureStock>(id, program, line),
         ReleaseStock::TYPE => read_as::<ReleaseStock>(id, program, line),
+        TopUpWallet::TYPE => read_as::<TopUpWallet>(id, program, line),
+        HoldMoney::TYPE => read_as::<HoldMoney>(id, program, line),
+        CaptureMoney::TYPE => read_as::<CaptureMoney>(id, program, line),
+        ReleaseMoney::TYPE => read_as::<ReleaseMoney>(id, program, line),
+        RefundWallet::TYPE => read_as::<RefundWallet>(id, program, line),
         ConfigureProgram::TYPE => read_as::<ConfigureProgram>(id, program, line),
         other => {
             let shown: String = other.chars().take(40).collect();
@@ -115,7 +121,7 @@ fn by_type(
 }
 
 /// Every type, for messages.
-pub(crate) const TYPES: [&str; 22] = [
+pub(crate) const TYPES: [&str; 27] = [
     RecordSale::TYPE,
     ReturnSale::TYPE,
     IssuePoints::TYPE,
@@ -137,6 +143,11 @@ pub(crate) const TYPES: [&str; 22] = [
     HoldStock::TYPE,
     CaptureStock::TYPE,
     ReleaseStock::TYPE,
+    TopUpWallet::TYPE,
+    HoldMoney::TYPE,
+    CaptureMoney::TYPE,
+    ReleaseMoney::TYPE,
+    RefundWallet::TYPE,
     ConfigureProgram::TYPE,
 ];
 
@@ -239,6 +250,7 @@ impl<'de, A: MapAccess<'de>, C: Command> Filter<'_, A, C> {
             "hold" => once(map, key, &mut named.hold),
             "product" => once(map, key, &mut named.product),
             "sale" => once(map, key, &mut named.sale),
+            "wallet" => once(map, key, &mut named.wallet),
             "correlation_id" => once_line(map, key, &mut sender.correlation_id),
             "causation_id" => once_line(map, key, &mut sender.causation_id),
             "actor" => once_line(map, key, &mut sender.actor),

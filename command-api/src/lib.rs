@@ -23,6 +23,7 @@ mod program;
 mod sales;
 mod strict;
 mod target;
+mod wallets;
 
 /// All writes. Has neither a fallback nor a limit for bodies of its own: the server sets those of
 /// `accrue_http` on the whole router.
@@ -50,6 +51,11 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/products/{product}/holds", post(products::hold))
         .route("/v1/products/{product}/holds/{hold}/capture", post(products::capture))
         .route("/v1/products/{product}/holds/{hold}/release", post(products::release))
+        .route("/v1/wallets/{wallet}/top-ups", post(wallets::top_up))
+        .route("/v1/wallets/{wallet}/holds", post(wallets::hold))
+        .route("/v1/wallets/{wallet}/holds/{hold}/capture", post(wallets::capture))
+        .route("/v1/wallets/{wallet}/holds/{hold}/release", post(wallets::release))
+        .route("/v1/wallets/{wallet}/refunds", post(wallets::refund))
         .route("/v1/program", put(program::configure))
         .route("/v1/commands", post(commands::execute))
         .with_state(ledger)
@@ -86,6 +92,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         products::hold,
         products::capture,
         products::release,
+        wallets::top_up,
+        wallets::hold,
+        wallets::capture,
+        wallets::release,
+        wallets::refund,
         program::configure,
         commands::execute,
     ),
@@ -95,6 +106,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "holds", description = "Points promised to something that is not settled yet"),
         (name = "campaigns", description = "Rules that award points"),
         (name = "products", description = "What is for sale, its price and its stock"),
+        (name = "wallets", description = "Stored value: money that customers have put in"),
         (name = "program", description = "A program's settings"),
         (name = "commands", description = "Many commands in one stream"),
     ),

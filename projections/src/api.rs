@@ -21,6 +21,7 @@ mod products;
 mod program;
 mod sales;
 mod statement;
+mod wallets;
 
 /// The routes.
 pub fn router(views: Views) -> Router {
@@ -30,6 +31,7 @@ pub fn router(views: Views) -> Router {
         .merge(sales::routes())
         .merge(campaigns::routes())
         .merge(products::routes())
+        .merge(wallets::routes())
         .merge(program::routes())
         .merge(events::routes())
         .with_state(views)
@@ -48,6 +50,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             campaigns::list,
             campaigns::get,
             products::get,
+            wallets::list,
+            wallets::get,
             program::get,
             events::list,
         ),

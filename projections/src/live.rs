@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, prepare_writer};
-use crate::models::{balances, campaigns, statement};
+use crate::models::{balances, campaigns, statement, wallets};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -29,6 +29,8 @@ pub struct Views {
     pub statement: Status,
     /// How `campaigns` is doing.
     pub campaigns: Status,
+    /// How `wallets` is doing.
+    pub wallets: Status,
     /// Ends answers that would go on for ever: to be cancelled before connections are drained.
     /// Ends with the followers at the latest.
     pub streams: CancellationToken,
@@ -37,8 +39,8 @@ pub struct Views {
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 3] {
-        [&self.balances, &self.statement, &self.campaigns]
+    pub fn statuses(&self) -> [&Status; 4] {
+        [&self.balances, &self.statement, &self.campaigns, &self.wallets]
     }
 }
 
@@ -66,10 +68,10 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         runners.spawn(runner.run(stop.clone()));
         status
     };
-    let (balances, statement, campaigns) =
-        (follow(&balances::MODEL), follow(&statement::MODEL), follow(&campaigns::MODEL));
+    let (balances, statement) = (follow(&balances::MODEL), follow(&statement::MODEL));
+    let (campaigns, wallets) = (follow(&campaigns::MODEL), follow(&wallets::MODEL));
     let streams = stop.child_token();
-    let views = Views { ledger: ledger.clone(), balances, statement, campaigns, streams };
+    let views = Views { ledger: ledger.clone(), balances, statement, campaigns, wallets, streams };
     Ok(Started { views, runners })
 }
 
@@ -91,6 +93,7 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
         balances: Status::new(balances::MODEL.name),
         statement: Status::new(statement::MODEL.name),
         campaigns: Status::new(campaigns::MODEL.name),
+        wallets: Status::new(wallets::MODEL.name),
         streams,
     };
     let mut runners = JoinSet::new();

@@ -8,8 +8,12 @@ use accrue_domain::action::Action;
 use accrue_domain::campaign;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::expiry::Policy;
-use accrue_domain::id::{AccountId, CampaignId, CommandId, HoldId, LotId, ProgramId, SaleId};
+use accrue_domain::id::{
+    AccountId, CampaignId, CommandId, HoldId, LotId, ProgramId, SaleId, WalletId,
+};
+use accrue_domain::money::{Minor, Money};
 use accrue_domain::points::Amount;
+use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_event_store::clock::SettableClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
@@ -148,8 +152,11 @@ impl World {
             }
             let id = format!("member-{}", dice.roll(4));
             let now = accrue_event_store::clock::Clock::now(&*self.clock);
-            let command = dice.command(now);
-            match self.act(vec![account(&id, command)]).await {
+            let action = match dice.roll(5) {
+                0 => wallet(&id, dice.wallet_command(now)),
+                _ => account(&id, dice.command(now)),
+            };
+            match self.act(vec![action]).await {
                 Ok(_) | Err(ExecuteError::Refused { .. }) => {}
                 Err(error) => panic!("seed {seed}: {error}"),
             }
@@ -220,6 +227,14 @@ pub(crate) fn account(id: &str, command: Command) -> Action {
     Action::Account(AccountId::new(id).unwrap(), command)
 }
 
+pub(crate) fn wallet(id: &str, command: OnWallet) -> Action {
+    Action::Wallet(WalletId::new(id).unwrap(), command)
+}
+
+pub(crate) fn money(amount: i64, currency: &str) -> Money {
+    Money { amount: Minor::new(amount).unwrap(), currency: currency.parse().unwrap() }
+}
+
 pub(crate) fn campaign(id: &str, command: campaign::Command) -> Action {
     Action::Campaign(CampaignId::new(id).unwrap(), command)
 }
@@ -268,6 +283,23 @@ impl Dice {
         (self.roll(2) == 0).then(|| now + TimeDelta::hours(1 + self.roll(12)))
     }
 
+    fn wallet_command(&mut self, now: DateTime<Utc>) -> OnWallet {
+        let currency = if self.roll(3) == 0 { "JPY" } else { "USD" };
+        let money = money(1 + self.roll(50), currency);
+        let hold = HoldId::new(&format!("hold-{}", self.roll(12))).unwrap();
+        match self.roll(8) {
+            0 | 1 => OnWallet::TopUp { money, reference: None },
+            2 => OnWallet::Refund { money, reference: None },
+            3..=5 => OnWallet::Hold { hold, money, until: self.later(now), reference: None },
+            6 => OnWallet::Capture {
+                hold,
+                money: (self.roll(2) == 0).then_some(money),
+                reference: None,
+            },
+            _ => OnWallet::Release { hold, reference: None },
+        }
+    }
+
     fn command(&mut self, now: DateTime<Utc>) -> Command {
         let points = 1 + self.roll(50);
         let name = format!("id-{}", self.roll(40));
@@ -311,9 +343,14 @@ impl Dice {
             },
             10..=12 => {
                 let hold = HoldId::new(&format!("hold-{}", self.roll(12))).unwrap();
-                match self.roll(3) {
-                    0 => Command::CaptureHold { hold, points: None, reference: None },
-                    1 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
+                match self.roll(5) {
+                    0 | 1 => Command::CaptureHold { hold, points: None, reference: None },
+                    2 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
+                    3 => Command::RestoreHold {
+                        hold,
+                        points: amount(1 + points / 10),
+                        reference: None,
+                    },
                     _ => Command::ReleaseHold { hold, reference: None },
                 }
             }

@@ -10,3 +10,4 @@ mod rebuild;
 mod routes;
 mod statement;
 mod verify;
+mod wallets;

@@ -144,6 +144,8 @@ async fn unknown_parameters_are_refused_everywhere() {
         "campaigns",
         "campaigns/c",
         "products/p",
+        "wallets",
+        "wallets/w",
         "program",
         "events",
     ] {
@@ -171,6 +173,8 @@ fn the_description_names_every_route() {
             "/v1/products/{product}",
             "/v1/program",
             "/v1/sales/{id}",
+            "/v1/wallets",
+            "/v1/wallets/{wallet}",
         ]
     );
 }

@@ -1,10 +1,11 @@
 //! Verification finds what was changed behind the log's back, and says where.
 
 use accrue_domain::account::command::Command;
+use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_projections::verify::{Finding, verify};
 use sqlx::Executor as _;
 
-use crate::harness::{World, activate, award, caught_up, issue};
+use crate::harness::{World, activate, award, caught_up, issue, money, wallet};
 
 async fn findings(world: &World) -> Vec<(String, i64)> {
     let codec = world.ledger.codec();
@@ -45,8 +46,11 @@ async fn a_changed_row_of_any_table_is_found_at_its_position() {
         ("campaigns", "UPDATE campaigns SET status = 'paused'", 2),
         ("campaigns", "UPDATE campaign_days SET points = points + 1", 4),
         ("campaigns", "DELETE FROM campaign_awards", 4),
+        ("wallets", "UPDATE wallets SET available = available + 1", 7),
     ];
-    let world = world().await;
+    let mut world = world().await;
+    let top_up = OnWallet::TopUp { money: money(5, "USD"), reference: None };
+    world.act(vec![wallet("w", top_up)]).await.unwrap();
     let started = world.follow().await;
     caught_up(&world, &started.views).await;
     let mut conn = world.connect().await;
@@ -105,6 +109,6 @@ async fn tables_that_are_missing_are_said_to_be() {
     let listed = accrue_projections::list::list(&mut conn).await.unwrap();
     assert!(listed.iter().all(|it| (it.version, it.lag) == (None, 6)), "{listed:?}");
     let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
-    assert_eq!(found.len(), 3);
+    assert_eq!(found.len(), 4);
     assert!(found.iter().all(|it| it.detail.contains("tables are missing")), "{found:?}");
 }
