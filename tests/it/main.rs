@@ -19,6 +19,7 @@ mod http_programs;
 mod http_reads;
 mod http_sales;
 mod http_server;
+mod http_wallets;
 mod invariants;
 mod outcome;
 mod private;
