@@ -18,12 +18,8 @@ use crate::product::Offering;
 use crate::product::event::Event as Product;
 use crate::program::{self, PointsRate, Settings};
 use crate::quantity::{Delta, Quantity, Units};
-<<<<<<< HEAD
-use crate::sale::{Line, ReturnedLine};
-use crate::wallet::event::Event as Wallet;
-=======
 use crate::sale::{Line, LineKind, ReturnedLine};
->>>>>>> lines
+use crate::wallet::event::Event as Wallet;
 use crate::{campaign, sale};
 
 /// One sample of every event, each with all of its optional fields.

@@ -23,6 +23,7 @@ mod purchases;
 mod sales;
 mod statement;
 mod stock;
+mod wallets;
 
 /// The routes.
 pub fn router(views: Views) -> Router {
@@ -33,6 +34,7 @@ pub fn router(views: Views) -> Router {
         .merge(campaigns::routes())
         .merge(products::routes())
         .merge(stock::routes())
+        .merge(wallets::routes())
         .merge(program::routes())
         .merge(purchases::routes())
         .merge(events::routes())
@@ -54,6 +56,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             products::list,
             products::get,
             stock::get,
+            wallets::list,
+            wallets::get,
             program::get,
             purchases::get,
             events::list,

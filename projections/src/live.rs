@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, prepare_writer};
-use crate::models::{balances, campaigns, statement, stock};
+use crate::models::{balances, campaigns, statement, stock, wallets};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -31,6 +31,8 @@ pub struct Views {
     pub campaigns: Status,
     /// How `stock` is doing.
     pub stock: Status,
+    /// How `wallets` is doing.
+    pub wallets: Status,
     /// Ends answers that would go on for ever: to be cancelled before connections are drained.
     /// Ends with the followers at the latest.
     pub streams: CancellationToken,
@@ -39,8 +41,8 @@ pub struct Views {
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 4] {
-        [&self.balances, &self.statement, &self.campaigns, &self.stock]
+    pub fn statuses(&self) -> [&Status; 5] {
+        [&self.balances, &self.statement, &self.campaigns, &self.stock, &self.wallets]
     }
 }
 
@@ -74,6 +76,7 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         statement: follow(&statement::MODEL),
         campaigns: follow(&campaigns::MODEL),
         stock: follow(&stock::MODEL),
+        wallets: follow(&wallets::MODEL),
         streams: stop.child_token(),
     };
     Ok(Started { views, runners })
@@ -98,6 +101,7 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
         statement: Status::new(statement::MODEL.name),
         campaigns: Status::new(campaigns::MODEL.name),
         stock: Status::new(stock::MODEL.name),
+        wallets: Status::new(wallets::MODEL.name),
         streams,
     };
     let mut runners = JoinSet::new();

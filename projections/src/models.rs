@@ -4,6 +4,7 @@ pub mod balances;
 pub mod campaigns;
 pub mod statement;
 pub mod stock;
+pub mod wallets;
 
 /// `program/id` as the log has it, in its two columns.
 pub(crate) fn split(aggregate_id: &str) -> (&str, &str) {

@@ -299,6 +299,35 @@ proptest! {
     }
 
     #[test]
+    fn what_a_hold_spent_comes_back_once_in_whatever_portions(
+        lots in proptest::collection::vec((1..20_i64, proptest::option::of(1..60_i64)), 1..6),
+        share in 1..=100_i64,
+        portions in proptest::collection::vec((0..20_i64, 1..25_i64), 1..12),
+    ) {
+        let (mut member, mut books) = (Member::new(), Books::default());
+        let all: i64 = lots.iter().map(|(points, _)| points).sum();
+        let mut left = (all * share / 100).max(1);
+        let lots = lots.into_iter().enumerate().map(|(n, (points, last))| match last {
+            Some(days) => lapsing(&format!("lot-{n}"), points, days),
+            None => issue(&format!("lot-{n}"), points),
+        });
+        for command in lots.chain([place("h", all, None), capture("h", Some(left))]) {
+            member.tries(command).unwrap().iter().for_each(|event| books.enter(event));
+        }
+        for (days, points) in portions {
+            member.now += chrono::TimeDelta::days(days);
+            let answer = member.tries(restore("h", points));
+            prop_assert_eq!(answer.is_ok(), points <= left);
+            for event in answer.iter().flatten() {
+                books.enter(event);
+            }
+            left -= if answer.is_ok() { points } else { 0 };
+            prop_assert_eq!(books.spent, left);
+            books.agree_with(&member.account);
+        }
+    }
+
+    #[test]
     fn a_command_with_ids_has_one_effect_however_often_it_comes(life in life()) {
         let mut member = Member::new();
         for (days, command) in life {

@@ -11,3 +11,4 @@ mod routes;
 mod statement;
 mod stock;
 mod verify;
+mod wallets;

@@ -1,8 +1,8 @@
 //! `stock` says what the products themselves would say, at any time.
 
+use accrue_domain::holds::Stage;
 use accrue_domain::id::{HoldId, ProgramId};
 use accrue_domain::product::command::{Changes, Command};
-use accrue_domain::product::holds::Stage;
 use accrue_domain::product::{Offering, Product};
 use accrue_event_store::clock::Clock as _;
 use accrue_projections::models::stock::{self, Filter, HOLDS_MAX, ProductView, StockOf};
@@ -41,7 +41,7 @@ async fn folded(world: &World, id: &str, at: DateTime<Utc>) -> Option<Folded> {
     let open = product.holds().iter().filter(|(_, hold)| hold.stage == Stage::Open);
     let open = open.filter(|(_, hold)| hold.until.is_none_or(|until| until > at));
     let mut open: Vec<_> =
-        open.map(|(id, hold)| (hold.until.is_none(), hold.until, id, hold.quantity)).collect();
+        open.map(|(id, hold)| (hold.until.is_none(), hold.until, id, hold.amount)).collect();
     open.sort();
     let held: i64 = open.iter().map(|(.., quantity)| quantity.get()).sum();
     let on_hand = product.available().get() + product.held().get();
