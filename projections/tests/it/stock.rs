@@ -38,7 +38,7 @@ async fn folded(world: &World, id: &str, at: DateTime<Utc>) -> Option<Folded> {
     if listing.kind == Offering::Service {
         return Some(Folded { view, stock: Value::Null, overdue: 0 });
     }
-    let open = product.holds().iter().filter(|(_, hold)| hold.stage == Stage::Open);
+    let open = product.holds().iter().filter(|(_, hold)| matches!(hold.stage, Stage::Open(())));
     let open = open.filter(|(_, hold)| hold.until.is_none_or(|until| until > at));
     let mut open: Vec<_> =
         open.map(|(id, hold)| (hold.until.is_none(), hold.until, id, hold.amount)).collect();
