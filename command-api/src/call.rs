@@ -190,7 +190,8 @@ impl Call {
         };
         let sender = Sender { expected_version, ..self.sender };
         let keyed = sender.key.is_some();
-        let envelope = command::envelope(self.program, sender, target, body)?;
+        let envelope = command::envelope(self.program, sender, target, body);
+        let envelope = envelope.map_err(command::in_call::<C>)?;
         command::not_ahead(&envelope, ledger.clock().now())?;
         let executor = ledger.executor();
         let answer = if self.dry_run {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::config::{self, Provider};
 
 /// What a call's lease has beyond its own time limit: nobody else makes it before.
-const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(2);
 
 /// Longest time for connecting, which is the part of a call that surely had no effect.
 const CONNECT_MAX: Duration = Duration::from_secs(5);

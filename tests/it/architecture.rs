@@ -55,7 +55,7 @@ fn crates_point_downwards_only() {
     private-postgres:
     projections: domain event-store http
     saga: campaign-engine domain event-store
-    tests: campaign-engine domain event-store private-postgres projections
+    tests: campaign-engine domain event-store gateways private-postgres projections
     xtask: private-postgres
     ");
 }

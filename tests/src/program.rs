@@ -24,6 +24,8 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // With the whole workspace, as the tests are: the dependencies are then built once.
     cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "accrue"]);
+    // The places at which a test lets it die; nothing else differs from what is released.
+    cargo.args(["--features", "accrue/failpoints"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");

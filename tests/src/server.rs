@@ -1,5 +1,6 @@
 //! The real server as a process of its own, on a database of its own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -22,6 +23,8 @@ pub struct Server {
     pub url: String,
     child: Child,
     arguments: Vec<String>,
+    /// What the next start has in its environment.
+    environment: BTreeMap<String, String>,
     dir: TempDir,
 }
 
@@ -43,10 +46,21 @@ impl Server {
     /// # Panics
     /// When it does not come up.
     pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[]).await
+    }
+
+    /// As [`Server::start_with`], with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let arguments = flags.iter().map(ToString::to_string).collect();
-        let child = spawn(&arguments, "0", &dir);
-        let mut server = Self { url: String::new(), child, arguments, dir };
+        let environment = environment.iter();
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let child = spawn(&arguments, &environment, "0", &dir);
+        let mut server = Self { url: String::new(), child, arguments, environment, dir };
         server.ready().await;
         server
     }
@@ -91,6 +105,14 @@ impl Server {
         eventually("the server ends", async || child.try_wait().expect("a child of ours")).await
     }
 
+    /// Sets a variable of the environment for the next start, or takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.environment.insert(name.to_owned(), value.to_owned()),
+            None => self.environment.remove(name),
+        };
+    }
+
     /// Starts it again on the same port.
     ///
     /// # Panics
@@ -108,7 +130,7 @@ impl Server {
         let port = self.url.rsplit(':').next().unwrap_or("0").to_owned();
         // What the last one wrote would speak for the next.
         let _removed = std::fs::remove_file(self.ready_file());
-        self.child = spawn(&self.arguments, &port, &self.dir);
+        self.child = spawn(&self.arguments, &self.environment, &port, &self.dir);
     }
 
     /// Waits until it says that it is ready.
@@ -138,12 +160,18 @@ impl Server {
     }
 }
 
-fn spawn(arguments: &Vec<String>, port: &str, dir: &TempDir) -> Child {
+fn spawn(
+    arguments: &Vec<String>,
+    environment: &BTreeMap<String, String>,
+    port: &str,
+    dir: &TempDir,
+) -> Child {
     let log = dir.path().join("log");
     // One open file for both, so that they share its end and do not write over each other.
     let log = File::options().create(true).append(true).open(log).expect("a log file");
     let mut command = program::command(["serve", "--port", port, "--ready-file"]);
     command.arg(dir.path().join("url")).args(arguments).current_dir(dir.path());
+    command.envs(environment);
     command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
     command.spawn().expect("the server starts")
 }

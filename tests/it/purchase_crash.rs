@@ -1,0 +1,210 @@
+//! The server dies at every step of a purchase, on the way there and on the way back, and again
+//! while it recovers: money, stock and points are conserved, and every purchase comes to its end.
+
+use accrue_tests::history;
+use accrue_tests::shop::{Holdings, MONEY, POINTS, STOCK, Shop, mixed, order};
+use chrono::{SecondsFormat, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// A shop whose server dies at named places.
+struct Deaths {
+    shop: Shop,
+    purchases: usize,
+    /// Units that were sold and not given back, each by the same tenders.
+    sold: i64,
+}
+
+impl Deaths {
+    async fn open() -> Self {
+        Self { shop: Shop::open().await, purchases: 0, sold: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.purchases += 1;
+        format!("p-{}", self.purchases)
+    }
+
+    /// Starts the server so that it dies at that place, perhaps before it is ready.
+    fn begin(&mut self, place: &str) {
+        self.shop.server.kill9();
+        let name = format!("purchase.{place}");
+        self.shop.server.set("ACCRUE_FAILPOINT", Some(&name));
+        self.shop.server.begin_restart();
+    }
+
+    /// As [`Deaths::begin`], and it is ready.
+    async fn arm(&mut self, place: &str) {
+        self.begin(place);
+        self.shop.server.ready().await;
+    }
+
+    /// Waits until it has died there, which it does not do of itself otherwise.
+    async fn dies(&mut self, place: &str) {
+        let status = self.shop.server.exit().await;
+        assert!(!status.success(), "{place} was never reached");
+    }
+
+    /// Starts it as it should be.
+    async fn revive(&mut self) {
+        self.shop.server.set("ACCRUE_FAILPOINT", None);
+        self.shop.server.restart().await;
+    }
+
+    /// Sends without waiting for more than the server lives to tell.
+    async fn send(&self, path: &str, body: Value) {
+        let client = self.shop.client().with("content-type", "application/json");
+        let client = client.with("prefer", "respond-async");
+        let sent = client.try_send(reqwest::Method::POST, path, Some(body.to_string())).await;
+        if let Ok(answer) = sent {
+            assert!(answer.status < 300, "{}", answer.text);
+        }
+    }
+
+    async fn holds(&self) {
+        let expected = Holdings {
+            stock: (STOCK - self.sold, 0),
+            wallet: (MONEY - self.sold * 50_000, 0),
+            points: (POINTS - self.sold * 10_000, 0),
+            card: (self.sold * 110_000, 0),
+        };
+        assert_eq!(self.shop.holdings().await, expected);
+    }
+
+    /// The server dies at that place of a purchase, and is started again.
+    async fn purchase(&mut self, place: &str, payment_method: &str, quantity: i64) -> Value {
+        let id = self.next();
+        self.arm(place).await;
+        self.send("/v1/purchases", order(&id, quantity, mixed(payment_method))).await;
+        self.dies(place).await;
+        self.revive().await;
+        let purchase = self.shop.ended(&id).await;
+        println!("{place}: {} {}", purchase["state"], purchase["reason"]);
+        purchase
+    }
+
+    async fn verified(self) {
+        history::settled(&self.shop.database).await;
+        history::verify(&self.shop.database).await.expect_success();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn death_at_every_step_of_the_way_there() {
+    let mut deaths = Deaths::open().await;
+    for place in [
+        "hold_stock.before",
+        "hold_stock.after",
+        "hold_tenders.before",
+        "hold_tenders.after",
+        "authorise_card.before",
+        "authorise_card.started",
+        "authorise_card.answered",
+        "authorise_card.after",
+        "capture_card.before",
+        "capture_card.started",
+        "capture_card.answered",
+        "capture_card.after",
+        "settle.before",
+        "settle.after",
+    ] {
+        let purchase = deaths.purchase(place, "pm_card_visa", 1).await;
+        assert_eq!(purchase["state"], "completed", "{place}: {purchase}");
+        deaths.sold += 1;
+        deaths.holds().await;
+    }
+    deaths.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn death_at_every_step_of_the_way_back() {
+    let mut deaths = Deaths::open().await;
+    for place in [
+        "hold_tenders.undo.before",
+        "hold_tenders.undo.after",
+        "hold_stock.undo.before",
+        "hold_stock.undo.after",
+    ] {
+        let purchase = deaths.purchase(place, "pm_card_chargeDeclined", 1).await;
+        let end = (&purchase["state"], &purchase["reason"]);
+        assert_eq!(end, (&json!("rejected"), &json!("payment_declined")), "{place}");
+        deaths.holds().await;
+    }
+    for (place, quantity, reason) in [
+        ("hold_stock.refused", STOCK + 1, "insufficient_stock"),
+        // 900 times 1,700.00 less the card's part: more than the points and the wallet pay.
+        ("hold_tenders.refused", 1, "insufficient_points"),
+    ] {
+        if place == "hold_tenders.refused" {
+            let all = json!({"points": POINTS});
+            deaths.shop.client().post("/v1/accounts/derick/points/redeem", all).await.expect(200);
+        }
+        let purchase = deaths.purchase(place, "pm_card_visa", quantity).await;
+        let end = (&purchase["state"], &purchase["reason"]);
+        assert_eq!(end, (&json!("rejected"), &json!(reason)), "{place}");
+    }
+    deaths.verified().await;
+}
+
+/// The first death leaves the card authorised, or perhaps captured; the purchase's time is over
+/// when the server is back, and it dies again on the way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn death_on_the_way_there_and_again_on_the_way_back() {
+    let mut deaths = Deaths::open().await;
+    for (first, second) in [
+        ("authorise_card.after", "time_out.before"),
+        ("authorise_card.after", "time_out.after"),
+        ("authorise_card.started", "authorise_card.undo.before"),
+        ("authorise_card.answered", "authorise_card.undo.started"),
+        ("authorise_card.after", "authorise_card.undo.answered"),
+        ("authorise_card.after", "authorise_card.undo.after"),
+        ("capture_card.started", "capture_card.undo.before"),
+        ("capture_card.answered", "capture_card.undo.started"),
+        ("capture_card.answered", "capture_card.undo.answered"),
+        ("capture_card.started", "capture_card.undo.after"),
+    ] {
+        let id = deaths.next();
+        deaths.arm(first).await;
+        let until = Utc::now() + TimeDelta::milliseconds(1_500);
+        let mut order = order(&id, 1, mixed("pm_card_visa"));
+        order["until"] = json!(until.to_rfc3339_opts(SecondsFormat::Millis, true));
+        deaths.send("/v1/purchases", order).await;
+        deaths.dies(first).await;
+        accrue_tests::eventually::eventually("its time is over", async || {
+            (Utc::now() > until).then_some(())
+        })
+        .await;
+        deaths.begin(second);
+        deaths.dies(second).await;
+        deaths.revive().await;
+        let purchase = deaths.shop.ended(&id).await;
+        let end = (&purchase["state"], &purchase["reason"]);
+        assert_eq!(end, (&json!("rejected"), &json!("timed_out")), "{first}, {second}: {purchase}");
+        deaths.holds().await;
+    }
+    deaths.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn death_at_every_step_of_a_refund() {
+    let mut deaths = Deaths::open().await;
+    for place in [
+        "refund_card.before",
+        "refund_card.started",
+        "refund_card.answered",
+        "refund_card.after",
+        "settle_refund.before",
+        "settle_refund.after",
+    ] {
+        let id = deaths.next();
+        let bought = deaths.shop.buy(&id, 1, mixed("pm_card_visa")).await.expect(201);
+        assert_eq!(bought.json()["state"], "completed");
+        deaths.arm(place).await;
+        let refund = json!({"id": "r", "all": true, "restock": true});
+        deaths.send(&format!("/v1/purchases/{id}/refund"), refund).await;
+        deaths.dies(place).await;
+        deaths.revive().await;
+        assert_eq!(deaths.shop.ended(&id).await["state"], "refunded", "{place}");
+        deaths.holds().await;
+    }
+    deaths.verified().await;
+}
