@@ -42,7 +42,6 @@ use self::switches::Fate;
 use self::world::{Answer, Call, World};
 use super::stripe::webhook::Secret;
 
-pub use self::cards::TEST_CARDS;
 pub use self::switches::{CallKind, Fail, Switches};
 pub use self::world::Totals;
 

@@ -1,14 +1,5 @@
 //! Stripe's test cards, by the tokens that stand for them.
 
-/// The tokens that are known, in short, for people.
-pub const TEST_CARDS: &str = "\
-pm_card_visa, pm_card_mastercard, pm_card_amex    the issuer agrees
-pm_card_authenticationRequired                    the issuer asks for 3-D Secure
-pm_card_chargeDeclined                            declined
-pm_card_chargeDeclinedInsufficientFunds           declined, also …LostCard, …StolenCard,
-                                                  …Fraudulent, …ExpiredCard, …IncorrectCvc,
-                                                  …ProcessingError";
-
 /// What happens when a card is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Card {
