@@ -34,6 +34,10 @@ pub struct Json<T>(pub T);
 #[derive(Debug, Clone)]
 pub struct JsonOrEmpty<T>(pub T);
 
+/// The body as it came, of any media type.
+#[derive(Debug, Clone)]
+pub struct Raw(pub Bytes);
+
 /// Path parameters.
 #[derive(Debug, Clone)]
 pub struct Path<T>(pub T);
@@ -103,6 +107,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrEmpty<T> {
         }
         media_type?;
         from_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|error| body(&error))
     }
 }
 

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::awards::Awards;
 use crate::deadlines::Scheduler;
 use crate::metrics::Metrics;
-use crate::purchases::{Payments, Purchases};
+use crate::purchases::Purchases;
+use crate::purchases::hooks::Hooks;
+use crate::purchases::payments::Payments;
 use crate::runner::Runner as Stories;
 
 pub mod awards;
@@ -64,6 +66,8 @@ pub struct Sagas {
     /// How the awards are doing: the checkpoint is the position up to which every sale was judged
     /// and every award is durable.
     pub awards: Status,
+    /// What a payment provider tells by itself comes in here.
+    pub hooks: Hooks,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -77,8 +81,10 @@ pub fn start(
     let metrics = Metrics::new(registry);
     let (runner, awards) =
         Runner::new(ledger.clone(), Awards::new(ledger.clone(), metrics.clone()));
-    let purchases = Purchases::new(config.payments);
+    config.payments.register(registry);
+    let purchases = Purchases::new(config.payments.clone());
     let purchases = Stories::new(ledger.clone(), purchases, stop.clone());
+    let hooks = Hooks::new(ledger.clone(), config.payments, purchases.clone());
     let scheduler =
         Scheduler::new(ledger.clone(), metrics, config.deadlines_every, purchases.clone());
     let tasks = vec![
@@ -92,7 +98,7 @@ pub fn start(
             stop.clone(),
         )),
     ];
-    Sagas { awards, tasks }
+    Sagas { awards, hooks, tasks }
 }
 
 impl Sagas {

@@ -14,6 +14,9 @@
 //! Every id follows from the purchase's: the holds' name, the provider's idempotency keys, our
 //! name for the payment. Invariants stand with the purchase in the domain.
 
+pub mod hooks;
+pub mod payments;
+
 mod card;
 
 use accrue_domain::account::command::Command as OnAccount;
@@ -40,7 +43,7 @@ use accrue_event_store::stream::StreamKey;
 use chrono::{DateTime, Utc};
 
 use card::Card;
-pub use card::Payments;
+use payments::Payments;
 
 use crate::story::{Plan, Saga, Story, Within};
 

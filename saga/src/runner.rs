@@ -136,6 +136,20 @@ impl<S: Saga> Runner<S> {
         self.0.tasks.spawn(async move { this.run(stream, known).await });
     }
 
+    /// Notes what somebody outside has told about a story, and lets it go on. It is durable when
+    /// this returns. The story's own turn refuses what does not fit any more.
+    pub(crate) async fn tell(
+        &self,
+        story: &Story<S::Id>,
+        stream: &StreamKey,
+        name: &str,
+        note: Action,
+    ) -> Result<(), ExecuteError> {
+        self.execute(story, stream, name, vec![note]).await?;
+        self.wake(stream.clone(), None);
+        Ok(())
+    }
+
     async fn run(self, stream: StreamKey, mut known: Option<Known<S::State>>) {
         loop {
             self.go_on(&stream, known.take()).await;

@@ -102,7 +102,7 @@ impl Server {
         let sagas = config.roles.sagas.then(|| {
             let config = accrue_saga::Config {
                 answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
-                payments,
+                payments: payments.clone(),
                 ..accrue_saga::Config::default()
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
@@ -110,11 +110,17 @@ impl Server {
         figures::register(&mut registry, ledger.pool().clone());
         let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
         let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
-        let health = Health::new(ledger.clone(), watched, draining.clone());
+        let provider = Some(&payments).filter(|it| sagas.is_some() && it.is_there()).cloned();
+        let health = Health::new(ledger.clone(), watched, provider, draining.clone());
         let sample = tokio::spawn(health.clone().sample(stop.clone()));
         let api = accrue_command_api::router(ledger.clone())
             .merge(accrue_projections::api::router(views.clone()));
-        let router = web::router(api, health, registry);
+        let webhooks = web::Webhooks {
+            secret: payments::webhook_secret(&config.payments),
+            hooks: sagas.as_ref().map(|sagas| sagas.hooks.clone()),
+            ledger: ledger.clone(),
+        };
+        let router = web::router(api, health, webhooks, registry);
         let http = tokio::spawn(web::serve(listener, router, draining.clone()));
         Ok(move |database| Self {
             url,

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::config::{DatabaseFlags, ServerFlags};
 use crate::events::{ExportArgs, TailArgs};
 use crate::import::SalesArgs;
+use crate::simulator::{self, SimulatorArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     /// See the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Take card payments without any money, and fail as asked
+    #[command(after_help = simulator::EXAMPLES)]
+    PaymentsSimulator(SimulatorArgs),
     /// Write the contracts
     #[command(subcommand)]
     Schemas(Schemas),

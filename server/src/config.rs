@@ -42,6 +42,10 @@ pub(crate) struct Payments {
     pub(crate) webhook_secret: String,
     /// Longest time for one call.
     pub(crate) timeout_seconds: u32,
+    /// Longest pause before a call is made again.
+    pub(crate) retry_seconds_max: u32,
+    /// Calls in all before one that undoes or refunds is left to people.
+    pub(crate) attempts_max: u32,
 }
 
 impl std::fmt::Debug for Payments {
@@ -82,7 +86,9 @@ impl Payments {
         }
         let webhook_secret = layers.text("payments_webhook_secret");
         let timeout_seconds = within(layers, "payments_timeout_seconds", 1, 600)?;
-        Ok(Self { provider, key, webhook_secret, timeout_seconds })
+        let retry_seconds_max = within(layers, "payments_retry_seconds_max", 1, 86_400)?;
+        let attempts_max = within(layers, "payments_attempts_max", 1, 1_000)?;
+        Ok(Self { provider, key, webhook_secret, timeout_seconds, retry_seconds_max, attempts_max })
     }
 }
 

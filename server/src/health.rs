@@ -8,6 +8,8 @@ use std::time::Duration;
 use accrue_event_store::follow::Status;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::Position;
+use accrue_gateways::breaker;
+use accrue_saga::purchases::payments::Payments;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -33,6 +35,8 @@ pub(crate) struct Health(Arc<Inner>);
 struct Inner {
     ledger: Ledger,
     followers: Mutex<Vec<Watched>>,
+    /// The payment provider, where this process calls one.
+    payments: Option<Payments>,
     draining: CancellationToken,
 }
 
@@ -50,11 +54,11 @@ pub(crate) struct Readiness {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Check {
-    /// `database`, `log`, or the name of a follower.
+    /// `database`, `log`, `payments`, or the name of a follower.
     name: String,
     /// It passes.
     ok: bool,
-    /// Why it does not.
+    /// Why it does not; of `payments`, which always passes, why calls are not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Position in the log: its head, or how far a follower has come.
@@ -84,11 +88,13 @@ impl Health {
     pub(crate) fn new(
         ledger: Ledger,
         followers: impl IntoIterator<Item = Status>,
+        payments: Option<Payments>,
         draining: CancellationToken,
     ) -> Self {
         let now = Instant::now();
         let followers = followers.into_iter().map(|status| Watched::new(status, now)).collect();
-        Self(Arc::new(Inner { ledger, followers: Mutex::new(followers), draining }))
+        let followers = Mutex::new(followers);
+        Self(Arc::new(Inner { ledger, followers, payments, draining }))
     }
 
     /// Notes the followers' progress until `stop`, so that an answer does not depend on how often
@@ -157,6 +163,7 @@ impl Health {
         let mut checks = vec![self.database().await, self.log()];
         let (head, now) = (self.head(), self.0.ledger.clock().now());
         checks.extend(self.followers().iter().map(|it| it.check(head, now, Instant::now())));
+        checks.extend(self.0.payments.as_ref().map(provider));
         let ready = !shutting_down && checks.iter().all(|check| check.ok);
         Readiness { ready, shutting_down, checks }
     }
@@ -183,6 +190,18 @@ impl Health {
         let position = Some(self.head());
         Check { name: "log".to_owned(), ok: !stalled, reason, position, lag: None }
     }
+}
+
+/// A provider that is down is no reason to send nobody here: everything else goes on, and
+/// purchases that need it wait.
+fn provider(payments: &Payments) -> Check {
+    let reason = match payments.breaker_state() {
+        breaker::State::Closed => None,
+        breaker::State::HalfOpen => Some("the provider failed, and is tried with one call"),
+        breaker::State::Open => Some("the provider failed, and is not called for a while"),
+    };
+    let (name, reason) = ("payments".to_owned(), reason.map(str::to_owned));
+    Check { name, ok: true, reason, position: None, lag: None }
 }
 
 /// The server runs

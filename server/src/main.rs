@@ -17,6 +17,7 @@ mod payments;
 mod projections;
 mod schemas;
 mod serve;
+mod simulator;
 mod web;
 
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
         }
+        Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,
         Command::Schemas(cli::Schemas::Write { dir }) => schemas::write(&dir)?,
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,8 @@ use accrue_gateways::payment::PaymentGateway;
 use accrue_gateways::payment::simulator::{Simulator, WebhookEndpoint};
 use accrue_gateways::payment::stripe::webhook::Secret;
 use accrue_gateways::payment::stripe::{Settings, Stripe};
-use accrue_saga::purchases::Payments;
+use accrue_gateways::retry::{self, Backoff};
+use accrue_saga::purchases::payments::Payments;
 use anyhow::{Context as _, Result};
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -54,7 +55,18 @@ pub(crate) async fn open(
     let settings = Settings { base_url, secret_key, call_timeout, connect_timeout };
     let stripe = Stripe::new(settings).context("the payment provider cannot be called")?;
     let gateway: Arc<dyn PaymentGateway> = Arc::new(stripe);
-    Ok((Payments::new(Some(gateway), lease, chance), simulator))
+    let backoff = Backoff {
+        delay_ms_max: u64::from(config.retry_seconds_max).saturating_mul(1_000),
+        attempts_max: config.attempts_max,
+        ..retry::PAYMENT
+    };
+    Ok((Payments::new(Some(gateway), lease, chance).with_backoff(backoff), simulator))
+}
+
+/// What webhooks are checked with; none where there is none, or nobody who would send them.
+pub(crate) fn webhook_secret(config: &config::Payments) -> Option<Secret> {
+    let is_there = config.provider != Provider::None && !config.webhook_secret.is_empty();
+    is_there.then(|| Secret::new(config.webhook_secret.clone()))
 }
 
 /// 32 random bits.

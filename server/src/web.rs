@@ -4,6 +4,7 @@ mod docs;
 mod guard;
 mod listen;
 mod metrics;
+mod webhooks;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -24,15 +25,22 @@ use crate::health::{self, Health};
 
 pub(crate) use docs::openapi;
 pub(crate) use listen::serve;
+pub(crate) use webhooks::Webhooks;
 
 /// Everything under one roof; `api` is what the services answer.
-pub(crate) fn router(api: Router, health: Health, registry: Registry) -> Router {
+pub(crate) fn router(
+    api: Router,
+    health: Health,
+    webhooks: Webhooks,
+    registry: Registry,
+) -> Router {
     let own = Router::new()
         .route("/", get(|| async { Redirect::temporary("/docs/") }))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .with_state(health)
         .merge(metrics::router(Arc::new(registry)))
+        .merge(webhooks::router(webhooks))
         .merge(docs::router());
     api.merge(own)
         .fallback(fallback::not_found)

@@ -7,6 +7,9 @@
 //!
 //! - `/v1/…` is the API; any secret key is right.
 //! - `POST /_switches` takes [`Switches`] and replaces the ones before.
+//! - `POST /_complete` takes [`Completion`]: the customer acts on a payment that waits for them. It
+//!   is answered when the webhook of that has been tried.
+//! - `POST /_webhooks` takes [`WebhookTarget`]: where webhooks go from then on.
 //! - `GET /_ledger` answers with [`Totals`] by currency.
 
 mod cards;
@@ -21,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Extension, Json, RawForm, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -28,15 +32,17 @@ use axum::routing::{any, get, post};
 use chrono::Utc;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::delivery::Delivery;
+use self::switches::Fate;
 use self::world::{Answer, Call, World};
 use super::stripe::webhook::Secret;
 
-pub use self::switches::{Fail, Switches};
+pub use self::switches::{CallKind, Fail, Switches};
 pub use self::world::Totals;
 
 /// Where webhooks go.
@@ -46,6 +52,38 @@ pub struct WebhookEndpoint {
     pub url: String,
     /// Signs them.
     pub secret: Secret,
+}
+
+/// What a customer does about a payment that waits for them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Completion {
+    /// The payment, `pi_…`.
+    pub payment: String,
+    /// How it ends.
+    #[serde(default)]
+    pub outcome: Completed,
+}
+
+/// How 3-D Secure ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completed {
+    /// The issuer agrees, and the money is held.
+    #[default]
+    Authorised,
+    /// The issuer does not.
+    Declined,
+}
+
+/// Where webhooks are to go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookTarget {
+    /// Takes a `POST` of each event.
+    pub url: String,
+    /// Signs them.
+    pub secret: String,
 }
 
 /// A simulator that runs until it is dropped.
@@ -61,10 +99,18 @@ impl Simulator {
     /// # Errors
     /// When there is no port, or no HTTP client can be made for the webhooks.
     pub async fn start(webhooks: Option<WebhookEndpoint>) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::start_on(0, webhooks).await
+    }
+
+    /// As [`Simulator::start`], on that port.
+    ///
+    /// # Errors
+    /// As there; also when the port is not free.
+    pub async fn start_on(port: u16, webhooks: Option<WebhookEndpoint>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let delivery = webhooks.map(|it| Delivery::start(it, stop.clone())).transpose();
+        let delivery = Delivery::start(webhooks, stop.clone());
         let service = Service {
             world: Arc::default(),
             switches: Arc::default(),
@@ -85,7 +131,7 @@ impl Simulator {
 struct Service {
     world: Arc<Mutex<World>>,
     switches: Arc<Mutex<Switches>>,
-    delivery: Option<Delivery>,
+    delivery: Delivery,
 }
 
 /// The world is changed by whole calls only, so one that panicked leaves nothing half done.
@@ -97,6 +143,8 @@ fn router(service: Service) -> Router {
     Router::new()
         .route("/v1/{*path}", any(api))
         .route("/_switches", post(set_switches))
+        .route("/_complete", post(complete))
+        .route("/_webhooks", post(set_webhooks))
         .route("/_ledger", get(ledger))
         .with_state(service)
 }
@@ -136,6 +184,35 @@ async fn ledger(State(service): State<Service>) -> Json<BTreeMap<String, Totals>
     Json(lock(&service.world).ledger())
 }
 
+async fn set_webhooks(
+    State(service): State<Service>,
+    Json(WebhookTarget { url, secret }): Json<WebhookTarget>,
+) -> StatusCode {
+    service.delivery.redirect(Some(WebhookEndpoint { url, secret: Secret::new(secret) }));
+    StatusCode::NO_CONTENT
+}
+
+async fn complete(
+    State(service): State<Service>,
+    Json(Completion { payment, outcome }): Json<Completion>,
+) -> Response {
+    let authorised = outcome == Completed::Authorised;
+    let (answer, events) = lock(&service.world).complete(&payment, authorised, Utc::now());
+    let twice = lock(&service.switches).webhook_twice;
+    service.delivery.send(events, twice, true).await;
+    respond(&answer)
+}
+
+/// A call as it came in.
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Option<String>,
+    form: Bytes,
+}
+
 async fn api(
     State(service): State<Service>,
     Extension(Hangup(hangup)): Extension<Hangup>,
@@ -145,41 +222,51 @@ async fn api(
     RawQuery(query): RawQuery,
     RawForm(form): RawForm,
 ) -> Response {
-    let switches = lock(&service.switches).take_for(&method);
-    if let Some(status) = switches.fail {
+    let fate = lock(&service.switches).take_for(CallKind::of(&method, uri.path()));
+    if let Some(status) = fate.fail {
         let body = json!({"error": {"type": "api_error", "message": "switched on"}});
         return respond(&Answer { status, body });
     }
-    if switches.hang {
+    if fate.hang {
         return std::future::pending().await;
     }
-    tokio::time::sleep(Duration::from_millis(switches.slow_ms)).await;
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    if !text("authorization").is_some_and(|it| it.starts_with("Bearer ")) {
-        let body = json!({"error": {"type": "invalid_request_error", "message": "no API key"}});
-        return respond(&Answer { status: 401, body });
-    }
-    let call = Call {
-        path: uri.path(),
-        form: &form,
-        key: text("idempotency-key"),
-        decline: switches.decline.as_deref(),
-        customer_action: switches.customer_action,
-        now: Utc::now(),
-    };
-    let (answer, events) = if method == Method::POST {
-        lock(&service.world).post(&call)
-    } else {
-        (lock(&service.world).get(uri.path(), query.as_deref().unwrap_or_default()), vec![])
-    };
-    if let Some(delivery) = &service.delivery {
-        delivery.send(events, switches.webhook_twice, switches.webhook_first).await;
-    }
-    if switches.drop_connection {
+    let drop_connection = fate.drop_connection;
+    let request = Request { method, uri, headers, query, form };
+    // A task of its own: what was asked for happens, whether or not the caller waits for it.
+    let work = tokio::spawn(async move { service.work(&fate, &request).await });
+    let answer = work.await;
+    if drop_connection {
         hangup.cancel();
         return std::future::pending().await;
     }
-    respond(&answer)
+    let fault = |_| Answer { status: 500, body: json!({"error": {"type": "api_error"}}) };
+    respond(&answer.unwrap_or_else(fault))
+}
+
+impl Service {
+    async fn work(&self, fate: &Fate, request: &Request) -> Answer {
+        tokio::time::sleep(Duration::from_millis(fate.slow_ms)).await;
+        let text = |name: &str| request.headers.get(name)?.to_str().ok();
+        if !text("authorization").is_some_and(|it| it.starts_with("Bearer ")) {
+            let body = json!({"error": {"type": "invalid_request_error", "message": "no API key"}});
+            return Answer { status: 401, body };
+        }
+        let path = request.uri.path();
+        let (answer, events) = if request.method == Method::POST {
+            lock(&self.world).post(&Call {
+                path,
+                form: &request.form,
+                key: text("idempotency-key"),
+                decline: fate.decline.as_deref(),
+                customer_action: fate.customer_action,
+                now: Utc::now(),
+            })
+        } else {
+            (lock(&self.world).get(path, request.query.as_deref().unwrap_or_default()), vec![])
+        };
+        self.delivery.send(events, fate.webhook_twice, fate.webhook_first).await;
+        answer
+    }
 }
 
 fn respond(answer: &Answer) -> Response {

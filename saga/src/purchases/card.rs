@@ -9,96 +9,41 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use accrue_domain::action::Action;
-use accrue_domain::id::PurchaseId;
+use accrue_domain::id::{ProgramId, PurchaseId};
 use accrue_domain::money::{Minor, Money};
 use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::command::Command;
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
 use accrue_domain::purchase::step::{Step, Way};
-use accrue_gateways::breaker::{self, Breaker};
 use accrue_gateways::payment::names::{IdempotencyKey, PaymentId, Reference};
-use accrue_gateways::payment::{
-    Authorise, NotDone, Outcome, Part, Payment, PaymentGateway, Refusal, State, Trouble,
-};
-use accrue_gateways::retry::{self, Chance};
+use accrue_gateways::payment::{Authorise, NotDone, Outcome, Part, Payment, Refusal, State};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::name;
+use super::payments::{Kind, Payments};
 use crate::story::{Outside, Story};
 
 /// How soon it is looked again whether a customer has acted.
 const CUSTOMER_POLL: TimeDelta = TimeDelta::seconds(10);
 
+/// What stands between program and purchase in the name of a payment.
+const REFERENCE_INFIX: &str = "/purchase/";
+
 /// What is said where no provider is configured.
 const NO_GATEWAY: &str = "no payment provider is configured on this server";
 
-/// The payment provider, with what a saga needs to call it with care. Cheap to clone.
-#[derive(Clone)]
-pub struct Payments {
-    gateway: Option<Arc<dyn PaymentGateway>>,
-    breaker: Arc<Mutex<Breaker>>,
-    /// Longer than a call can take: behind it another process may make it.
-    lease: TimeDelta,
-    /// 32 random bits.
-    chance: fn() -> u32,
+/// A purchase's name at the provider. Neither id has a `/`, so it names one purchase.
+fn reference(program: &ProgramId, id: &PurchaseId) -> String {
+    format!("{program}{REFERENCE_INFIX}{id}")
 }
 
-impl std::fmt::Debug for Payments {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.breaker_state();
-        f.debug_struct("Payments").field("breaker", &state).finish_non_exhaustive()
-    }
-}
-
-impl Payments {
-    /// A provider whose calls end within `lease`; none: cards wait until there is one.
-    #[must_use]
-    pub fn new(
-        gateway: Option<Arc<dyn PaymentGateway>>,
-        lease: TimeDelta,
-        chance: fn() -> u32,
-    ) -> Self {
-        let breaker = Arc::new(Mutex::new(Breaker::new(breaker::PAYMENT)));
-        Self { gateway, breaker, lease, chance }
-    }
-
-    /// Is there a provider?
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        self.gateway.is_some()
-    }
-
-    /// What the circuit breaker does with calls now.
-    #[must_use]
-    pub fn breaker_state(&self) -> breaker::State {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner).state(Instant::now())
-    }
-
-    /// Makes a call, if the breaker lets it pass.
-    async fn call<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn PaymentGateway) -> F) -> Outcome<T>
-    where
-        F: Future<Output = Outcome<T>> + Send,
-    {
-        let Some(gateway) = self.gateway.as_deref() else {
-            return Err(NotDone::NoEffect(Trouble::Connect));
-        };
-        let breaker = || self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        let permit = breaker().permit(Instant::now());
-        let Ok(permit) = permit else { return Err(NotDone::NoEffect(Trouble::Connect)) };
-        let outcome = call(gateway).await;
-        let report = match &outcome {
-            // A refusal is the answer of a healthy provider.
-            Ok(_) | Err(NotDone::Refused(_)) => breaker::Report::Healthy,
-            Err(NotDone::NoEffect(_) | NotDone::Unknown(_)) => breaker::Report::Failing,
-        };
-        breaker().report(permit, report, Instant::now());
-        outcome
-    }
+/// The purchase that a payment of ours is for.
+pub(super) fn referred(reference: &Reference) -> Option<(ProgramId, PurchaseId)> {
+    let (program, id) = reference.as_str().split_once(REFERENCE_INFIX)?;
+    Some((ProgramId::new(program).ok()?, PurchaseId::new(id).ok()?))
 }
 
 /// The card of one purchase.
@@ -118,6 +63,8 @@ struct Calls {
     name: String,
     authorise: Option<Authorise>,
     payment: Option<PaymentId>,
+    /// Where the customer is sent, as the provider said once: a look-up does not tell it again.
+    url: Option<String>,
     step: Step,
     way: Way,
     attempts: u32,
@@ -142,7 +89,7 @@ impl Card<'_> {
                 let Some(payment) = calls.payment.clone() else {
                     return calls.refused("payment_declined", "there is no payment to look at");
                 };
-                let looked = calls.payments.call(|gateway| gateway.look_up(&payment)).await;
+                let looked = calls.payments.call(Kind::LookUp, |it| it.look_up(&payment)).await;
                 match looked {
                     Ok(payment) => calls.authorised(Ok(payment)),
                     // Reading proves nothing: it is looked again.
@@ -183,7 +130,11 @@ impl Card<'_> {
                 let key = calls.key("capture_card");
                 let Ok(key) = key else { return calls.no_key() };
                 let part = Part::Of(money);
-                match calls.payments.call(|it| it.capture(&key, &payment, part)).await {
+                match calls
+                    .payments
+                    .call(Kind::Capture, |it| it.capture(&key, &payment, part))
+                    .await
+                {
                     Ok(payment) => calls.done(Some(&payment.id)),
                     Err(not_done) => calls.not_done(&not_done),
                 }
@@ -196,15 +147,14 @@ impl Card<'_> {
         self.outside(Step::CaptureCard, Way::Undo, |calls| {
             Box::pin(async move {
                 let Some(payment) = calls.payment.clone() else { return calls.undone() };
-                match calls.payments.call(|it| it.look_up(&payment)).await {
+                match calls.payments.call(Kind::LookUp, |it| it.look_up(&payment)).await {
                     // Nothing was taken: the hold itself is ended by the step before.
                     Ok(found) if found.captured == Minor::ZERO => return calls.undone(),
                     Ok(_) => {}
                     Err(not_done) => return calls.not_done(&not_done),
                 }
-                let Ok(key) = calls.key("capture_card.undo") else { return calls.no_key() };
-                match calls.payments.call(|it| it.refund(&key, &payment, Part::Rest)).await {
-                    Ok(_) => calls.undone(),
+                match calls.return_all(&payment).await {
+                    Ok(()) => calls.undone(),
                     Err(not_done) => calls.not_done(&not_done),
                 }
             })
@@ -226,12 +176,34 @@ impl Card<'_> {
                 };
                 let Ok(key) = calls.key(&step) else { return calls.no_key() };
                 let part = Part::Of(Money { amount, currency });
-                match calls.payments.call(|it| it.refund(&key, &payment, part)).await {
+                match calls.payments.call(Kind::Refund, |it| it.refund(&key, &payment, part)).await
+                {
                     Ok(_) => calls.done(None),
                     Err(not_done) => calls.not_done(&not_done),
                 }
             })
         })
+    }
+
+    /// What it means for a purchase that waits for the customer that its payment was found so;
+    /// nothing while it still waits.
+    pub(super) fn found(&self, found: Payment) -> Option<Action> {
+        match found.state {
+            State::CustomerAction | State::InProgress => None,
+            State::Authorised | State::Captured | State::Voided | State::Declined => {
+                Some(self.calls(Step::AuthoriseCard, Way::Do).authorised(Ok(found)))
+            }
+        }
+    }
+
+    /// Ends a hold that the purchase does not know of, or has taken for ended.
+    pub(super) async fn end_late(&self, payment: &PaymentId) -> Outcome<()> {
+        self.calls(Step::AuthoriseCard, Way::Undo).end(payment).await
+    }
+
+    /// Gives money back that the purchase does not know of, or has taken for given back.
+    pub(super) async fn give_back_late(&self, payment: &PaymentId) -> Outcome<()> {
+        self.calls(Step::CaptureCard, Way::Undo).return_all(payment).await
     }
 
     fn money(&self) -> Money {
@@ -245,7 +217,7 @@ impl Card<'_> {
         way: Way,
         call: impl FnOnce(Calls) -> Pin<Box<dyn Future<Output = Action> + Send>>,
     ) -> Outside {
-        let until = self.now.checked_add_signed(self.payments.lease).unwrap_or(self.now);
+        let until = self.now.checked_add_signed(self.payments.lease()).unwrap_or(self.now);
         let before = Action::Purchase(self.story.id.clone(), Command::Start { step, way, until });
         let late = (step == Step::AuthoriseCard && way == Way::Do).then(|| {
             let calls = self.calls(Step::AuthoriseCard, Way::Undo);
@@ -265,7 +237,7 @@ impl Card<'_> {
 
     fn calls(&self, step: Step, way: Way) -> Calls {
         let Story { program, id } = self.story;
-        let name = format!("{program}/purchase/{id}");
+        let name = reference(program, id);
         let money = self.money();
         let authorise = self.order.card().and_then(|(method, _)| {
             let reference = Reference::parse(&name).ok()?;
@@ -279,12 +251,18 @@ impl Card<'_> {
             name,
             authorise,
             payment: trail.payment().and_then(|id| PaymentId::parse(id).ok()),
+            url: trail.request().and_then(|it| it.url.clone()),
             step,
             way,
             attempts: attempts.map_or(0, |it| it.attempts).saturating_add(1),
             now: self.now,
         }
     }
+}
+
+/// Unreachable while ids are short visible ASCII; refused rather than sent without a key.
+fn no_key() -> NotDone {
+    NotDone::Refused(Refusal::Invalid { code: "no_key".to_owned() })
 }
 
 impl Calls {
@@ -294,10 +272,10 @@ impl Calls {
 
     /// Asks for the hold, or once more what became of it.
     async fn ask(&self) -> Outcome<Payment> {
-        let invalid = |code: &str| NotDone::Refused(Refusal::Invalid { code: code.to_owned() });
-        let authorise = self.authorise.as_ref().ok_or_else(|| invalid("no_card"))?;
-        let key = self.key("authorise_card").map_err(|()| invalid("no_key"))?;
-        self.payments.call(|it| it.authorise(&key, authorise)).await
+        let no_card = || NotDone::Refused(Refusal::Invalid { code: "no_card".to_owned() });
+        let authorise = self.authorise.as_ref().ok_or_else(no_card)?;
+        let key = self.key("authorise_card").map_err(|()| no_key())?;
+        self.payments.call(Kind::Authorise, |it| it.authorise(&key, authorise)).await
     }
 
     /// The payment that is to be ended; else the answer that tells that there is none, or that it
@@ -318,12 +296,11 @@ impl Calls {
 
     /// Ends a hold. One whose money was taken has no hold any more.
     async fn end(&self, payment: &PaymentId) -> Outcome<()> {
-        let refused = |code: &str| NotDone::Refused(Refusal::Invalid { code: code.to_owned() });
-        let key = self.key("authorise_card.undo").map_err(|()| refused("no_key"))?;
-        match self.payments.call(|it| it.void(&key, payment)).await {
+        let key = self.key("authorise_card.undo").map_err(|()| no_key())?;
+        match self.payments.call(Kind::Void, |it| it.void(&key, payment)).await {
             Ok(_) => Ok(()),
             Err(NotDone::Refused(why)) => {
-                let found = self.payments.call(|it| it.look_up(payment)).await?;
+                let found = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await?;
                 match found.state {
                     State::Captured | State::Voided | State::Declined => Ok(()),
                     State::Authorised | State::CustomerAction | State::InProgress => {
@@ -335,13 +312,20 @@ impl Calls {
         }
     }
 
+    /// Gives back all that was taken.
+    async fn return_all(&self, payment: &PaymentId) -> Outcome<()> {
+        let key = self.key("capture_card.undo").map_err(|()| no_key())?;
+        let refund = self.payments.call(Kind::Refund, |it| it.refund(&key, payment, Part::Rest));
+        refund.await.map(|_| ())
+    }
+
     /// What the answer to an authorisation means.
     fn authorised(&self, outcome: Outcome<Payment>) -> Action {
         let declined = |code: &str| self.refused("payment_declined", &format!("declined: {code}"));
         match outcome {
             Ok(payment) => match payment.state {
                 State::Authorised | State::Captured => self.done(Some(&payment.id)),
-                State::CustomerAction => self.ask_customer(&payment.id, None),
+                State::CustomerAction => self.ask_customer(&payment.id, self.url.clone()),
                 State::Declined => declined("declined"),
                 State::Voided => declined("voided"),
                 State::InProgress => {
@@ -378,13 +362,11 @@ impl Calls {
     /// Tried again with growing pauses. On the way back it is at last left to people; on the way
     /// forward the purchase's own deadline ends it.
     fn again(&self, effect: Effect, detail: &str) -> Action {
-        let chance = Chance((self.payments.chance)());
         let forward = self.way == Way::Do && self.step != Step::RefundCard;
-        let most = retry::PAYMENT.attempts_max;
+        let most = self.payments.attempts_max();
         let attempt =
             if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
-        let pause = retry::PAYMENT.delay(attempt, chance);
-        let pause = pause.map(|pause| TimeDelta::from_std(pause).unwrap_or(CUSTOMER_POLL));
+        let pause = self.payments.pause(attempt);
         self.delayed(effect, detail, pause)
     }
 

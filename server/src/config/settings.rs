@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 16] = [
+pub(super) const SETTINGS: [Setting; 18] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
@@ -27,6 +27,8 @@ pub(super) const SETTINGS: [Setting; 16] = [
     Setting { key: "payments_key", default: "" },
     Setting { key: "payments_webhook_secret", default: "" },
     Setting { key: "payments_timeout_seconds", default: "30" },
+    Setting { key: "payments_retry_seconds_max", default: "300" },
+    Setting { key: "payments_attempts_max", default: "12" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -80,6 +82,12 @@ pub(crate) struct ServerFlags {
     /// Longest time for one call to the payment provider [default: 30]
     #[arg(long, value_name = "SECONDS")]
     payments_timeout_seconds: Option<String>,
+    /// Longest pause before such a call is made again [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    payments_retry_seconds_max: Option<String>,
+    /// Calls in all before one that undoes or refunds is left to people [default: 12]
+    #[arg(long, value_name = "COUNT")]
+    payments_attempts_max: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -109,6 +117,8 @@ impl ServerFlags {
             ("idempotency_days", &self.idempotency_days),
             ("payments", &self.payments),
             ("payments_timeout_seconds", &self.payments_timeout_seconds),
+            ("payments_retry_seconds_max", &self.payments_retry_seconds_max),
+            ("payments_attempts_max", &self.payments_attempts_max),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));

@@ -34,7 +34,12 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
         (name = "events", description = "The log"),
         (name = "operations", description = "Health and figures")
     ),
-    paths(crate::health::live, crate::health::ready, super::metrics::metrics),
+    paths(
+        crate::health::live,
+        crate::health::ready,
+        super::metrics::metrics,
+        super::webhooks::payments
+    ),
     components(schemas(crate::health::Readiness))
 )]
 struct Own;

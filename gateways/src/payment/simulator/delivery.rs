@@ -1,5 +1,6 @@
 //! Webhooks on their way to the endpoint: one after the other, in the order of their events.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::WebhookEndpoint;
+use super::{WebhookEndpoint, lock};
 use crate::payment::stripe::webhook;
 
 /// Longest time for one webhook.
@@ -23,25 +24,37 @@ type Parcel = (Value, oneshot::Sender<()>);
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
     queue: mpsc::Sender<Parcel>,
+    /// Where they go now; none: nowhere.
+    endpoint: Arc<Mutex<Option<WebhookEndpoint>>>,
 }
 
 impl Delivery {
     pub(super) fn start(
-        endpoint: WebhookEndpoint,
+        endpoint: Option<WebhookEndpoint>,
         stop: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
         // Endpoints of a simulator are on this machine, without TLS.
         let builder = Client::builder().no_proxy().tls_certs_only([]);
         let http = builder.timeout(DELIVERY_TIMEOUT).build()?;
         let (queue, mut parcels) = mpsc::channel::<Parcel>(WAITING_MAX);
+        let endpoint = Arc::new(Mutex::new(endpoint));
+        let present = Arc::clone(&endpoint);
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             while let Some((event, tried)) = parcels.recv().await {
-                deliver(&http, &endpoint, &event).await;
+                let endpoint = lock(&present).clone();
+                if let Some(endpoint) = endpoint {
+                    deliver(&http, &endpoint, &event).await;
+                }
                 // Nobody may wait for it.
                 let _ = tried.send(());
             }
         }));
-        Ok(Self { queue })
+        Ok(Self { queue, endpoint })
+    }
+
+    /// From now on they go there.
+    pub(super) fn redirect(&self, endpoint: Option<WebhookEndpoint>) {
+        *lock(&self.endpoint) = endpoint;
     }
 
     /// Queues events, and waits until they have been tried if that is asked for.

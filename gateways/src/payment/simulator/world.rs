@@ -82,6 +82,12 @@ fn invalid(code: &str) -> Answer {
     error(400, "invalid_request_error", code)
 }
 
+fn declined(code: &str, decline_code: &str) -> Answer {
+    let mut answer = error(402, "card_error", code);
+    answer.body["error"]["decline_code"] = json!(decline_code);
+    answer
+}
+
 fn missing() -> Answer {
     error(404, "invalid_request_error", "resource_missing")
 }
@@ -106,13 +112,41 @@ impl World {
             let (path, form) = (call.path.to_owned(), call.form.clone());
             self.kept.insert(key.to_owned(), Kept { path, form, answer: answer.clone() });
         }
-        let created = call.now.timestamp();
-        let event = |(kind, object): (&str, Value)| {
-            let id = self.id("evt");
-            let data = json!({"object": object});
-            json!({"id": id, "object": "event", "type": kind, "created": created, "data": data})
+        let events = events.into_iter().map(|it| self.event(it, call.now)).collect();
+        (answer, events)
+    }
+
+    /// The customer acts: the payment that waits for them is authorised, or declined by the
+    /// issuer.
+    pub(super) fn complete(
+        &mut self,
+        id: &str,
+        authorised: bool,
+        now: DateTime<Utc>,
+    ) -> (Answer, Vec<Value>) {
+        let Some(intent) = self.intents.get_mut(id) else { return (missing(), vec![]) };
+        if intent.status != "requires_action" {
+            return (Answer { status: 409, ..intent.unexpected_state() }, vec![]);
+        }
+        let kind = if authorised {
+            intent.status = "requires_capture";
+            "payment_intent.amount_capturable_updated"
+        } else {
+            intent.status = "requires_payment_method";
+            "payment_intent.payment_failed"
         };
-        (answer, events.into_iter().map(event).collect())
+        let (body, amount, currency) = (intent.json(), intent.amount, intent.currency.clone());
+        if authorised {
+            self.total(&currency).authorised += amount;
+        }
+        let event = self.event((kind, body.clone()), now);
+        (Answer { status: 200, body }, vec![event])
+    }
+
+    fn event(&mut self, (kind, object): (&str, Value), now: DateTime<Utc>) -> Value {
+        let (id, created) = (self.id("evt"), now.timestamp());
+        let data = json!({"object": object});
+        json!({"id": id, "object": "event", "type": kind, "created": created, "data": data})
     }
 
     pub(super) fn get(&self, path: &str, query: &str) -> Answer {
@@ -129,9 +163,15 @@ impl World {
         let path: Vec<_> = call.path.trim_start_matches("/v1/").split('/').collect();
         match path[..] {
             ["payment_intents"] => self.authorise(&form, call),
-            ["payment_intents", id, "capture"] => self.capture(id, &form),
+            ["payment_intents", id, "capture"] => match call.decline {
+                Some(reason) => Err(declined("card_declined", reason)),
+                None => self.capture(id, &form),
+            },
             ["payment_intents", id, "cancel"] => self.cancel(id),
-            ["refunds"] => self.refund(&form),
+            ["refunds"] => match call.decline {
+                Some(reason) => self.failed_refund(&form, reason),
+                None => self.refund(&form),
+            },
             _ => Err(missing()),
         }
     }
@@ -166,8 +206,7 @@ impl World {
             }
         };
         intent.status = "requires_payment_method";
-        let mut answer = error(402, "card_error", code);
-        answer.body["error"]["decline_code"] = json!(decline_code);
+        let mut answer = declined(code, decline_code);
         answer.body["error"]["payment_intent"] = intent.json();
         self.intents.insert(intent.id.clone(), intent);
         Err(answer)
@@ -233,6 +272,19 @@ impl World {
             "payment_intent": payment, "status": "succeeded",
         });
         Ok((json.clone(), vec![("refund.created", json)]))
+    }
+
+    /// The issuer does not take the money back: an answer like any other, not an error.
+    fn failed_refund(&mut self, form: &Form, reason: &str) -> Change {
+        let id = self.id("re");
+        let payment = text(form, "payment_intent")?;
+        let intent = self.intents.get(payment).ok_or_else(missing)?;
+        let json = json!({
+            "id": id, "object": "refund", "currency": intent.currency,
+            "amount": amount(form, "amount")?.unwrap_or(intent.captured - intent.refunded),
+            "payment_intent": payment, "status": "failed", "failure_reason": reason,
+        });
+        Ok((json.clone(), vec![("refund.failed", json)]))
     }
 
     /// Knows one kind of query: an exact match of the reference.
