@@ -71,6 +71,12 @@ impl Payments {
         Self { backoff, ..self }
     }
 
+    /// The same with another circuit breaker, closed.
+    #[must_use]
+    pub fn with_breaker(self, settings: breaker::Settings) -> Self {
+        Self { breaker: Arc::new(Mutex::new(Breaker::new(settings))), ..self }
+    }
+
     /// Is there a provider?
     #[must_use]
     pub fn is_there(&self) -> bool {

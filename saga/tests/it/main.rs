@@ -5,4 +5,5 @@
 mod awards;
 mod deadlines;
 mod housekeeping;
+mod purchases;
 mod world;

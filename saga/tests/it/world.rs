@@ -21,6 +21,7 @@ use accrue_event_store::executor::Limits;
 use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::Receipt;
 use accrue_event_store::record::Position;
+use accrue_event_store::state::FromState;
 use accrue_private_postgres::cluster::Cluster;
 use accrue_private_postgres::options::Options;
 use accrue_saga::Sagas;
@@ -92,11 +93,13 @@ impl World {
 
     /// Starts the sagas.
     pub(crate) fn start(&self) -> Running {
+        self.start_with(accrue_saga::Config::default())
+    }
+
+    /// As [`World::start`], otherwise configured.
+    pub(crate) fn start_with(&self, config: accrue_saga::Config) -> Running {
         let (mut registry, stop) = (Registry::default(), CancellationToken::new());
-        let config = accrue_saga::Config {
-            deadlines_every: Duration::from_millis(10),
-            ..accrue_saga::Config::default()
-        };
+        let config = accrue_saga::Config { deadlines_every: Duration::from_millis(10), ..config };
         let sagas = accrue_saga::start(self.ledger.clone(), config, &mut registry, &stop);
         Running { sagas, registry, stop }
     }
@@ -166,6 +169,12 @@ impl World {
                FROM campaign_skips ORDER BY campaign, version, rule, reason",
         )
         .await
+    }
+
+    /// The state of an aggregate of the default program.
+    pub(crate) async fn load<A: FromState>(&self, id: &str) -> A {
+        let program = ProgramId::default();
+        self.ledger.load::<A>(&program, id).await.unwrap().map(|(state, _)| state).unwrap()
     }
 
     /// Waits until the statement gives that number.
