@@ -37,6 +37,7 @@ use error::Error;
 use event::Event;
 use order::Order;
 use refunds::{REFUNDS_MAX, Refunds};
+use step::{Step, Turn, Way};
 use trail::{Next, Phase, Trail};
 
 /// The state: the fold of a purchase's events.
@@ -135,6 +136,13 @@ impl Purchase {
             return Next::Wait(None);
         }
         self.trail.next(order, self.refunds.next_step(order), now)
+    }
+
+    /// A move of it, named exactly.
+    #[must_use]
+    pub fn turn(&self, step: Step, way: Way) -> Turn {
+        let refund = self.refunds.open().filter(|_| step.is_of_refund());
+        Turn { step, way, refund: refund.map(|refund| refund.id.clone()) }
     }
 
     fn placed(&self) -> Result<&Order, Error> {

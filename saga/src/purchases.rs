@@ -265,7 +265,11 @@ impl Move<'_> {
     }
 
     fn done(&self, step: Step, actions: Vec<Action>) -> Plan {
-        self.within(step, Way::Do, actions, Command::Done { step, payment: None })
+        self.within(step, Way::Do, actions, self.turn_done(step))
+    }
+
+    fn turn_done(&self, step: Step) -> Command {
+        Command::Done { turn: self.state.turn(step, Way::Do), payment: None }
     }
 
     fn undone(&self, step: Step, actions: Vec<Action>) -> Plan {
@@ -273,12 +277,12 @@ impl Move<'_> {
     }
 
     fn within(&self, step: Step, way: Way, mut actions: Vec<Action>, note: Command) -> Plan {
-        let id = self.id.clone();
+        let (id, turn) = (self.id.clone(), self.state.turn(step, way));
         actions.push(Action::Purchase(id.clone(), note));
         let refused = move |refusal: &Refusal| {
             let reason = refusal.code.replace('-', "_");
             let detail = refusal.detail.clone();
-            Action::Purchase(id, Command::Refused { step, way, reason, detail })
+            Action::Purchase(id, Command::Refused { turn, reason, detail })
         };
         Plan::Within(Within { name: self.name(step, way), actions, refused: Box::new(refused) })
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::event::Effect;
-use super::step::{Step, Way};
+use super::step::{Step, Turn};
 use crate::id::{AccountId, ProductId, RefundId, WalletId};
 use crate::money::Money;
 use crate::payment_method::PaymentMethod;
@@ -43,16 +43,14 @@ pub enum Command {
     /// A call to the outside is about to be made; nobody else is to make it before `until`.
     Start {
         /// Which.
-        step: Step,
-        /// Which way.
-        way: Way,
+        turn: Turn,
         /// When its caller is given up.
         until: DateTime<Utc>,
     },
     /// A step is done.
     Done {
         /// Which.
-        step: Step,
+        turn: Turn,
         /// The payment provider's name for the payment, once there is one.
         payment: Option<String>,
     },
@@ -64,9 +62,7 @@ pub enum Command {
     /// A step was refused and had no effect.
     Refused {
         /// Which.
-        step: Step,
-        /// Which way.
-        way: Way,
+        turn: Turn,
         /// A stable name of the reason, such as `insufficient_stock`.
         reason: String,
         /// For people.
@@ -75,9 +71,7 @@ pub enum Command {
     /// A call to the outside came to nothing yet; it is made again.
     Delay {
         /// Which.
-        step: Step,
-        /// Which way.
-        way: Way,
+        turn: Turn,
         /// What the attempt may have done.
         effect: Effect,
         /// For people.

@@ -5,7 +5,7 @@ use super::command::Command;
 use super::error::Error;
 use super::event::Event;
 use super::order::Order;
-use super::step::{Step, Way};
+use super::step::{Step, Turn, Way};
 use super::trail::Phase;
 use crate::aggregate::Context;
 use crate::text;
@@ -15,8 +15,9 @@ impl Draft<'_> {
         match command {
             // Decided by whoever calls this.
             Command::Place(_) | Command::Cancel { .. } | Command::Refund(_) => {}
-            Command::Start { step, way, until } => {
-                self.check_turn(step, way)?;
+            Command::Start { turn, until } => {
+                self.check_turn(&turn)?;
+                let Turn { step, way, .. } = turn;
                 let call = self.state.trail.call.as_ref();
                 if call.is_some_and(|call| call.next > context.now) {
                     return Err(Error::OutOfTurn);
@@ -25,14 +26,15 @@ impl Draft<'_> {
                 let attempt = attempts.saturating_add(1);
                 self.push(Event::PurchaseStepStarted { step, way, attempt, until });
             }
-            Command::Done { step, payment } => self.done(step, payment, context)?,
+            Command::Done { turn, payment } => self.done(&turn, payment)?,
             Command::Undone { step } => {
-                self.check_turn(step, Way::Undo)?;
+                self.check_turn(&Turn { step, way: Way::Undo, refund: None })?;
                 self.push(Event::PurchaseStepUndone { step });
                 self.reject_if_undone();
             }
-            Command::Refused { step, way, reason, detail } => {
-                self.check_turn(step, way)?;
+            Command::Refused { turn, reason, detail } => {
+                self.check_turn(&turn)?;
+                let Turn { step, way, .. } = turn;
                 if self.state.trail.phase == Phase::Forward {
                     self.push(Event::PurchaseStepRefused { step, reason, detail });
                     self.reject_if_undone();
@@ -42,8 +44,9 @@ impl Draft<'_> {
                     self.push(Event::PurchaseStuck { step, way, detail });
                 }
             }
-            Command::Delay { step, way, effect, detail, retry_at } => {
-                self.check_turn(step, way)?;
+            Command::Delay { turn, effect, detail, retry_at } => {
+                self.check_turn(&turn)?;
+                let Turn { step, way, .. } = turn;
                 self.push(match retry_at {
                     Some(retry_at) => {
                         Event::PurchaseStepDelayed { step, way, effect, detail, retry_at }
@@ -52,7 +55,7 @@ impl Draft<'_> {
                 });
             }
             Command::AskCustomer { payment, url, retry_at } => {
-                self.check_turn(Step::AuthoriseCard, Way::Do)?;
+                self.check_turn(&Turn { step: Step::AuthoriseCard, way: Way::Do, refund: None })?;
                 self.push(Event::PurchaseActionRequired { payment, url, retry_at });
             }
             Command::TimeOut => {
@@ -78,13 +81,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn done(
-        &mut self,
-        step: Step,
-        payment: Option<String>,
-        context: &Context<'_>,
-    ) -> Result<(), Error> {
-        let _ = context;
+    fn done(&mut self, turn: &Turn, payment: Option<String>) -> Result<(), Error> {
+        let step = turn.step;
         // The answer to a call that was made before the way turned: it only tells the name of
         // the payment that is to be undone.
         let late = step.is_outside() && self.state.trail.phase == Phase::Back;
@@ -94,7 +92,7 @@ impl Draft<'_> {
             }
             return Ok(());
         }
-        self.check_turn(step, Way::Do)?;
+        self.check_turn(turn)?;
         match step {
             Step::Settle => {
                 let order = self.order()?.clone();
@@ -141,12 +139,13 @@ impl Draft<'_> {
     }
 
     /// Is this the move that is to be made now?
-    fn check_turn(&self, step: Step, way: Way) -> Result<(), Error> {
+    fn check_turn(&self, turn: &Turn) -> Result<(), Error> {
         let order = self.order()?;
         let refund = self.state.refunds.next_step(order);
         let pending = self.state.trail.pending(order, refund);
+        let pending = pending.map(|(step, way)| self.state.turn(step, way));
         let stuck = self.state.trail.stuck.is_some();
-        if stuck || pending != Some((step, way)) { Err(Error::OutOfTurn) } else { Ok(()) }
+        if stuck || pending.as_ref() != Some(turn) { Err(Error::OutOfTurn) } else { Ok(()) }
     }
 
     /// The move that is stuck.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::RefundId;
+
 /// A step. What is done in each, and how it is undone, stands in the saga.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +40,12 @@ impl Step {
         }
     }
 
+    /// Is it a step of a refund?
+    #[must_use]
+    pub const fn is_of_refund(self) -> bool {
+        matches!(self, Self::RefundCard | Self::SettleRefund)
+    }
+
     /// Does it happen outside of the ledger? Its outcome is then told in an event of its own;
     /// that of the others commits with their effect.
     #[must_use]
@@ -65,4 +73,16 @@ impl Way {
             Self::Undo => "undo",
         }
     }
+}
+
+/// One move of one purchase, so exact that it comes only once: a refund's steps name the refund,
+/// or who is late with one of them would be taken to speak of the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Which step.
+    pub step: Step,
+    /// Which way.
+    pub way: Way,
+    /// Of which refund, where it is a refund's step.
+    pub refund: Option<RefundId>,
 }

@@ -12,7 +12,7 @@ use super::Purchase;
 use super::command::{Asked, Command, Offer, Place, Portion, Quote, Refund, RefundedLine};
 use super::error::Error;
 use super::event::Event;
-use super::step::{Step, Way};
+use super::step::{Step, Turn, Way};
 use super::trail::Next;
 use crate::aggregate::{Aggregate, Context};
 use crate::id::{AccountId, CommandId, ProductId, RefundId, WalletId};
@@ -74,13 +74,14 @@ impl Bench {
     /// Takes the next step, in whatever way it is to go, with success.
     fn step(&mut self) -> Option<(Step, Way)> {
         let Next::Move(step, way) = self.next() else { return None };
+        let turn = self.purchase.turn(step, way);
         if step.is_outside() {
             let until = self.now + TimeDelta::seconds(30);
-            self.must(Command::Start { step, way, until });
+            self.must(Command::Start { turn: turn.clone(), until });
         }
         let payment = step.is_outside().then(|| "pi_1".to_owned());
         self.must(match way {
-            Way::Do => Command::Done { step, payment },
+            Way::Do => Command::Done { turn, payment },
             Way::Undo => Command::Undone { step },
         });
         Some((step, way))
@@ -94,6 +95,11 @@ impl Bench {
     fn state(&self) -> &'static str {
         self.purchase.status().as_str()
     }
+}
+
+/// A move that is not of a refund.
+fn turn(step: Step, way: Way) -> Turn {
+    Turn { step, way, refund: None }
 }
 
 fn minor(units: i64) -> Minor {

@@ -17,7 +17,7 @@ use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::command::Command;
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
-use accrue_domain::purchase::step::{Step, Way};
+use accrue_domain::purchase::step::{Step, Turn, Way};
 use accrue_gateways::payment::names::{IdempotencyKey, PaymentId, Reference};
 use accrue_gateways::payment::{Authorise, NotDone, Outcome, Part, Payment, Refusal, State};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -65,8 +65,7 @@ struct Calls {
     payment: Option<PaymentId>,
     /// Where the customer is sent, as the provider said once: a look-up does not tell it again.
     url: Option<String>,
-    step: Step,
-    way: Way,
+    turn: Turn,
     attempts: u32,
     now: DateTime<Utc>,
 }
@@ -218,7 +217,8 @@ impl Card<'_> {
         call: impl FnOnce(Calls) -> Pin<Box<dyn Future<Output = Action> + Send>>,
     ) -> Outside {
         let until = self.now.checked_add_signed(self.payments.lease()).unwrap_or(self.now);
-        let before = Action::Purchase(self.story.id.clone(), Command::Start { step, way, until });
+        let turn = self.state.turn(step, way);
+        let before = Action::Purchase(self.story.id.clone(), Command::Start { turn, until });
         let late = (step == Step::AuthoriseCard && way == Way::Do).then(|| {
             let calls = self.calls(Step::AuthoriseCard, Way::Undo);
             let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
@@ -252,8 +252,7 @@ impl Card<'_> {
             authorise,
             payment: trail.payment().and_then(|id| PaymentId::parse(id).ok()),
             url: trail.request().and_then(|it| it.url.clone()),
-            step,
-            way,
+            turn: self.state.turn(step, way),
             attempts: attempts.map_or(0, |it| it.attempts).saturating_add(1),
             now: self.now,
         }
@@ -362,7 +361,7 @@ impl Calls {
     /// Tried again with growing pauses. On the way back it is at last left to people; on the way
     /// forward the purchase's own deadline ends it.
     fn again(&self, effect: Effect, detail: &str) -> Action {
-        let forward = self.way == Way::Do && self.step != Step::RefundCard;
+        let forward = self.turn.way == Way::Do && !self.turn.step.is_of_refund();
         let most = self.payments.attempts_max();
         let attempt =
             if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
@@ -375,9 +374,9 @@ impl Calls {
     }
 
     fn delayed(&self, effect: Effect, detail: &str, pause: Option<TimeDelta>) -> Action {
-        let (step, way, detail) = (self.step, self.way, detail.to_owned());
+        let (turn, detail) = (self.turn.clone(), detail.to_owned());
         let retry_at = pause.and_then(|pause| self.now.checked_add_signed(pause));
-        self.action(Command::Delay { step, way, effect, detail, retry_at })
+        self.action(Command::Delay { turn, effect, detail, retry_at })
     }
 
     fn ask_customer(&self, payment: &PaymentId, url: Option<String>) -> Action {
@@ -387,9 +386,8 @@ impl Calls {
     }
 
     fn refused(&self, reason: &str, detail: &str) -> Action {
-        let (step, way) = (self.step, self.way);
         let (reason, detail) = (reason.to_owned(), detail.to_owned());
-        self.action(Command::Refused { step, way, reason, detail })
+        self.action(Command::Refused { turn: self.turn.clone(), reason, detail })
     }
 
     /// Unreachable while ids are short visible ASCII; refused rather than sent without a key.
@@ -399,11 +397,11 @@ impl Calls {
 
     fn done(&self, payment: Option<&PaymentId>) -> Action {
         let payment = payment.map(|id| id.as_str().to_owned());
-        self.action(Command::Done { step: self.step, payment })
+        self.action(Command::Done { turn: self.turn.clone(), payment })
     }
 
     fn undone(&self) -> Action {
-        self.action(Command::Undone { step: self.step })
+        self.action(Command::Undone { step: self.turn.step })
     }
 
     fn action(&self, command: Command) -> Action {

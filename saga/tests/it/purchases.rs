@@ -42,7 +42,7 @@ const MONEY: i64 = 60_000;
 const POINTS: i64 = 20_000;
 
 /// Which runs; another number is another story.
-const SEEDS: [u64; 6] = [1, 2, 3, 5, 8, 13];
+const SEEDS: [u64; 6] = [1, 2, 3, 8, 13, 110];
 const MOVES: usize = 60;
 
 /// Numbers that look random and are the same for the same seed: splitmix64 (Steele, Lea, Flood,

@@ -15,12 +15,12 @@ fn by_card() -> Bench {
 
 fn start(bench: &mut Bench, step: Step, way: Way) {
     let until = bench.now + TimeDelta::seconds(30);
-    bench.must(Command::Start { step, way, until });
+    bench.must(Command::Start { turn: turn(step, way), until });
 }
 
 fn delay(step: Step, way: Way, effect: Effect, retry_at: Option<DateTime<Utc>>) -> Command {
     let detail = "no answer".to_owned();
-    Command::Delay { step, way, effect, detail, retry_at }
+    Command::Delay { turn: turn(step, way), effect, detail, retry_at }
 }
 
 fn cancel() -> Command {
@@ -33,7 +33,7 @@ fn one_call_at_a_time_until_its_caller_is_given_up() {
     start(&mut bench, AuthoriseCard, Do);
     let until = bench.now + TimeDelta::seconds(30);
     assert_eq!(bench.next(), Next::Wait(Some(until)));
-    let again = Command::Start { step: AuthoriseCard, way: Do, until };
+    let again = Command::Start { turn: turn(AuthoriseCard, Do), until };
     assert_eq!(bench.refuses(again), Error::OutOfTurn);
     bench.now = until;
     assert_eq!(bench.next(), Next::Move(AuthoriseCard, Do));
@@ -84,7 +84,10 @@ fn a_late_answer_only_names_what_is_to_be_undone() {
     let mut bench = by_card();
     start(&mut bench, AuthoriseCard, Do);
     bench.must(cancel());
-    let done = || Command::Done { step: AuthoriseCard, payment: Some("pi_late".to_owned()) };
+    let done = || {
+        let payment = Some("pi_late".to_owned());
+        Command::Done { turn: turn(AuthoriseCard, Do), payment }
+    };
     assert_eq!(bench.must(done()), ["PurchaseStepDone"]);
     assert_eq!(bench.must(done()), [] as [&str; 0]);
     assert_eq!(bench.purchase.trail().payment(), Some("pi_late"));
@@ -118,7 +121,7 @@ fn an_undo_that_keeps_failing_is_for_people() {
     bench.must(delay(AuthoriseCard, Undo, Effect::Unknown, None));
     assert_eq!((bench.state(), bench.next()), ("stuck", Next::Wait(None)));
     assert_eq!(bench.purchase.next_deadline(), None);
-    let start_again = Command::Start { step: AuthoriseCard, way: Undo, until: bench.now };
+    let start_again = Command::Start { turn: turn(AuthoriseCard, Undo), until: bench.now };
     assert_eq!(bench.refuses(start_again), Error::OutOfTurn);
     let (reason, actor) = (|| "they are back".to_owned(), || "night-desk".to_owned());
     let mut abandoned = bench.clone();
@@ -140,7 +143,7 @@ fn a_refused_undo_is_for_people_at_once() {
     bench.must(cancel());
     start(&mut bench, CaptureCard, Undo);
     let (reason, detail) = ("payment_refused".to_owned(), "no".to_owned());
-    bench.must(Command::Refused { step: CaptureCard, way: Undo, reason, detail });
+    bench.must(Command::Refused { turn: turn(CaptureCard, Undo), reason, detail });
     assert_eq!(bench.state(), "stuck");
 }
 

@@ -122,11 +122,11 @@ proptest! {
                 )),
                 (1, Next::Move(step, Way::Do)) => {
                     let (reason, detail) = ("no".to_owned(), "no".to_owned());
-                    bench.must(Command::Refused { step, way: Way::Do, reason, detail });
+                    bench.must(Command::Refused { turn: turn(step, Way::Do), reason, detail });
                 }
                 (2, Next::Move(step, way)) if step.is_outside() => {
                     let until = bench.now + TimeDelta::seconds(30);
-                    bench.must(Command::Start { step, way, until });
+                    bench.must(Command::Start { turn: turn(step, way), until });
                 }
                 (3, _) => bench.now += TimeDelta::seconds(31),
                 (4, Next::TimeOut) => drop(bench.must(Command::TimeOut)),

@@ -113,10 +113,10 @@ fn only_what_is_completed_is_refunded_and_the_same_refund_once() {
 fn a_refund_that_the_provider_refuses_is_for_people_and_counts_only_when_done() {
     let mut bench = completed();
     bench.must(refund("r", Portion::All { restock: false }));
-    let (step, way) = (Step::RefundCard, Way::Do);
-    bench.must(Command::Start { step, way, until: bench.now + TimeDelta::seconds(30) });
+    let turn = bench.purchase.turn(Step::RefundCard, Way::Do);
+    bench.must(Command::Start { turn: turn.clone(), until: bench.now + TimeDelta::seconds(30) });
     let (reason, detail) = ("payment_refused".to_owned(), "charge disputed".to_owned());
-    bench.must(Command::Refused { step, way, reason, detail });
+    bench.must(Command::Refused { turn, reason, detail });
     assert_eq!(bench.state(), "stuck");
     let (reason, actor) = ("paid by cheque".to_owned(), "desk".to_owned());
     bench.must(Command::Abandon { reason, actor });
@@ -134,5 +134,25 @@ fn refunds_are_carried_out_one_after_another() {
     let steps = bench.run();
     let one = [(Step::RefundCard, Way::Do), (Step::SettleRefund, Way::Do)];
     assert_eq!(steps, [one, one].concat());
+    assert_eq!(bench.purchase.refunds().refunded(), 30);
+}
+
+#[test]
+fn who_is_late_with_one_refund_is_not_taken_to_speak_of_the_next() {
+    let mut bench = completed();
+    bench.must(refund("r", Portion::Amount(pounds(10))));
+    bench.must(refund("s", Portion::Amount(pounds(20))));
+    let late = |bench: &Bench, step| bench.purchase.turn(step, Way::Do);
+    let (card, settle) = (late(&bench, Step::RefundCard), late(&bench, Step::SettleRefund));
+    bench.step();
+    bench.step();
+    for turn in [card, settle] {
+        assert_eq!(turn.refund, Some(RefundId::new("r").unwrap()));
+        let done = Command::Done { turn: turn.clone(), payment: None };
+        assert_eq!(bench.refuses(done), Error::OutOfTurn);
+        let until = bench.now + TimeDelta::seconds(30);
+        assert_eq!(bench.refuses(Command::Start { turn, until }), Error::OutOfTurn);
+    }
+    bench.run();
     assert_eq!(bench.purchase.refunds().refunded(), 30);
 }

@@ -10,8 +10,8 @@ fn mixed() -> Place {
 }
 
 fn refused(step: Step) -> Command {
-    let (way, reason, detail) = (Do, "no_luck".to_owned(), "none".to_owned());
-    Command::Refused { step, way, reason, detail }
+    let (reason, detail) = ("no_luck".to_owned(), "none".to_owned());
+    Command::Refused { turn: turn(step, Do), reason, detail }
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_refusal_undoes_exactly_what_was_done_newest_first() {
 #[test]
 fn a_step_is_taken_in_its_turn_and_once() {
     let mut bench = Bench::placed(mixed());
-    let done = |step| Command::Done { step, payment: None };
+    let done = |step| Command::Done { turn: turn(step, Do), payment: None };
     assert_eq!(bench.refuses(done(Settle)), Error::OutOfTurn);
     assert_eq!(bench.refuses(Command::Undone { step: HoldStock }), Error::OutOfTurn);
     bench.must(done(HoldStock));
