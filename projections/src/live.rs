@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, prepare_writer};
-use crate::models::{balances, campaigns, statement, stock};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -31,6 +31,12 @@ pub struct Views {
     pub campaigns: Status,
     /// How `stock` is doing.
     pub stock: Status,
+    /// How `orders` is doing.
+    pub orders: Status,
+    /// How `sagas` is doing.
+    pub sagas: Status,
+    /// How `takings` is doing.
+    pub takings: Status,
     /// Ends answers that would go on for ever: to be cancelled before connections are drained.
     /// Ends with the followers at the latest.
     pub streams: CancellationToken,
@@ -39,8 +45,16 @@ pub struct Views {
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 4] {
-        [&self.balances, &self.statement, &self.campaigns, &self.stock]
+    pub fn statuses(&self) -> [&Status; 7] {
+        [
+            &self.balances,
+            &self.statement,
+            &self.campaigns,
+            &self.stock,
+            &self.orders,
+            &self.sagas,
+            &self.takings,
+        ]
     }
 }
 
@@ -74,6 +88,9 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         statement: follow(&statement::MODEL),
         campaigns: follow(&campaigns::MODEL),
         stock: follow(&stock::MODEL),
+        orders: follow(&orders::MODEL),
+        sagas: follow(&sagas::MODEL),
+        takings: follow(&takings::MODEL),
         streams: stop.child_token(),
     };
     Ok(Started { views, runners })
@@ -98,6 +115,9 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
         statement: Status::new(statement::MODEL.name),
         campaigns: Status::new(campaigns::MODEL.name),
         stock: Status::new(stock::MODEL.name),
+        orders: Status::new(orders::MODEL.name),
+        sagas: Status::new(sagas::MODEL.name),
+        takings: Status::new(takings::MODEL.name),
         streams,
     };
     let mut runners = JoinSet::new();

@@ -11,7 +11,7 @@ use accrue_event_store::record::Recorded;
 use async_trait::async_trait;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::models::{balances, campaigns, statement, stock};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings};
 
 /// Separates what a table needs while it is filled from what may come once it is full.
 const AFTER_LOAD: &str = "-- After the load.";
@@ -36,8 +36,15 @@ pub struct Model {
 }
 
 /// Every read model.
-pub static MODELS: [&Model; 4] =
-    [&balances::MODEL, &statement::MODEL, &campaigns::MODEL, &stock::MODEL];
+pub static MODELS: [&Model; 7] = [
+    &balances::MODEL,
+    &statement::MODEL,
+    &campaigns::MODEL,
+    &stock::MODEL,
+    &orders::MODEL,
+    &sagas::MODEL,
+    &takings::MODEL,
+];
 
 /// Events on their way to rows: they are folded in memory, and the result is written in few
 /// statements.

@@ -2,8 +2,12 @@
 
 pub mod balances;
 pub mod campaigns;
+pub mod orders;
+pub(crate) mod purchases;
+pub mod sagas;
 pub mod statement;
 pub mod stock;
+pub mod takings;
 
 /// `program/id` as the log has it, in its two columns.
 pub(crate) fn split(aggregate_id: &str) -> (&str, &str) {
