@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    fn pass_time(&self, dice: &mut Dice) -> DateTime<Utc> {
+    pub(crate) fn pass_time(&self, dice: &mut Dice) -> DateTime<Utc> {
         let now = accrue_event_store::clock::Clock::now(&*self.clock);
         if dice.roll(4) == 0 {
             self.clock.set(now + TimeDelta::hours(1 + dice.roll(12)));
@@ -174,7 +174,7 @@ impl World {
         accrue_event_store::clock::Clock::now(&*self.clock)
     }
 
-    async fn try_to(&mut self, seed: u64, action: Action) {
+    pub(crate) async fn try_to(&mut self, seed: u64, action: Action) {
         match self.act(vec![action]).await {
             Ok(_) | Err(ExecuteError::Refused { .. }) => {}
             Err(error) => panic!("seed {seed}: {error}"),
@@ -278,7 +278,7 @@ pub(crate) fn set_aside(
     product::command::Command::HoldStock { hold, quantity, until, reference: None }
 }
 
-fn pence(amount: i64) -> Money {
+pub(crate) fn pence(amount: i64) -> Money {
     Money { amount: Minor::new(amount).unwrap(), currency: Currency::GBP }
 }
 
