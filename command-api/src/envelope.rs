@@ -33,6 +33,7 @@ use crate::program::ConfigureProgram;
 use crate::purchases::{AbandonSaga, CancelPurchase, PlacePurchase, RefundPurchase, RetrySaga};
 use crate::sales::{RecordSale, ReturnSale};
 use crate::target::{Named, Target};
+use crate::wallets::{CaptureMoney, HoldMoney, RefundWallet, ReleaseMoney, TopUpWallet};
 
 /// A command of a line, and the status of its answer when it is accepted.
 #[derive(Debug)]
@@ -111,6 +112,11 @@ fn by_type(
         RefundPurchase::TYPE => read_as::<RefundPurchase>(id, program, line),
         RetrySaga::TYPE => read_as::<RetrySaga>(id, program, line),
         AbandonSaga::TYPE => read_as::<AbandonSaga>(id, program, line),
+        TopUpWallet::TYPE => read_as::<TopUpWallet>(id, program, line),
+        HoldMoney::TYPE => read_as::<HoldMoney>(id, program, line),
+        CaptureMoney::TYPE => read_as::<CaptureMoney>(id, program, line),
+        ReleaseMoney::TYPE => read_as::<ReleaseMoney>(id, program, line),
+        RefundWallet::TYPE => read_as::<RefundWallet>(id, program, line),
         ConfigureProgram::TYPE => read_as::<ConfigureProgram>(id, program, line),
         other => {
             let shown: String = other.chars().take(40).collect();
@@ -121,7 +127,7 @@ fn by_type(
 }
 
 /// Every type, for messages.
-pub(crate) const TYPES: [&str; 27] = [
+pub(crate) const TYPES: [&str; 32] = [
     RecordSale::TYPE,
     ReturnSale::TYPE,
     IssuePoints::TYPE,
@@ -148,6 +154,11 @@ pub(crate) const TYPES: [&str; 27] = [
     RefundPurchase::TYPE,
     RetrySaga::TYPE,
     AbandonSaga::TYPE,
+    TopUpWallet::TYPE,
+    HoldMoney::TYPE,
+    CaptureMoney::TYPE,
+    ReleaseMoney::TYPE,
+    RefundWallet::TYPE,
     ConfigureProgram::TYPE,
 ];
 
@@ -252,6 +263,7 @@ impl<'de, A: MapAccess<'de>, C: Command> Filter<'_, A, C> {
             "purchase" => once(map, key, &mut named.purchase),
             "saga" => once(map, key, &mut named.saga),
             "sale" => once(map, key, &mut named.sale),
+            "wallet" => once(map, key, &mut named.wallet),
             "correlation_id" => once_line(map, key, &mut sender.correlation_id),
             "causation_id" => once_line(map, key, &mut sender.causation_id),
             "actor" => once_line(map, key, &mut sender.actor),

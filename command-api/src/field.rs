@@ -115,10 +115,17 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D
     u32::try_from(count).map_err(Error::custom)
 }
 
+const MINOR: &str = "a whole number of minor units (pence, cents)";
+
 /// Minor units of a currency.
 pub(crate) fn minor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Minor, D::Error> {
-    let what = "a whole number of minor units (pence, cents)";
-    let units = whole(deserializer, what, 0..=Minor::MAX.get())?;
+    let units = whole(deserializer, MINOR, 0..=Minor::MAX.get())?;
+    Minor::new(units).map_err(Error::custom)
+}
+
+/// Minor units of a currency, and never none.
+fn some_minor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Minor, D::Error> {
+    let units = whole(deserializer, MINOR, 1..=Minor::MAX.get())?;
     Minor::new(units).map_err(Error::custom)
 }
 
@@ -138,6 +145,26 @@ pub(crate) struct MoneyBody {
 
 impl From<MoneyBody> for Money {
     fn from(MoneyBody { amount, currency }: MoneyBody) -> Self {
+        Self { amount, currency }
+    }
+}
+
+/// Money that moves: minor units of a currency, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Derive, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"amount": 330_000, "currency": "USD"}))]
+pub(crate) struct SomeMoney {
+    /// Minor units: 330000 USD are 3,300.00 dollars.
+    #[serde(deserialize_with = "some_minor")]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    amount: Minor,
+    /// ISO 4217 code.
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
+    currency: Currency,
+}
+
+impl From<SomeMoney> for Money {
+    fn from(SomeMoney { amount, currency }: SomeMoney) -> Self {
         Self { amount, currency }
     }
 }

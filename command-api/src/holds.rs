@@ -25,7 +25,8 @@ use crate::target::{OfAccount, OfHold};
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": "booking-5", "points": 30, "until": "2027-01-01T00:00:00Z"}))]
 pub(crate) struct PlaceHold {
-    /// The hold's id; never used again in this account. In an envelope: `hold`.
+    /// The hold's id: names one hold until 1,000 later ones of this account have ended. In an
+    /// envelope: `hold`.
     #[schema(value_type = String, max_length = 100)]
     id: HoldId,
     /// How many.

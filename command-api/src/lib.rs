@@ -24,6 +24,7 @@ mod purchases;
 mod sales;
 mod strict;
 mod target;
+mod wallets;
 
 /// All writes. Has neither a fallback nor a limit for bodies of its own: the server sets those of
 /// `accrue_http` on the whole router.
@@ -56,6 +57,11 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/purchases/{purchase}/refund", post(purchases::refund))
         .route("/v1/sagas/{saga}/retry", post(purchases::retry))
         .route("/v1/sagas/{saga}/abandon", post(purchases::abandon))
+        .route("/v1/wallets/{wallet}/top-ups", post(wallets::top_up))
+        .route("/v1/wallets/{wallet}/holds", post(wallets::hold))
+        .route("/v1/wallets/{wallet}/holds/{hold}/capture", post(wallets::capture))
+        .route("/v1/wallets/{wallet}/holds/{hold}/release", post(wallets::release))
+        .route("/v1/wallets/{wallet}/refunds", post(wallets::refund))
         .route("/v1/program", put(program::configure))
         .route("/v1/commands", post(commands::execute))
         .with_state(ledger)
@@ -97,6 +103,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         purchases::refund,
         purchases::retry,
         purchases::abandon,
+        wallets::top_up,
+        wallets::hold,
+        wallets::capture,
+        wallets::release,
+        wallets::refund,
         program::configure,
         commands::execute,
     ),
@@ -108,6 +119,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "products", description = "What is for sale, its price and its stock"),
         (name = "purchases", description = "Orders through stock, payment and points, and back"),
         (name = "sagas", description = "What is on its way, and what is stuck"),
+        (name = "wallets", description = "Stored value: money that customers have put in"),
         (name = "program", description = "A program's settings"),
         (name = "commands", description = "Many commands in one stream"),
     ),

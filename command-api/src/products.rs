@@ -198,7 +198,8 @@ impl Command for AdjustStock {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": "basket-5", "quantity": 1, "until": "2027-01-01T00:00:00Z"}))]
 pub(crate) struct HoldStock {
-    /// The hold's id; never used again for this product. In an envelope: `hold`.
+    /// The hold's id: names one hold until 1,000 later ones of this product have ended. In an
+    /// envelope: `hold`.
     #[schema(value_type = String, max_length = 100)]
     id: HoldId,
     /// How many.

@@ -4,7 +4,7 @@ use accrue_domain::account;
 use accrue_domain::action::Action;
 use accrue_domain::id::{AccountId, ReturnId, SaleId};
 use accrue_domain::money::Minor;
-use accrue_domain::sale::{self, Line, Portion, ReturnedLine};
+use accrue_domain::sale::{self, Line, LineKind, Portion, ReturnedLine};
 use accrue_event_store::ledger::Ledger;
 use accrue_http::extract::{Json, Path};
 use accrue_http::object;
@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::call::{Call, Options, Problems, WriteHeaders};
@@ -82,6 +82,21 @@ pub(crate) struct SaleLine {
     #[serde(deserialize_with = "field::minor")]
     #[schema(value_type = i64, minimum = 0)]
     amount: Minor,
+    /// `charge`: money for what is not from the shelf, such as postage; goods where absent.
+    #[serde(default, deserialize_with = "kind", skip_serializing_if = "LineKind::is_goods")]
+    #[schema(value_type = Option<String>, pattern = "^(goods|charge)$")]
+    kind: LineKind,
+}
+
+/// `null` is an absent field, as everywhere.
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LineKind, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl From<SaleLine> for Line {
+    fn from(SaleLine { product, quantity, amount, kind }: SaleLine) -> Self {
+        Self { product, quantity, amount, kind }
+    }
 }
 
 impl Command for RecordSale {
@@ -99,9 +114,7 @@ impl Command for RecordSale {
         let command = sale::Command::Record {
             account: self.account.clone(),
             total: self.total.into(),
-            lines: lines
-                .map(|SaleLine { product, quantity, amount }| Line { product, quantity, amount })
-                .collect(),
+            lines: lines.map(Line::from).collect(),
             reference: self.reference,
         };
         let record = Action::Sale(self.id, command);

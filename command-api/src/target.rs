@@ -1,7 +1,7 @@
 //! Targets: what the path of a call names. In an envelope the same names are fields.
 
 use accrue_domain::id::{
-    AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId,
+    AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId, WalletId,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -28,6 +28,7 @@ pub(crate) struct Named {
     pub(crate) purchase: Option<PurchaseId>,
     pub(crate) saga: Option<SagaName>,
     pub(crate) sale: Option<SaleId>,
+    pub(crate) wallet: Option<WalletId>,
 }
 
 /// No path parameters: the body says it all.
@@ -129,6 +130,27 @@ pub(crate) struct OfSale {
     pub(crate) sale: SaleId,
 }
 
+/// `/v1/wallets/{wallet}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfWallet {
+    /// The wallet; it opens with the first money that comes in.
+    #[param(value_type = String, example = "ada")]
+    pub(crate) wallet: WalletId,
+}
+
+/// `/v1/wallets/{wallet}/holds/{hold}/…`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfMoneyHold {
+    /// The wallet.
+    #[param(value_type = String, example = "ada")]
+    pub(crate) wallet: WalletId,
+    /// The hold.
+    #[param(value_type = String, example = "basket-5")]
+    pub(crate) hold: HoldId,
+}
+
 impl Target for Nothing {
     const KEYS: &'static [&'static str] = &[];
     fn take(_: &mut Named) -> Result<Self, &'static str> {
@@ -218,5 +240,26 @@ impl Target for OfSale {
     }
     fn ids(&self) -> [&str; 2] {
         [self.sale.as_str(), ""]
+    }
+}
+
+impl Target for OfWallet {
+    const KEYS: &'static [&'static str] = &["wallet"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        Ok(Self { wallet: named.wallet.take().ok_or("wallet")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.wallet.as_str(), ""]
+    }
+}
+
+impl Target for OfMoneyHold {
+    const KEYS: &'static [&'static str] = &["wallet", "hold"];
+    fn take(named: &mut Named) -> Result<Self, &'static str> {
+        let wallet = named.wallet.take().ok_or("wallet")?;
+        Ok(Self { wallet, hold: named.hold.take().ok_or("hold")? })
+    }
+    fn ids(&self) -> [&str; 2] {
+        [self.wallet.as_str(), self.hold.as_str()]
     }
 }

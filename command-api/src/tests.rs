@@ -44,6 +44,11 @@ fn every_example_is_taken() {
     check::<crate::products::HoldStock>(&api, "HoldStock");
     check::<crate::products::CaptureStock>(&api, "CaptureStock");
     check::<crate::products::ReleaseStock>(&api, "ReleaseStock");
+    check::<crate::wallets::TopUpWallet>(&api, "TopUpWallet");
+    check::<crate::wallets::HoldMoney>(&api, "HoldMoney");
+    check::<crate::wallets::CaptureMoney>(&api, "CaptureMoney");
+    check::<crate::wallets::ReleaseMoney>(&api, "ReleaseMoney");
+    check::<crate::wallets::RefundWallet>(&api, "RefundWallet");
     check::<crate::program::ConfigureProgram>(&api, "ConfigureProgram");
 }
 

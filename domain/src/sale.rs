@@ -33,6 +33,37 @@ pub struct Line {
     pub quantity: u32,
     /// Minor units for the whole line, in the sale's currency.
     pub amount: Minor,
+    /// What the line stands for; goods where absent.
+    #[serde(default, skip_serializing_if = "LineKind::is_goods")]
+    pub kind: LineKind,
+}
+
+/// What a line stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// Something from the shelf.
+    #[default]
+    Goods,
+    /// Money for something else, such as postage or a fee: there is no stock of it.
+    Charge,
+}
+
+impl LineKind {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Goods => "goods",
+            Self::Charge => "charge",
+        }
+    }
+
+    /// Is it what a line is that says nothing of its kind?
+    #[must_use]
+    pub const fn is_goods(&self) -> bool {
+        matches!(self, Self::Goods)
+    }
 }
 
 /// How many of which line come back. Lines count from 1.

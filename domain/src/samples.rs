@@ -18,7 +18,7 @@ use crate::product::Offering;
 use crate::product::event::Event as Product;
 use crate::program::{self, PointsRate, Settings};
 use crate::quantity::{Delta, Quantity, Units};
-use crate::sale::{Line, ReturnedLine};
+use crate::sale::{Line, LineKind, ReturnedLine};
 use crate::wallet::event::Event as Wallet;
 use crate::{campaign, sale};
 
@@ -203,7 +203,12 @@ fn sales() -> [sale::Event; 2] {
         sale::Event::SaleRecorded {
             account: account(),
             total: pounds(13_912),
-            lines: vec![Line { product: "85123A".to_owned(), quantity: 6, amount: minor(13_912) }],
+            lines: vec![Line {
+                product: "85123A".to_owned(),
+                quantity: 6,
+                amount: minor(13_912),
+                kind: LineKind::Goods,
+            }],
             occurred_at: day(0),
             reference: Some("till 4".to_owned()),
         },

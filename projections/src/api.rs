@@ -26,6 +26,7 @@ mod sales;
 mod statement;
 mod stock;
 mod takings;
+mod wallets;
 
 /// The routes.
 pub fn router(views: Views) -> Router {
@@ -36,6 +37,7 @@ pub fn router(views: Views) -> Router {
         .merge(campaigns::routes())
         .merge(products::routes())
         .merge(stock::routes())
+        .merge(wallets::routes())
         .merge(program::routes())
         .merge(purchases::routes())
         .merge(sagas::routes())
@@ -59,6 +61,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             products::list,
             products::get,
             stock::get,
+            wallets::list,
+            wallets::get,
             program::get,
             purchases::list::list,
             purchases::get,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, prepare_writer};
-use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings, wallets};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -31,6 +31,8 @@ pub struct Views {
     pub campaigns: Status,
     /// How `stock` is doing.
     pub stock: Status,
+    /// How `wallets` is doing.
+    pub wallets: Status,
     /// How `orders` is doing.
     pub orders: Status,
     /// How `sagas` is doing.
@@ -45,12 +47,13 @@ pub struct Views {
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 7] {
+    pub fn statuses(&self) -> [&Status; 8] {
         [
             &self.balances,
             &self.statement,
             &self.campaigns,
             &self.stock,
+            &self.wallets,
             &self.orders,
             &self.sagas,
             &self.takings,
@@ -88,6 +91,7 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         statement: follow(&statement::MODEL),
         campaigns: follow(&campaigns::MODEL),
         stock: follow(&stock::MODEL),
+        wallets: follow(&wallets::MODEL),
         orders: follow(&orders::MODEL),
         sagas: follow(&sagas::MODEL),
         takings: follow(&takings::MODEL),
@@ -115,6 +119,7 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
         statement: Status::new(statement::MODEL.name),
         campaigns: Status::new(campaigns::MODEL.name),
         stock: Status::new(stock::MODEL.name),
+        wallets: Status::new(wallets::MODEL.name),
         orders: Status::new(orders::MODEL.name),
         sagas: Status::new(sagas::MODEL.name),
         takings: Status::new(takings::MODEL.name),

@@ -11,7 +11,7 @@ use accrue_event_store::record::Recorded;
 use async_trait::async_trait;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings, wallets};
 
 /// Separates what a table needs while it is filled from what may come once it is full.
 const AFTER_LOAD: &str = "-- After the load.";
@@ -36,11 +36,12 @@ pub struct Model {
 }
 
 /// Every read model.
-pub static MODELS: [&Model; 7] = [
+pub static MODELS: [&Model; 8] = [
     &balances::MODEL,
     &statement::MODEL,
     &campaigns::MODEL,
     &stock::MODEL,
+    &wallets::MODEL,
     &orders::MODEL,
     &sagas::MODEL,
     &takings::MODEL,

@@ -8,6 +8,7 @@ pub mod sagas;
 pub mod statement;
 pub mod stock;
 pub mod takings;
+pub mod wallets;
 
 /// `program/id` as the log has it, in its two columns.
 pub(crate) fn split(aggregate_id: &str) -> (&str, &str) {

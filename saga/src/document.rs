@@ -106,8 +106,13 @@ pub fn major(money: Money) -> Number {
 }
 
 fn line(line: &Line, currency: Currency) -> Value {
-    let Line { product, quantity, amount } = line;
-    json!({ "product": product, "quantity": quantity, "amount": minor(*amount, currency) })
+    let Line { product, quantity, amount, kind } = line;
+    json!({
+        "product": product,
+        "quantity": quantity,
+        "amount": minor(*amount, currency),
+        "kind": kind,
+    })
 }
 
 fn ordered(line: &order::Line, currency: Currency) -> Value {

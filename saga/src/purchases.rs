@@ -277,7 +277,15 @@ impl Move<'_> {
             let detail = refusal.detail.clone();
             Action::Purchase(id, Command::Refused { step, way, reason, detail })
         };
-        Plan::Within(Within { name: name(step, way), actions, refused: Box::new(refused) })
+        Plan::Within(Within { name: self.name(step, way), actions, refused: Box::new(refused) })
+    }
+
+    /// Lots that a command makes are named after it, so each refund's has a name of its own.
+    fn name(&self, step: Step, way: Way) -> String {
+        match (step, self.state.refunds().open()) {
+            (Step::SettleRefund, Some(refund)) => format!("{}/{}", name(step, way), refund.id),
+            _ => name(step, way),
+        }
     }
 
     fn note(&self, name: &str, command: Command) -> Plan {

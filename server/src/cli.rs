@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Serve the ledger until SIGTERM or Ctrl-C
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
-    /// Serve, with a sample campaign and a year of a real shop's sales in it
+    /// Serve, with a sample campaign, a year of a real shop's sales and its products
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Bring history in through a running server
@@ -114,7 +114,7 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Import {
-    /// Record sales of a CSV or NDJSON file
+    /// Record sales of a CSV or NDJSON file, a row a sale or a row a line of one
     #[command(after_help = crate::import::EXAMPLES)]
     Sales(Box<SalesArgs>),
 }

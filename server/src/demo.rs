@@ -1,5 +1,5 @@
-//! `accrue demo`: the server, a sample campaign, and a year of a real shop's sales, all brought in
-//! through the public API.
+//! `accrue demo`: the server, a sample campaign, a year of a real shop's sales, and the catalogue
+//! of what it sold, all brought in through the public API.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,15 +16,21 @@ use crate::boot::{Server, Signals, unless_stopped};
 use crate::cli::DemoArgs;
 use crate::client::{Client, ClientFlags};
 use crate::config::{Config, Layers};
-use crate::import::{DateReader, Format, Plan, Source, Tally};
+use crate::import::{Catalogue, DateReader, Format, Plan, Source, Tally};
 use crate::output::{self, grouped};
 use crate::{logging, serve};
 
 /// *Online Retail*, D. Chen, UCI Machine Learning Repository, 2015, CC BY 4.0.
 static INVOICES: &[u8] = include_bytes!("../../data/online-retail/invoices.csv");
 
+/// The first of these invoices line by line, from the same source.
+static LINES: &[u8] = include_bytes!("../../data/online-retail/lines.csv");
+
 const COLUMNS: &str = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
 const CAMPAIGN: &str = "a-tenth-above-100";
+
+/// How long the server is waited for, though it is our own.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// Within so many days points count as expiring soon.
 const SOON_DAYS: i64 = 30;
@@ -76,8 +82,11 @@ async fn story(server: &Server) -> Result<()> {
     } else {
         output::line(&format!("{tally}."))?;
     }
-    let position = server.caught_up(tally.position).await;
-    let table = table(&client, &tally, position).await?;
+    let catalogue = Catalogue::read(LINES, Currency::GBP)?;
+    let offered = catalogue.offer(&client, RETRY_FOR).await.context("the catalogue")?;
+    let position = server.caught_up(tally.position.max(offered.position)).await;
+    let products = catalogue.len();
+    let table = table(&client, &tally, products, position).await?;
     output::write(format!("\n{table}\n").as_bytes())?;
     Ok(())
 }
@@ -117,12 +126,12 @@ fn plan() -> Result<Plan> {
         currency: Currency::GBP,
         // Points of 2011 would have lapsed long ago.
         shift_to_today: true,
-        retry_for: Duration::from_secs(60),
+        retry_for: RETRY_FOR,
     })
 }
 
 /// What the read models have at this position or later.
-async fn table(client: &Client, tally: &Tally, position: i64) -> Result<String> {
+async fn table(client: &Client, tally: &Tally, products: usize, position: i64) -> Result<String> {
     let campaign = format!("/v1/campaigns/{CAMPAIGN}?min_position={position}");
     let campaign = client.get(&campaign).await?;
     let accounts = accounts(client, position).await?;
@@ -133,6 +142,7 @@ async fn table(client: &Client, tally: &Tally, position: i64) -> Result<String> 
     let mut rows = vec![
         row("customers", i64::try_from(accounts.len()).unwrap_or(i64::MAX)),
         row("invoices", invoices),
+        row("products", i64::try_from(products).unwrap_or(i64::MAX)),
         row("points issued", number(&campaign, "points")),
         row("available", sum("available")),
         row(&format!("expiring in {SOON_DAYS} days"), expiring),
@@ -200,5 +210,7 @@ mod tests {
         let text = std::str::from_utf8(INVOICES).unwrap();
         assert_eq!(text.lines().count(), 1 + 18_532);
         assert!(plan().is_ok());
+        let text = std::str::from_utf8(LINES).unwrap();
+        assert_eq!(text.lines().count(), 1 + 10_000);
     }
 }

@@ -3,8 +3,12 @@
 //! Keys are made of the sales' own ids, so a second import changes nothing, and one that was cut
 //! off goes on where it was. Nothing in the file can stop an import: what cannot become a command
 //! is told with its line and reason, and the rest goes in.
+//!
+//! A row is a sale, or with `--lines` one line of a sale: see `lines.rs`.
 
+mod catalogue;
 mod dates;
+mod lines;
 mod mapping;
 mod money;
 mod progress;
@@ -17,6 +21,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use accrue_domain::expiry::zone::Zone;
@@ -27,7 +32,9 @@ use clap::{Args, ValueEnum};
 use crate::client::{Client, ClientFlags};
 use crate::output;
 
+pub(crate) use catalogue::Catalogue;
 pub(crate) use dates::DateReader;
+pub(crate) use lines::charges::Charges;
 pub(crate) use mapping::Mapping;
 pub(crate) use progress::Progress;
 pub(crate) use tally::Tally;
@@ -36,21 +43,38 @@ pub(crate) const EXAMPLES: &str = "\
 --map says which column holds what: id, occurred_at and total are needed; account, currency and
 reference may be left out. Totals are in major units (139.12) and are rounded half up.
 
+With --lines a row is one line of an invoice: id, occurred_at, product, quantity and price (of one
+unit) are needed. The rows of one id become one sale, wherever they stand. A cancellation becomes a
+return of the newest earlier invoice of the same account that has so many units left. What is
+neither is reported with its line and reason; so is a discount, since no amount is below zero.
+
 Examples:
   accrue import sales invoices.csv \\
     --map id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice
   accrue import sales till.csv --delimiter ';' --date-format '%d.%m.%Y %H:%M' --zone Europe/Berlin \\
     --currency EUR --map id=Bon,occurred_at=Datum,total=Summe
-  accrue import sales sales.ndjson --map id=id,occurred_at=time,account=member,total=total";
+  accrue import sales sales.ndjson --map id=id,occurred_at=time,account=member,total=total
+  accrue import sales --lines lines.csv --date-format '%m-%d-%Y %H:%M' --zone Europe/London \\
+    --map id=No,occurred_at=Date,account=Who,product=Code,quantity=Units,price=Each";
 
 /// What is imported, and how it is to be read.
 #[derive(Debug, Args)]
 pub(crate) struct SalesArgs {
     /// The file: CSV with a header line, or one JSON object a line
     file: PathBuf,
-    /// Which column holds what: id=…,occurred_at=…,total=…[,account=…,currency=…,reference=…]
+    /// A row is one line of an invoice, and the rows of an invoice become one sale
+    #[arg(long)]
+    lines: bool,
+    /// Which column holds what: id=…,occurred_at=…,total=…[,account=…,currency=…,reference=…];
+    /// with --lines product=…,quantity=…,price=… instead of total and reference
     #[arg(long, value_name = "FIELD=COLUMN,…")]
-    map: Mapping,
+    map: String,
+    /// Products of --lines that are no goods but charges; `*` stands for any ending
+    #[arg(long, value_name = "CODE,…", default_value = lines::charges::USUAL, requires = "lines")]
+    charges: Charges,
+    /// What the id of a cancellation begins with, in a file of --lines
+    #[arg(long, value_name = "TEXT", default_value = "C", requires = "lines")]
+    cancellations: String,
     /// How the file is written [default: by its name's ending]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -90,13 +114,13 @@ pub(crate) enum Source {
     BuiltIn(&'static [u8]),
 }
 
-/// Everything about one import.
+/// Everything about one import, by what its rows are mapped to.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<M = Mapping> {
     pub(crate) source: Source,
     pub(crate) format: Format,
     pub(crate) delimiter: u8,
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: M,
     pub(crate) dates: DateReader,
     pub(crate) currency: Currency,
     pub(crate) shift_to_today: bool,
@@ -106,15 +130,22 @@ pub(crate) struct Plan {
 /// Imports a file and prints how it went.
 pub(crate) async fn run(arguments: SalesArgs) -> Result<ExitCode> {
     let client = Client::new(&arguments.client)?;
-    let plan = Plan::of(arguments)?;
-    let tally = plan.run(&client).await?;
-    output::line(&tally.to_string())?;
+    let nothing_fits = if arguments.lines {
+        let (charges, cancels) = (arguments.charges.clone(), arguments.cancellations.clone());
+        let file = Plan::of(arguments)?;
+        let summary = lines::Lines { file, charges, cancels }.run(&client).await?;
+        output::write(summary.to_string().as_bytes())?;
+        summary.nothing_fits()
+    } else {
+        let tally = Plan::<Mapping>::of(arguments)?.run(&client).await?;
+        output::line(&tally.to_string())?;
+        tally.bad > 0 && tally.bad == tally.rows
+    };
     // A file of which nothing fits was read with a wrong mapping or date format.
-    let nothing_fits = tally.bad > 0 && tally.bad == tally.rows;
     Ok(if nothing_fits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-impl Plan {
+impl<M: FromStr<Err = String>> Plan<M> {
     fn of(arguments: SalesArgs) -> Result<Self> {
         let format = match arguments.format {
             Some(format) => format,
@@ -127,14 +158,22 @@ impl Plan {
             source: Source::File(arguments.file),
             format,
             delimiter,
-            mapping: arguments.map,
+            mapping: arguments.map.parse().map_err(|error| anyhow!("--map: {error}"))?,
             dates,
             currency: arguments.currency,
             shift_to_today: arguments.shift_to_today,
             retry_for: Duration::from_secs(arguments.retry_for),
         })
     }
+}
 
+impl<M> Plan<M> {
+    fn rows_of<const N: usize>(&self, names: [Option<String>; N]) -> Result<rows::Rows<N>> {
+        rows::Rows::open(self.source.open()?, self.format, self.delimiter, names)
+    }
+}
+
+impl Plan {
     /// Surveys the file, then sends it.
     pub(crate) async fn run(&self, client: &Client) -> Result<Tally> {
         let plan = self.clone();
@@ -142,8 +181,8 @@ impl Plan {
         send::send(self, &survey, client).await
     }
 
-    fn rows(&self) -> Result<rows::Rows> {
-        rows::Rows::open(self.source.open()?, self.format, self.delimiter, &self.mapping)
+    fn rows(&self) -> Result<rows::Rows<{ mapping::FIELDS.len() }>> {
+        self.rows_of(self.mapping.columns())
     }
 }
 

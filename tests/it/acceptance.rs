@@ -45,7 +45,7 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     let live = history::read_models(&database).await;
     let filled = live.iter().filter(|(_, rows)| !rows.is_empty()).count();
     assert!(filled >= 3, "{:?}", live.iter().map(|it| &it.0).collect::<Vec<_>>());
-    for name in ["balances", "statement", "campaigns", "stock"] {
+    for name in ["balances", "statement", "campaigns", "stock", "wallets"] {
         let arguments = ["projections", "rebuild", name, "--database-url", &database.url];
         program::run(arguments).await.expect_success();
         client.get("/v1/accounts/17850").await.expect(200);

@@ -20,6 +20,8 @@ mod http_reads;
 mod http_sales;
 mod http_server;
 mod http_stock;
+mod http_wallets;
+mod import_lines;
 mod invariants;
 mod outcome;
 mod private;

@@ -35,6 +35,21 @@ pub async fn import(url: &str, into: &str) -> Said {
     program::run(["import", "sales", file, "--map", map, "--url", url, "--program", into]).await
 }
 
+/// Imports the lines of the first 512 invoices in the same way.
+///
+/// # Panics
+/// When the file is not where it belongs.
+pub async fn import_lines(url: &str, into: &str) -> Said {
+    let file = workspace().join("data/online-retail/lines.csv");
+    let file = file.to_str().expect("the workspace has a path of text");
+    let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,product=StockCode,\
+               quantity=Quantity,price=UnitPrice";
+    let dates = ["--date-format", "%m-%d-%Y %H:%M", "--zone", "Europe/London"];
+    let import =
+        ["import", "sales", "--lines", file, "--map", map, "--url", url, "--program", into];
+    program::run(import.into_iter().chain(dates)).await
+}
+
 /// Sales, accounts, money, awards and points of one program in the log of a database.
 pub async fn figures(database: &Database, program: &str) -> String {
     let sql = format!(

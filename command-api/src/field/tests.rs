@@ -101,7 +101,10 @@ fn lines_name_the_place_of_what_is_wrong() {
         r#"[{"product":"","quantity":1,"amount":1}]"#,
         r#"[{"product":"x","quantity":4294967296,"amount":1}]"#,
         r#"[{"product":"x","quantity":1,"amount":1,"y":1}]"#,
-        r#"[{"product":"x","quantity":1}]"#,
+        r#"[{"product":"x","quantity":1,"amount":1,"kind":"charge"}]"#,
+        r#"[{"product":"x","quantity":1,"amount":1,"kind":null}]"#,
+        r#"[{"product":"x","quantity":1,"amount":1,"kind":"fee"}]"#,
+        r#"[{"product":"x","quantity":1,"kind":"charge"}]"#,
         r#"[["x",1,1]]"#,
         "{}",
     ];

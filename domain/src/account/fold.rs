@@ -121,10 +121,14 @@ impl Account {
         lots: &[Part],
         grace: Option<&Grace>,
     ) -> Result<(), Damage> {
-        let unspent = || Damage::Unspent(hold.clone());
-        let spent = self.holds.captured_mut(hold).ok_or_else(unspent)?;
-        let restored = spent.restored.checked_add(points).filter(|it| *it <= spent.points);
-        spent.restored = restored.ok_or_else(unspent)?;
+        // Of a hold that is forgotten nothing is left to compare with, and no lot to give back to.
+        let forgotten = self.holds.get(hold).is_none() && lots.is_empty();
+        if !forgotten {
+            let unspent = || Damage::Unspent(hold.clone());
+            let spent = self.holds.captured_mut(hold).ok_or_else(unspent)?;
+            let restored = spent.restored.checked_add(points).filter(|it| *it <= spent.points);
+            spent.restored = restored.ok_or_else(unspent)?;
+        }
         self.lots.restore(lots)?;
         let Some(Grace { lot, points, expires_at }) = grace else { return Ok(()) };
         let new = self.new_lot(*points, grace_digest(hold));

@@ -25,12 +25,14 @@ impl Draft<'_> {
         reference: Option<String>,
     ) -> Result<(), Error> {
         check_reference(reference.as_deref())?;
-        let spent = match &self.hold(&hold)?.stage {
-            Stage::Captured(spent) => spent,
-            Stage::Open(_) => return Err(Error::NotCaptured { hold, how: "open" }),
-            Stage::Released => return Err(ended(hold, "released")),
-        };
         let requested = points.points();
+        let spent = match self.state.holds.get(&hold).map(|it| &it.stage) {
+            Some(Stage::Captured(spent)) => spent,
+            Some(Stage::Open(_)) => return Err(Error::NotCaptured { hold, how: "open" }),
+            Some(Stage::Released) => return Err(ended(hold, "released")),
+            // Ended so long ago that it is forgotten: which lots it spent is not known any more.
+            None => return self.restore_forgotten(hold, requested, reference),
+        };
         let left = spent.points.saturating_sub(spent.restored);
         let Some(kept) = left.checked_sub(requested) else {
             return Err(Error::ExceedsCaptured { hold, requested, left });
@@ -47,6 +49,23 @@ impl Draft<'_> {
             back.into_iter().partition(|part| self.has_lapsed(&part.lot));
         let grace = self.grace(sum(&lapsed))?;
         self.push(Event::PointsRestored { hold, points: requested, lots, grace, reference });
+        self.level();
+        Ok(())
+    }
+
+    /// The purchase that asks knows how much it spent; all of it comes back as one new lot.
+    fn restore_forgotten(
+        &mut self,
+        hold: HoldId,
+        points: Points,
+        reference: Option<String>,
+    ) -> Result<(), Error> {
+        if self.state.balance().saturating_add(points.get()) > Points::MAX.get() {
+            let max = Points::MAX.get();
+            return Err(Error::LimitExceeded { what: "the account's balance", max });
+        }
+        let grace = self.grace(points)?;
+        self.push(Event::PointsRestored { hold, points, lots: Vec::new(), grace, reference });
         self.level();
         Ok(())
     }

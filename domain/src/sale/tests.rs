@@ -41,7 +41,12 @@ fn euros(units: i64) -> Money {
 }
 
 fn line(quantity: u32, units: i64) -> Line {
-    Line { product: "85123A".into(), quantity, amount: Minor::new(units).unwrap() }
+    Line {
+        product: "85123A".into(),
+        quantity,
+        amount: Minor::new(units).unwrap(),
+        kind: LineKind::Goods,
+    }
 }
 
 fn record(total: Money, lines: Vec<Line>) -> Command {
@@ -92,6 +97,22 @@ fn a_sale_is_recorded_once() {
     let refused = "sale-exists - Conflict: the sale exists with other content";
     assert_eq!(told(decide(&sale, record(pounds(301), vec![line(3, 300)]), "c")), refused);
     assert_eq!(told(decide(&sale, record(pounds(300), vec![]), "c")), refused);
+}
+
+#[test]
+fn a_charge_says_so_and_a_line_that_says_nothing_is_goods() {
+    let charge = Line { product: "POST".into(), kind: LineKind::Charge, ..line(1, 1_800) };
+    let text = r#"{"product":"POST","quantity":1,"amount":1800,"kind":"charge"}"#;
+    assert_eq!(serde_json::to_string(&charge).unwrap(), text);
+    assert_eq!(serde_json::from_str::<Line>(text).unwrap(), charge);
+    let before = r#"{"product":"85123A","quantity":6,"amount":1530}"#;
+    assert_eq!(serde_json::from_str::<Line>(before).unwrap(), line(6, 1_530));
+    assert_eq!(serde_json::to_string(&line(6, 1_530)).unwrap(), before);
+    let other = text.replace("charge", "refund");
+    assert!(serde_json::from_str::<Line>(&other).is_err());
+    // It comes back like any other line.
+    let sold = sale(2_100, vec![line(1, 300), charge]);
+    assert_snapshot!(gives(&sold, lines(&[(2, 1)])), @"1800 of 1800");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) struct SaleView {
     /// What came back of it.
     #[schema(value_type = Object)]
     returned: Money,
-    /// What was bought: `{"product", "quantity", "amount"}`.
+    /// What was bought: `{"product", "quantity", "amount"}`, with `"kind": "charge"` where it is no goods.
     #[schema(value_type = Vec<Object>)]
     lines: Vec<Line>,
     /// Business time.

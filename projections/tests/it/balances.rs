@@ -7,6 +7,7 @@ use accrue_domain::id::{HoldId, ProgramId};
 use accrue_event_store::clock::Clock as _;
 use accrue_event_store::stream::StreamKey;
 use accrue_projections::models::balances::{self, Balance};
+use accrue_projections::verify::verify;
 use chrono::TimeDelta;
 
 use crate::harness::{World, amount, caught_up, hour, issue};
@@ -74,6 +75,48 @@ async fn with_more_lots_than_an_answer_shows_the_sums_are_still_those_of_all() {
     }
     let read = balances::by_account(&mut conn, "default", "a", hour(25)).await.unwrap().unwrap();
     assert!(read.lots_more && read.lots.len() == 100 && read.expiring.len() == 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_captured_hold_spent_comes_back_to_its_lots_or_as_a_lot_of_grace() {
+    let mut world = World::new().await;
+    let started = world.follow().await;
+    let lapsing = Issue { expires: Some(Policy::At(hour(30))), ..issue("lapsing", 5) };
+    world.to("a", Command::Issue(lapsing)).await;
+    world.to("a", Command::Issue(issue("plain", 2))).await;
+    let hold = || HoldId::new("h").unwrap();
+    let place =
+        Command::PlaceHold { hold: hold(), points: amount(7), until: None, reference: None };
+    world.to("a", place).await;
+    world.to("a", Command::CaptureHold { hold: hold(), points: None, reference: None }).await;
+    let restore =
+        |points| Command::RestoreHold { hold: hold(), points: amount(points), reference: None };
+    let mut conn = world.connect().await;
+    let stream = StreamKey::new(Kind::Account, &ProgramId::default(), "a");
+    let mut lots = Vec::new();
+    // Nothing is left; then both lots get some back; then one of them has lapsed.
+    for (hours, points) in [(1, None), (2, Some(3)), (30, Some(4))] {
+        world.clock.set(hour(hours));
+        if let Some(points) = points {
+            world.to("a", restore(points)).await;
+        }
+        caught_up(&world, &started.views).await;
+        for at in [hour(hours), hour(hours + 20), hour(hours + 31 * 24)] {
+            let codec = world.ledger.codec();
+            let fold = balances::at(&mut conn, codec, &stream, at).await.unwrap().unwrap();
+            let read = balances::by_account(&mut conn, "default", "a", at).await.unwrap().unwrap();
+            assert_eq!(shown(&read), shown(&fold), "{hours} h, read at {at}");
+        }
+        let read = balances::by_account(&mut conn, "default", "a", hour(hours)).await.unwrap();
+        let of_each = read.unwrap().lots.into_iter().map(|it| {
+            let source: serde_json::Value = serde_json::from_str(it.source.get()).unwrap();
+            format!("{} {} {}", it.lot, it.remaining, source["kind"].as_str().unwrap())
+        });
+        lots.push(of_each.collect::<Vec<_>>().join(", "));
+    }
+    assert_eq!(lots, ["", "lapsing 1 issue, plain 2 issue", "command-6 4 restored, plain 2 issue"]);
+    let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
+    assert_eq!(found, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

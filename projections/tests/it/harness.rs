@@ -9,12 +9,13 @@ use accrue_domain::campaign;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::expiry::Policy;
 use accrue_domain::id::{
-    AccountId, CampaignId, CommandId, HoldId, LotId, ProductId, ProgramId, SaleId,
+    AccountId, CampaignId, CommandId, HoldId, LotId, ProductId, ProgramId, SaleId, WalletId,
 };
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::points::Amount;
 use accrue_domain::product::{self, Offering};
 use accrue_domain::quantity::{Delta, Quantity};
+use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_event_store::clock::SettableClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
@@ -149,8 +150,11 @@ impl World {
         for _ in 0..steps {
             let now = self.pass_time(&mut dice);
             let id = format!("member-{}", dice.roll(4));
-            let command = dice.command(now);
-            self.try_to(seed, account(&id, command)).await;
+            let action = match dice.roll(5) {
+                0 => wallet(&id, dice.wallet_command(now)),
+                _ => account(&id, dice.command(now)),
+            };
+            self.try_to(seed, action).await;
         }
     }
 
@@ -245,6 +249,14 @@ pub(crate) fn account(id: &str, command: Command) -> Action {
     Action::Account(AccountId::new(id).unwrap(), command)
 }
 
+pub(crate) fn wallet(id: &str, command: OnWallet) -> Action {
+    Action::Wallet(WalletId::new(id).unwrap(), command)
+}
+
+pub(crate) fn money(amount: i64, currency: &str) -> Money {
+    Money { amount: Minor::new(amount).unwrap(), currency: currency.parse().unwrap() }
+}
+
 pub(crate) fn campaign(id: &str, command: campaign::Command) -> Action {
     Action::Campaign(CampaignId::new(id).unwrap(), command)
 }
@@ -326,6 +338,23 @@ impl Dice {
         (self.roll(2) == 0).then(|| now + TimeDelta::hours(1 + self.roll(12)))
     }
 
+    fn wallet_command(&mut self, now: DateTime<Utc>) -> OnWallet {
+        let currency = if self.roll(3) == 0 { "JPY" } else { "USD" };
+        let money = money(1 + self.roll(50), currency);
+        let hold = HoldId::new(&format!("hold-{}", self.roll(12))).unwrap();
+        match self.roll(8) {
+            0 | 1 => OnWallet::TopUp { money, reference: None },
+            2 => OnWallet::Refund { money, reference: None },
+            3..=5 => OnWallet::Hold { hold, money, until: self.later(now), reference: None },
+            6 => OnWallet::Capture {
+                hold,
+                money: (self.roll(2) == 0).then_some(money),
+                reference: None,
+            },
+            _ => OnWallet::Release { hold, reference: None },
+        }
+    }
+
     fn command(&mut self, now: DateTime<Utc>) -> Command {
         let points = 1 + self.roll(50);
         let name = format!("id-{}", self.roll(40));
@@ -369,9 +398,14 @@ impl Dice {
             },
             10..=12 => {
                 let hold = HoldId::new(&format!("hold-{}", self.roll(12))).unwrap();
-                match self.roll(3) {
-                    0 => Command::CaptureHold { hold, points: None, reference: None },
-                    1 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
+                match self.roll(5) {
+                    0 | 1 => Command::CaptureHold { hold, points: None, reference: None },
+                    2 => Command::CaptureHold { hold, points: Some(amount(1)), reference: None },
+                    3 => Command::RestoreHold {
+                        hold,
+                        points: amount(1 + points / 10),
+                        reference: None,
+                    },
                     _ => Command::ReleaseHold { hold, reference: None },
                 }
             }

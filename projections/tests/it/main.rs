@@ -13,3 +13,4 @@ mod shop;
 mod statement;
 mod stock;
 mod verify;
+mod wallets;

@@ -156,6 +156,8 @@ async fn unknown_parameters_are_refused_everywhere() {
         "products",
         "products/p",
         "products/p/stock",
+        "wallets",
+        "wallets/w",
         "program",
         "events",
     ] {
@@ -185,6 +187,8 @@ fn the_description_names_every_route() {
             "/v1/products/{product}/stock",
             "/v1/program",
             "/v1/sales/{sale}",
+            "/v1/wallets",
+            "/v1/wallets/{wallet}",
         ]
     );
 }

@@ -1,8 +1,8 @@
 //! `stock` says what the products themselves would say, at any time.
 
+use accrue_domain::holds::Stage;
 use accrue_domain::id::{HoldId, ProgramId};
 use accrue_domain::product::command::{Changes, Command};
-use accrue_domain::product::holds::Stage;
 use accrue_domain::product::{Offering, Product};
 use accrue_event_store::clock::Clock as _;
 use accrue_projections::models::stock::{self, Filter, HOLDS_MAX, ProductView, StockOf};
@@ -38,10 +38,10 @@ async fn folded(world: &World, id: &str, at: DateTime<Utc>) -> Option<Folded> {
     if listing.kind == Offering::Service {
         return Some(Folded { view, stock: Value::Null, overdue: 0 });
     }
-    let open = product.holds().iter().filter(|(_, hold)| hold.stage == Stage::Open);
+    let open = product.holds().iter().filter(|(_, hold)| matches!(hold.stage, Stage::Open(())));
     let open = open.filter(|(_, hold)| hold.until.is_none_or(|until| until > at));
     let mut open: Vec<_> =
-        open.map(|(id, hold)| (hold.until.is_none(), hold.until, id, hold.quantity)).collect();
+        open.map(|(id, hold)| (hold.until.is_none(), hold.until, id, hold.amount)).collect();
     open.sort();
     let held: i64 = open.iter().map(|(.., quantity)| quantity.get()).sum();
     let on_hand = product.available().get() + product.held().get();

@@ -2,10 +2,13 @@
 
 use accrue_domain::account::command::Command;
 use accrue_domain::product::Offering;
+use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_projections::verify::{Finding, verify};
 use sqlx::Executor as _;
 
-use crate::harness::{World, activate, adjust, award, caught_up, issue, offer, product, set_aside};
+use crate::harness::{
+    World, activate, adjust, award, caught_up, issue, money, offer, product, set_aside, wallet,
+};
 
 async fn findings(world: &World) -> Vec<(String, i64)> {
     let codec = world.ledger.codec();
@@ -50,11 +53,14 @@ async fn a_changed_row_of_any_table_is_found_at_its_position() {
         ("stock", "UPDATE stock_products SET held = 0, available = 3", 9),
         ("stock", "UPDATE stock_products SET words = ''", 9),
         ("stock", "DELETE FROM stock_holds", 9),
+        ("wallets", "UPDATE wallets SET available = available + 1", 10),
     ];
     let mut world = world().await;
     for command in [offer("Pen", Offering::Goods, 90), adjust(3), set_aside("h", 2, None)] {
         world.act(vec![product("pen", command)]).await.unwrap();
     }
+    let top_up = OnWallet::TopUp { money: money(5, "USD"), reference: None };
+    world.act(vec![wallet("w", top_up)]).await.unwrap();
     let started = world.follow().await;
     caught_up(&world, &started.views).await;
     let mut conn = world.connect().await;

@@ -29,7 +29,7 @@ fn a_sale_is_a_document_with_money_in_major_units() {
     let occasion = occasion(&stream(Kind::Sale, "536365"), sale).unwrap();
     assert_eq!(occasion.account.as_str(), "17850");
     assert_eq!(occasion.sale.unwrap().as_str(), "536365");
-    assert_snapshot!(occasion.document, @r#"{"account":"17850","amount":139.12,"currency":"GBP","lines":[{"amount":139.12,"product":"85123A","quantity":6}],"occurred_at":"2010-12-01T08:26:00Z","reference":"till 4","sale":"536365","type":"SaleRecorded"}"#);
+    assert_snapshot!(occasion.document, @r#"{"account":"17850","amount":139.12,"currency":"GBP","lines":[{"amount":139.12,"kind":"goods","product":"85123A","quantity":6}],"occurred_at":"2010-12-01T08:26:00Z","reference":"till 4","sale":"536365","type":"SaleRecorded"}"#);
 }
 
 #[test]

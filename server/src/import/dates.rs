@@ -51,6 +51,15 @@ impl DateReader {
         }
     }
 
+    /// The shift that brings a moment to today, or to yesterday where its clock time is still to
+    /// come today: nothing is sold in the future.
+    pub(super) fn until(&self, last: Moment, now: DateTime<Utc>) -> Shift {
+        let today = now.with_timezone(&self.zone).date_naive();
+        let shift = Shift::between(self.day(last), today);
+        let ahead = self.instant(last, shift).is_some_and(|at| at > now);
+        if ahead { Shift(shift.0.saturating_sub(1)) } else { shift }
+    }
+
     /// The day of a moment in the zone.
     pub(super) fn day(&self, moment: Moment) -> NaiveDate {
         match moment {
@@ -157,6 +166,20 @@ mod tests {
             "2026-07-01T10:00:00+00:00",
             "an instant moves by days of 24 hours"
         );
+    }
+
+    #[test]
+    fn the_last_moment_comes_to_today_and_never_into_the_future() {
+        let reader = DateReader::new(None, chrono_tz::Europe::London).unwrap();
+        let shifted = |last: &str, now: &str| {
+            let last = reader.read(last).unwrap();
+            let shift = reader.until(last, now.parse().unwrap());
+            reader.instant(last, shift).unwrap().to_rfc3339()
+        };
+        let now = "2026-01-31T10:00:00Z";
+        assert_eq!(shifted("2010-12-05", now), "2026-01-31T00:00:00+00:00");
+        assert_eq!(shifted("2010-12-05 10:00", now), "2026-01-31T10:00:00+00:00");
+        assert_eq!(shifted("2010-12-05 10:01", now), "2026-01-30T10:01:00+00:00");
     }
 
     #[test]

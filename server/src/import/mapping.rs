@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// What a sale is made of: a name here, whether it is needed.
-const FIELDS: [(&str, bool); 6] = [
+pub(super) const FIELDS: [(&str, bool); 6] = [
     ("id", true),
     ("occurred_at", true),
     ("total", true),
@@ -26,29 +26,46 @@ pub(crate) struct Mapping {
 impl FromStr for Mapping {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut found: [Option<String>; FIELDS.len()] = Default::default();
-        for pair in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-            let (field, column) = pair
-                .split_once('=')
-                .map(|(field, column)| (field.trim(), column.trim()))
-                .filter(|(_, column)| !column.is_empty())
-                .ok_or_else(|| format!("expected FIELD=COLUMN, got {pair:?}"))?;
-            let known = FIELDS.iter().position(|(name, _)| *name == field);
-            let at = known.ok_or_else(|| {
-                let names = FIELDS.map(|(name, _)| name).join(", ");
-                format!("unknown field {field:?}: expected one of {names}")
-            })?;
-            if found[at].replace(column.to_owned()).is_some() {
-                return Err(format!("{field} is there twice"));
-            }
-        }
-        let missing = FIELDS.iter().zip(&found).filter(|((_, needed), it)| *needed && it.is_none());
-        let missing: Vec<_> = missing.map(|((name, _), _)| format!("{name}=COLUMN")).collect();
-        let [Some(id), Some(occurred_at), Some(total), account, currency, reference] = found else {
-            return Err(format!("missing: {}", missing.join(",")));
+        let [id, occurred_at, total, account, currency, reference] = columns(text, FIELDS)?;
+        let (Some(id), Some(occurred_at), Some(total)) = (id, occurred_at, total) else {
+            return Err("id, occurred_at and total are needed".to_owned());
         };
         Ok(Self { id, occurred_at, total, account, currency, reference })
     }
+}
+
+impl Mapping {
+    /// The columns in the order in which a row is taken apart.
+    pub(super) fn columns(&self) -> [Option<String>; FIELDS.len()] {
+        let Self { id, occurred_at, total, account, currency, reference } = self.clone();
+        [Some(id), Some(occurred_at), Some(total), account, currency, reference]
+    }
+}
+
+/// Reads `FIELD=COLUMN,…` for fields of which each has a name and is needed or not.
+pub(super) fn columns<const N: usize>(
+    text: &str,
+    fields: [(&str, bool); N],
+) -> Result<[Option<String>; N], String> {
+    let mut found = [const { None }; N];
+    for pair in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        let (field, column) = pair
+            .split_once('=')
+            .map(|(field, column)| (field.trim(), column.trim()))
+            .filter(|(_, column)| !column.is_empty())
+            .ok_or_else(|| format!("expected FIELD=COLUMN, got {pair:?}"))?;
+        let known = fields.iter().position(|(name, _)| *name == field);
+        let at = known.ok_or_else(|| {
+            let names = fields.map(|(name, _)| name).join(", ");
+            format!("unknown field {field:?}: expected one of {names}")
+        })?;
+        if found[at].replace(column.to_owned()).is_some() {
+            return Err(format!("{field} is there twice"));
+        }
+    }
+    let missing = fields.iter().zip(&found).filter(|((_, needed), it)| *needed && it.is_none());
+    let missing: Vec<_> = missing.map(|((name, _), _)| format!("{name}=COLUMN")).collect();
+    if missing.is_empty() { Ok(found) } else { Err(format!("missing: {}", missing.join(","))) }
 }
 
 #[cfg(test)]

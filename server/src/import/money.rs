@@ -6,19 +6,39 @@ use rust_decimal::{Decimal, RoundingStrategy};
 /// Rounds half up to the currency's minor unit. Binary floats never come in: files that were
 /// written with them carry their noise as decimals (`22.200000000000003`), and that rounds away.
 pub(super) fn total(text: &str, currency: Currency) -> Result<Money, String> {
-    let decimal = Decimal::from_str_exact(text)
-        .map_err(|_| format!("total: expected a decimal number such as 139.12, got {text:?}"))?;
-    if decimal.is_sign_negative() && !decimal.is_zero() {
+    let decimal = decimal("total", text)?;
+    if is_negative(decimal) {
         return Err(format!("total: {text} is negative; a return is no sale"));
     }
-    let exponent = currency.exponent();
-    let too_large = || format!("total: {text} is too large");
-    let rounded = decimal.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
-    let factor = Decimal::from(10_i64.pow(exponent));
-    let units = rounded.checked_mul(factor).ok_or_else(too_large)?.normalize();
-    let units = i64::try_from(units).map_err(|_| too_large())?;
-    let amount = Minor::new(units).map_err(|_| too_large())?;
+    let amount = minor(decimal, currency).ok_or_else(|| format!("total: {text} is too large"))?;
     Ok(Money { amount, currency })
+}
+
+/// So many units at a price: multiplied first, then rounded once as a total is.
+pub(super) fn amount(price: &str, quantity: u32, currency: Currency) -> Result<Money, String> {
+    let decimal = decimal("price", price)?;
+    if is_negative(decimal) {
+        return Err(format!("price: {price} is negative; an amount of a sale cannot be"));
+    }
+    let amount = decimal.checked_mul(quantity.into()).and_then(|whole| minor(whole, currency));
+    let amount = amount.ok_or_else(|| format!("price: {quantity} times {price} is too large"))?;
+    Ok(Money { amount, currency })
+}
+
+fn decimal(field: &str, text: &str) -> Result<Decimal, String> {
+    Decimal::from_str_exact(text)
+        .map_err(|_| format!("{field}: expected a decimal number such as 139.12, got {text:?}"))
+}
+
+fn is_negative(decimal: Decimal) -> bool {
+    decimal.is_sign_negative() && !decimal.is_zero()
+}
+
+fn minor(decimal: Decimal, currency: Currency) -> Option<Minor> {
+    let exponent = currency.exponent();
+    let rounded = decimal.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
+    let units = rounded.checked_mul(Decimal::from(10_i64.pow(exponent)))?.normalize();
+    Minor::new(i64::try_from(units).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -48,6 +68,22 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(pence(text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_is_rounded_once_and_not_its_price() {
+        let pence = |price: &str, quantity| {
+            amount(price, quantity, Currency::GBP).map(|money| money.amount.get())
+        };
+        assert_eq!(pence("2.55", 6), Ok(1_530));
+        assert_eq!(pence("0.005", 3), Ok(2));
+        assert_eq!(pence("0.333", 3), Ok(100));
+        assert_eq!(pence("0", u32::MAX), Ok(0));
+        assert_eq!(pence("-0.0", 1), Ok(0));
+        assert!(pence("-11062.06", 1).unwrap_err().starts_with("price: -11062.06 is negative"));
+        assert!(pence("", 1).unwrap_err().starts_with("price: expected a decimal number"));
+        assert!(pence("10000000000000", 2).unwrap_err().ends_with("is too large"));
+        assert!(pence("79228162514264337593543950335", 2).unwrap_err().ends_with("is too large"));
     }
 
     #[test]

@@ -38,6 +38,18 @@ impl Progress {
         Self { bar, rows, begun: now, told: Mutex::new(now), waiting: AtomicBool::new(false) }
     }
 
+    /// Shows bad rows only: of work whose size is not known, and that is soon done.
+    pub(crate) fn silent() -> Self {
+        let now = Instant::now();
+        Self {
+            bar: None,
+            rows: 0,
+            begun: now,
+            told: Mutex::new(now),
+            waiting: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn show(&self, tally: &Tally) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));

@@ -10,21 +10,17 @@ use csv::StringRecord;
 use serde_json::value::RawValue;
 
 use super::dates::Moment;
-use super::{Format, Mapping, Plan, money};
+use super::mapping::FIELDS;
+use super::{Format, Plan, money};
 
 /// Longest line of an NDJSON file.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-/// The texts of one row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Row {
+/// The texts of one row, in the order of the fields that were asked for; empty where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row<const N: usize> {
     pub(super) line: u64,
-    id: String,
-    occurred_at: String,
-    total: String,
-    account: String,
-    currency: String,
-    reference: String,
+    pub(super) texts: [String; N],
 }
 
 /// A row that cannot become a command.
@@ -45,33 +41,30 @@ pub(super) struct Sale {
     pub(super) reference: Option<String>,
 }
 
-/// The rows of a file, one by one.
-pub(super) enum Rows {
-    Csv { reader: Box<csv::Reader<Box<dyn Read + Send>>>, columns: Columns },
-    Ndjson { reader: BufReader<Box<dyn Read + Send>>, mapping: Mapping, line: u64 },
+/// The rows of a file, one by one: of each the texts of `N` fields.
+pub(super) enum Rows<const N: usize> {
+    Csv {
+        reader: Box<csv::Reader<Box<dyn Read + Send>>>,
+        /// Where each field stands in a record.
+        places: [Option<usize>; N],
+    },
+    Ndjson {
+        reader: BufReader<Box<dyn Read + Send>>,
+        names: [Option<String>; N],
+        line: u64,
+    },
 }
 
-/// Where each field stands in a CSV record.
-#[derive(Debug)]
-pub(super) struct Columns {
-    id: usize,
-    occurred_at: usize,
-    total: usize,
-    account: Option<usize>,
-    currency: Option<usize>,
-    reference: Option<usize>,
-}
-
-impl Rows {
+impl<const N: usize> Rows<N> {
     pub(super) fn open(
         source: Box<dyn Read + Send>,
         format: Format,
         delimiter: u8,
-        mapping: &Mapping,
+        names: [Option<String>; N],
     ) -> Result<Self> {
         if format == Format::Ndjson {
             let reader = BufReader::new(source);
-            return Ok(Self::Ndjson { reader, mapping: mapping.clone(), line: 0 });
+            return Ok(Self::Ndjson { reader, names, line: 0 });
         }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(source);
@@ -80,28 +73,28 @@ impl Rows {
             _ => anyhow!("the header line cannot be read: {error}"),
         })?;
         ensure!(!headers.is_empty(), "the file is empty: a header line with columns is needed");
-        let columns = Columns::of(headers, mapping)?;
-        Ok(Self::Csv { reader: Box::new(reader), columns })
+        let places = places(headers, &names)?;
+        Ok(Self::Csv { reader: Box::new(reader), places })
     }
 
     /// The next row; an error is one of the file as a whole.
-    pub(super) fn next(&mut self) -> Result<Option<Result<Row, BadRow>>> {
+    pub(super) fn next(&mut self) -> Result<Option<Result<Row<N>, BadRow>>> {
         match self {
-            Self::Csv { reader, columns } => next_record(reader, columns),
-            Self::Ndjson { reader, mapping, line } => next_object(reader, mapping, line),
+            Self::Csv { reader, places } => next_record(reader, places),
+            Self::Ndjson { reader, names, line } => next_object(reader, names, line),
         }
     }
 }
 
-fn next_record(
+fn next_record<const N: usize>(
     reader: &mut csv::Reader<Box<dyn Read + Send>>,
-    columns: &Columns,
-) -> Result<Option<Result<Row, BadRow>>> {
+    places: &[Option<usize>; N],
+) -> Result<Option<Result<Row<N>, BadRow>>> {
     let mut record = StringRecord::new();
     let begins = reader.position().line();
     match reader.read_record(&mut record) {
         Ok(false) => Ok(None),
-        Ok(true) => Ok(Some(Ok(columns.row(&record)))),
+        Ok(true) => Ok(Some(Ok(row(&record, places)))),
         Err(error) if error.is_io_error() => Err(anyhow!("the file cannot be read: {error}")),
         Err(error) => {
             let line = error.position().map_or(begins, csv::Position::line);
@@ -117,11 +110,11 @@ fn next_record(
     }
 }
 
-fn next_object(
+fn next_object<const N: usize>(
     reader: &mut BufReader<Box<dyn Read + Send>>,
-    mapping: &Mapping,
+    names: &[Option<String>; N],
     line: &mut u64,
-) -> Result<Option<Result<Row, BadRow>>> {
+) -> Result<Option<Result<Row<N>, BadRow>>> {
     loop {
         let mut bytes = Vec::new();
         let limited = &mut reader.by_ref().take(LINE_BYTES_MAX);
@@ -136,13 +129,17 @@ fn next_object(
         if bytes.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let row = object(&bytes, mapping, *line);
+        let row = object(&bytes, names, *line);
         return Ok(Some(row.map_err(|reason| BadRow { line: *line, reason })));
     }
 }
 
 /// Numbers are taken by their text, so that none passes through a float.
-fn object(bytes: &[u8], mapping: &Mapping, line: u64) -> Result<Row, String> {
+fn object<const N: usize>(
+    bytes: &[u8],
+    names: &[Option<String>; N],
+    line: u64,
+) -> Result<Row<N>, String> {
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)
         .map_err(|error| format!("expected a JSON object ({error})"))?;
     let text = |name: &str| match fields.get(name).map(|raw| raw.get()) {
@@ -155,54 +152,37 @@ fn object(bytes: &[u8], mapping: &Mapping, line: u64) -> Result<Row, String> {
         }
         Some(_) => Err(format!("{name}: expected a text or a number")),
     };
-    let optional = |name: &Option<String>| name.as_deref().map_or(Ok(String::new()), text);
-    Ok(Row {
-        line,
-        id: text(&mapping.id)?,
-        occurred_at: text(&mapping.occurred_at)?,
-        total: text(&mapping.total)?,
-        account: optional(&mapping.account)?,
-        currency: optional(&mapping.currency)?,
-        reference: optional(&mapping.reference)?,
-    })
-}
-
-impl Columns {
-    fn of(headers: &StringRecord, mapping: &Mapping) -> Result<Self> {
-        let find = |name: &String| {
-            let found = headers.iter().position(|header| header == name);
-            found.ok_or_else(|| {
-                let all = headers.iter().collect::<Vec<_>>().join(", ");
-                anyhow!("the file has no column {name:?}; its columns are {all}")
-            })
-        };
-        let optional = |name: &Option<String>| name.as_ref().map(find).transpose();
-        Ok(Self {
-            id: find(&mapping.id)?,
-            occurred_at: find(&mapping.occurred_at)?,
-            total: find(&mapping.total)?,
-            account: optional(&mapping.account)?,
-            currency: optional(&mapping.currency)?,
-            reference: optional(&mapping.reference)?,
-        })
-    }
-
-    fn row(&self, record: &StringRecord) -> Row {
-        let text = |at: usize| record.get(at).unwrap_or_default().to_owned();
-        let optional = |at: Option<usize>| at.map(text).unwrap_or_default();
-        Row {
-            line: record.position().map_or(0, csv::Position::line),
-            id: text(self.id),
-            occurred_at: text(self.occurred_at),
-            total: text(self.total),
-            account: optional(self.account),
-            currency: optional(self.currency),
-            reference: optional(self.reference),
+    let mut texts = [const { String::new() }; N];
+    for (place, name) in texts.iter_mut().zip(names) {
+        if let Some(name) = name {
+            *place = text(name)?;
         }
     }
+    Ok(Row { line, texts })
 }
 
-impl Row {
+fn places<const N: usize>(
+    headers: &StringRecord,
+    names: &[Option<String>; N],
+) -> Result<[Option<usize>; N]> {
+    let mut places = [None; N];
+    for (place, name) in places.iter_mut().zip(names) {
+        let Some(name) = name else { continue };
+        let found = headers.iter().position(|header| header == name);
+        *place = Some(found.ok_or_else(|| {
+            let all = headers.iter().collect::<Vec<_>>().join(", ");
+            anyhow!("the file has no column {name:?}; its columns are {all}")
+        })?);
+    }
+    Ok(places)
+}
+
+fn row<const N: usize>(record: &StringRecord, places: &[Option<usize>; N]) -> Row<N> {
+    let text = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
+    Row { line: record.position().map_or(0, csv::Position::line), texts: places.map(text) }
+}
+
+impl Row<{ FIELDS.len() }> {
     /// Checks the texts.
     pub(super) fn sale(self, plan: &Plan) -> Result<Sale, BadRow> {
         let line = self.line;
@@ -210,22 +190,30 @@ impl Row {
     }
 
     fn checked(self, plan: &Plan) -> Result<Sale, String> {
-        let currency: Currency = if self.currency.is_empty() {
-            plan.currency
-        } else {
-            self.currency.parse().map_err(|error| format!("currency: {error}"))?
-        };
-        let account = Some(self.account).filter(|it| !it.is_empty());
-        let account = account.map(|id| AccountId::new(&id)).transpose();
+        let [id, occurred_at, total, account, currency, reference] = self.texts;
         Ok(Sale {
             line: self.line,
-            id: SaleId::new(&self.id).map_err(|error| format!("id: {error}"))?,
-            at: plan.dates.read(&self.occurred_at)?,
-            total: money::total(&self.total, currency)?,
-            account: account.map_err(|error| format!("account: {error}"))?,
-            reference: Some(self.reference).filter(|it| !it.is_empty()),
+            id: SaleId::new(&id).map_err(|error| format!("id: {error}"))?,
+            at: plan.dates.read(&occurred_at)?,
+            total: money::total(&total, currency_of(&currency, plan.currency)?)?,
+            account: account_of(&account)?,
+            reference: Some(reference).filter(|it| !it.is_empty()),
         })
     }
+}
+
+/// The currency that a row names, or the file's.
+pub(super) fn currency_of(text: &str, of_file: Currency) -> Result<Currency, String> {
+    if text.is_empty() {
+        return Ok(of_file);
+    }
+    text.parse().map_err(|error| format!("currency: {error}"))
+}
+
+/// Whose a row is; an empty text is nobody's.
+pub(super) fn account_of(text: &str) -> Result<Option<AccountId>, String> {
+    let account = Some(text).filter(|it| !it.is_empty()).map(AccountId::new).transpose();
+    account.map_err(|error| format!("account: {error}"))
 }
 
 #[cfg(test)]

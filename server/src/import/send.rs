@@ -12,30 +12,33 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::dates::Shift;
+use super::dates::{DateReader, Shift};
 use super::rows::{BadRow, Sale};
-use super::survey::Survey;
+use super::survey::{History, Survey};
 use super::{Plan, Progress, Tally};
 use crate::client::{CallError, Client, Problem};
 
 /// Commands in one request: enough to fill batches, few enough to repeat.
 const CHUNK_COMMANDS_MAX: usize = 500;
 
+/// So many bytes of commands fill a request, too: a sale may have a thousand lines.
+const CHUNK_BYTES: usize = 1 << 20;
+
 /// Requests at a time. Sales do not depend on each other, so their order is free.
-const REQUESTS_AT_A_TIME: usize = 4;
+pub(super) const REQUESTS_AT_A_TIME: usize = 4;
 
 /// First and longest pause before a delivery is repeated.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// A row ready to be sent.
+/// A command ready to be sent, with the line of the file that it comes from.
 #[derive(Debug)]
-struct Command {
-    line: u64,
-    text: String,
+pub(super) struct Command {
+    pub(super) line: u64,
+    pub(super) text: String,
 }
 
 /// What the reader gives.
-type Chunk = Vec<Result<Command, BadRow>>;
+pub(super) type Chunk = Vec<Result<Command, BadRow>>;
 
 /// One line of an answer.
 #[derive(Debug, Deserialize)]
@@ -53,12 +56,13 @@ struct Receipt {
 
 /// Where a chunk goes.
 #[derive(Debug, Clone, Copy)]
-struct Target<'a> {
-    plan: &'a Plan,
-    client: &'a Client,
-    progress: &'a Progress,
+pub(super) struct Target<'a> {
+    pub(super) client: &'a Client,
+    pub(super) progress: &'a Progress,
+    /// How long a server that does not answer is waited for.
+    pub(super) retry_for: Duration,
     /// What is at or before this position was there before us.
-    head: i64,
+    pub(super) head: i64,
 }
 
 /// What became of one row.
@@ -79,32 +83,51 @@ struct Delivered {
 /// Sends everything.
 pub(super) async fn send(plan: &Plan, survey: &Survey, client: &Client) -> Result<Tally> {
     let begun = Instant::now();
-    let progress = Progress::new(survey.rows);
-    let shift = patient(plan, &progress, || shift(plan, survey, client)).await?;
-    let head = patient(plan, &progress, || client.head()).await?;
+    let (progress, retry_for) = (Progress::new(survey.rows), plan.retry_for);
+    let history = survey.history.as_ref().filter(|_| plan.shift_to_today);
+    let shift = || shift(&plan.dates, history, client);
+    let shift = patient(retry_for, &progress, shift).await?;
+    let head = patient(retry_for, &progress, || client.head()).await?;
     let mut tally = Tally { rows: survey.rows, position: head, ..Tally::default() };
-    let (chunks, mut read) = mpsc::channel(REQUESTS_AT_A_TIME);
+    let (chunks, read) = mpsc::channel(REQUESTS_AT_A_TIME);
     let of_reader = plan.clone();
-    let reader = tokio::task::spawn_blocking(move || read_chunks(&of_reader, shift, &chunks));
-    let target = Target { plan, client, progress: &progress, head };
-    let deliver = |chunk| deliver(target, chunk);
-    // The first alone: once any row is there, the first one is, and tells a later import how far
-    // history was moved.
-    if let Some(first) = read.recv().await {
-        count(&mut tally, deliver(first).await?, &progress);
-    }
-    let rest = stream::unfold(read, async |mut read| read.recv().await.map(|it| (it, read)));
-    let mut delivered = std::pin::pin!(rest.map(deliver).buffer_unordered(REQUESTS_AT_A_TIME));
-    while let Some(done) = delivered.next().await {
-        count(&mut tally, done?, &progress);
-    }
+    let reader = tokio::task::spawn_blocking(move || read_chunks(&of_reader, shift, chunks));
+    let target = Target { client, progress: &progress, retry_for, head };
+    deliver_all(target, read, REQUESTS_AT_A_TIME, &mut tally, |_| ()).await?;
     reader.await.context("the reader of the file ended early")??;
     progress.finish();
     tally.took = begun.elapsed();
     Ok(tally)
 }
 
-fn count(tally: &mut Tally, delivered: Delivered, progress: &Progress) {
+/// Delivers every chunk of a reader, several at a time, and counts what became of its commands.
+pub(super) async fn deliver_all(
+    target: Target<'_>,
+    mut read: mpsc::Receiver<Chunk>,
+    at_a_time: usize,
+    tally: &mut Tally,
+    mut on_bad: impl FnMut(&BadRow),
+) -> Result<()> {
+    let deliver = |chunk| deliver(target, chunk);
+    // The first alone: once any row is there, the first one is, and tells a later import how far
+    // history was moved.
+    if let Some(first) = read.recv().await {
+        count(tally, deliver(first).await?, target.progress, &mut on_bad);
+    }
+    let rest = stream::unfold(read, async |mut read| read.recv().await.map(|it| (it, read)));
+    let mut delivered = std::pin::pin!(rest.map(deliver).buffer_unordered(at_a_time));
+    while let Some(done) = delivered.next().await {
+        count(tally, done?, target.progress, &mut on_bad);
+    }
+    Ok(())
+}
+
+fn count(
+    tally: &mut Tally,
+    delivered: Delivered,
+    progress: &Progress,
+    on_bad: &mut impl FnMut(&BadRow),
+) {
     tally.repeated += delivered.repeated;
     for outcome in delivered.outcomes {
         match outcome {
@@ -119,6 +142,7 @@ fn count(tally: &mut Tally, delivered: Delivered, progress: &Progress) {
             Outcome::Bad(bad) => {
                 tally.bad += 1;
                 progress.bad_row(&bad);
+                on_bad(&bad);
             }
         }
     }
@@ -126,38 +150,67 @@ fn count(tally: &mut Tally, delivered: Delivered, progress: &Progress) {
 }
 
 /// How far history is to be moved: to today, or as far as an earlier import of it has moved it.
-async fn shift(plan: &Plan, survey: &Survey, client: &Client) -> Result<Shift, CallError> {
-    let (true, Some(first), Some(last_day)) = (plan.shift_to_today, &survey.first, survey.last_day)
-    else {
-        return Ok(Shift::default());
-    };
-    let today = Utc::now().with_timezone(&plan.dates.zone).date_naive();
-    let Some(known) = client.find(&format!("/v1/sales/{}", first.id)).await? else {
-        return Ok(Shift::between(last_day, today));
+pub(super) async fn shift(
+    dates: &DateReader,
+    history: Option<&History>,
+    client: &Client,
+) -> Result<Shift, CallError> {
+    let Some(History { sale, first, last }) = history else { return Ok(Shift::default()) };
+    let Some(known) = client.find(&format!("/v1/sales/{sale}")).await? else {
+        return Ok(dates.until(*last, Utc::now()));
     };
     let at = known["occurred_at"].as_str().unwrap_or_default();
     let at: DateTime<Utc> =
-        at.parse().map_err(|_| client.foreign(format!("sale {} has no occurred_at", first.id)))?;
-    let there = at.with_timezone(&plan.dates.zone).date_naive();
-    Ok(Shift::between(plan.dates.day(first.at), there))
+        at.parse().map_err(|_| client.foreign(format!("sale {sale} has no occurred_at")))?;
+    let there = at.with_timezone(&dates.zone).date_naive();
+    Ok(Shift::between(dates.day(*first), there))
 }
 
 /// Reads the file in chunks, until it ends or nobody wants them.
-fn read_chunks(plan: &Plan, shift: Shift, chunks: &mpsc::Sender<Chunk>) -> Result<()> {
+fn read_chunks(plan: &Plan, shift: Shift, chunks: mpsc::Sender<Chunk>) -> Result<()> {
     let mut rows = plan.rows()?;
-    let mut chunk = Vec::with_capacity(CHUNK_COMMANDS_MAX);
+    let mut chunks = Chunks::new(chunks);
     while let Some(row) = rows.next()? {
         let sale = row.and_then(|row| row.sale(plan));
-        chunk.push(sale.and_then(|sale| command(plan, shift, sale)));
-        if chunk.len() == CHUNK_COMMANDS_MAX {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_COMMANDS_MAX));
-            if chunks.blocking_send(full).is_err() {
-                return Ok(());
-            }
+        if chunks.push(sale.and_then(|sale| command(plan, shift, sale))).is_err() {
+            return Ok(());
         }
     }
-    let _unwanted = chunks.blocking_send(chunk);
+    chunks.end();
     Ok(())
+}
+
+/// Puts commands into chunks and hands these on.
+pub(super) struct Chunks {
+    chunk: Chunk,
+    bytes: usize,
+    to: mpsc::Sender<Chunk>,
+}
+
+/// Nobody wants more of them.
+pub(super) struct Unwanted;
+
+impl Chunks {
+    pub(super) fn new(to: mpsc::Sender<Chunk>) -> Self {
+        Self { chunk: Vec::with_capacity(CHUNK_COMMANDS_MAX), bytes: 0, to }
+    }
+
+    /// Adds one; waits while those before it are on their way.
+    pub(super) fn push(&mut self, command: Result<Command, BadRow>) -> Result<(), Unwanted> {
+        self.bytes += command.as_ref().map_or(0, |it| it.text.len());
+        self.chunk.push(command);
+        if self.chunk.len() < CHUNK_COMMANDS_MAX && self.bytes < CHUNK_BYTES {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_COMMANDS_MAX));
+        self.to.blocking_send(full).map_err(|_| Unwanted)
+    }
+
+    /// Hands on what is left.
+    pub(super) fn end(self) {
+        let _unwanted = self.to.blocking_send(self.chunk);
+    }
 }
 
 fn command(plan: &Plan, shift: Shift, sale: Sale) -> Result<Command, BadRow> {
@@ -184,7 +237,7 @@ fn command(plan: &Plan, shift: Shift, sale: Sale) -> Result<Command, BadRow> {
 /// Delivers a chunk until every command of it is answered. Where the outcome of a delivery is
 /// unknown it is repeated; the keys see to it that nothing is done twice.
 async fn deliver(target: Target<'_>, chunk: Chunk) -> Result<Delivered> {
-    let Target { plan, client, progress, head } = target;
+    let Target { client, progress, retry_for, head } = target;
     let mut delivered = Delivered::default();
     let mut waiting = Vec::with_capacity(chunk.len());
     for row in chunk {
@@ -209,7 +262,7 @@ async fn deliver(target: Target<'_>, chunk: Chunk) -> Result<Delivered> {
             Err(error) if error.is_passing() => error.into(),
             Err(error) => return Err(error.into()),
         };
-        give_up_after(plan, moved, &reason)?;
+        give_up_after(retry_for, moved, &reason)?;
         progress.waiting(&reason);
         delivered.repeated += 1;
         tokio::time::sleep(pause).await;
@@ -305,8 +358,8 @@ fn outcome(head: i64, line: u64, answer: Answer) -> Option<Outcome> {
 }
 
 /// Asks again while the server does not answer.
-async fn patient<T>(
-    plan: &Plan,
+pub(super) async fn patient<T>(
+    retry_for: Duration,
     progress: &Progress,
     ask: impl AsyncFn() -> Result<T, CallError>,
 ) -> Result<T> {
@@ -319,7 +372,7 @@ async fn patient<T>(
             }
             Err(error) if error.is_passing() => {
                 let reason = error.into();
-                give_up_after(plan, begun, &reason)?;
+                give_up_after(retry_for, begun, &reason)?;
                 progress.waiting(&reason);
             }
             Err(error) => return Err(error.into()),
@@ -329,11 +382,11 @@ async fn patient<T>(
     }
 }
 
-fn give_up_after(plan: &Plan, since: Instant, reason: &anyhow::Error) -> Result<()> {
-    if since.elapsed() < plan.retry_for {
+fn give_up_after(retry_for: Duration, since: Instant, reason: &anyhow::Error) -> Result<()> {
+    if since.elapsed() < retry_for {
         return Ok(());
     }
-    let seconds = plan.retry_for.as_secs();
+    let seconds = retry_for.as_secs();
     Err(anyhow!("given up after {seconds} s: {reason}; the same command goes on where it was"))
 }
 

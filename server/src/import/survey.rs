@@ -1,20 +1,43 @@
 //! The first pass over a file: how much there is, and where its history begins and ends.
 
+use accrue_domain::id::SaleId;
 use anyhow::Result;
-use chrono::NaiveDate;
 
 use super::Plan;
-use super::rows::Sale;
+use super::dates::{DateReader, Moment, Shift};
 
 /// What the first pass found.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Survey {
     /// Rows, bad ones too.
     pub(super) rows: u64,
-    /// The first row that is a sale.
-    pub(super) first: Option<Sale>,
-    /// The last day of all sales.
-    pub(super) last_day: Option<NaiveDate>,
+    /// Of the rows that are sales; none where no row is one.
+    pub(super) history: Option<History>,
+}
+
+/// Where the history of a file begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct History {
+    /// The first sale in the order of the file.
+    pub(super) sale: SaleId,
+    /// When that one took place.
+    pub(super) first: Moment,
+    /// The latest moment of all.
+    pub(super) last: Moment,
+}
+
+impl History {
+    /// Takes in one more sale.
+    pub(super) fn add(known: &mut Option<Self>, dates: &DateReader, sale: &SaleId, at: Moment) {
+        let Some(history) = known else {
+            *known = Some(Self { sale: sale.clone(), first: at, last: at });
+            return;
+        };
+        let instant = |at| dates.instant(at, Shift::default());
+        if instant(at) > instant(history.last) {
+            history.last = at;
+        }
+    }
 }
 
 /// Reads the file once.
@@ -24,9 +47,7 @@ pub(super) fn survey(plan: &Plan) -> Result<Survey> {
     while let Some(row) = rows.next()? {
         survey.rows += 1;
         let Ok(sale) = row.and_then(|row| row.sale(plan)) else { continue };
-        let day = plan.dates.day(sale.at);
-        survey.last_day = survey.last_day.max(Some(day));
-        survey.first.get_or_insert(sale);
+        History::add(&mut survey.history, &plan.dates, &sale.id, sale.at);
     }
     Ok(survey)
 }
