@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use accrue_domain::aggregate::{Aggregate as _, Kind};
 use accrue_domain::event::Event;
+use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::command::{Command, Portion};
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::event::Event as Happened;
 use accrue_domain::purchase::order::Tender;
 use accrue_domain::purchase::step::{Step, Way};
-use accrue_domain::purchase::{Purchase, Status};
 use accrue_event_store::clock::Clock as _;
 use accrue_event_store::log_query::read_kinds;
 use accrue_event_store::state::State;
 use accrue_projections::model::MODELS;
 use accrue_projections::models::{orders, sagas, takings};
 use axum::http::StatusCode;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -194,7 +194,7 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
     world.open_shop("default").await;
     let web = world.web().await;
     let placed = order(None, 2, vec![card()]);
-    let mut position = world.act(vec![purchase("o", placed)]).await.unwrap().position;
+    let mut position = world.act(purchase("o", placed)).await.unwrap().position;
     let path = |position: i64| format!("/v1/sagas/purchase:o?min_position={position}");
     let (_, begun) = web.json(&path(position)).await;
     assert_eq!(
@@ -215,7 +215,7 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
     for command in
         [done(Step::HoldStock), Command::Start { step, way, until }, delay(step, way, Some(until))]
     {
-        position = world.act(vec![purchase("o", command)]).await.unwrap().position;
+        position = world.act(purchase("o", command)).await.unwrap().position;
     }
     world.clock.set(hour(0) + TimeDelta::seconds(7));
     let (_, waiting) = web.json(&path(position)).await;
@@ -230,7 +230,7 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
     );
     assert_eq!(waiting["age_seconds"], 7);
     for step in [Step::AuthoriseCard, Step::CaptureCard, Step::Settle] {
-        position = world.act(vec![purchase("o", done(step))]).await.unwrap().position;
+        position = world.act(purchase("o", done(step))).await.unwrap().position;
     }
     let (status, over) = web.json(&path(position)).await;
     assert_eq!((status, &over["type"]), (StatusCode::NOT_FOUND, &json!("/problems/unknown-saga")));
@@ -239,7 +239,7 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
     let all = refund("r", Portion::All { restock: false });
     let stuck = delay(Step::RefundCard, Way::Do, None);
     for command in [all, stuck] {
-        position = world.act(vec![purchase("o", command)]).await.unwrap().position;
+        position = world.act(purchase("o", command)).await.unwrap().position;
     }
     world.clock.set(hour(6));
     let (_, stuck) = web.json(&format!("/v1/sagas?state=stuck&min_position={position}")).await;
@@ -268,8 +268,8 @@ async fn two_wallets_are_one_sale_and_points_are_counted_beside_their_worth() {
     world.complete("o", order(Some("m"), 2, tenders)).await;
     world.clock.set(hour(25));
     let half = refund("r", Portion::Amount(pence(90)));
-    world.act(vec![purchase("o", half)]).await.unwrap();
-    let position = world.act(vec![purchase("o", done(Step::SettleRefund))]).await.unwrap().position;
+    world.act(purchase("o", half)).await.unwrap();
+    let position = world.act(purchase("o", done(Step::SettleRefund))).await.unwrap().position;
     let (_, page) = web.json(&format!("/v1/takings?min_position={position}")).await;
     let line = |day: &str, tender: &str, [sales, taken, returned, points, back]: [i64; 5]| {
         json!({"day": day, "currency": "GBP", "tender": tender, "sales": sales, "taken": taken,
@@ -301,5 +301,5 @@ fn who_changes_the_state_of_a_purchase_raises_the_versions_of_models_that_keep_i
     let shape: String = shape.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let known = (&*shape, orders::MODEL.version, sagas::MODEL.version);
     // Another shape: change it here, and raise both.
-    assert_eq!(known, ("", 1, 1));
+    assert_eq!(known, ("e924c336", 1, 1));
 }

@@ -21,8 +21,10 @@ use crate::harness::{Dice, World, amount, offer, pence, product};
 /// What no table may have in it.
 pub(crate) const TOKEN: &str = "pm_card_visa";
 
-pub(crate) fn purchase(id: &str, command: Command) -> Action {
-    Action::Purchase(PurchaseId::new(id).unwrap(), command)
+/// A command to a purchase, behind what tells an order its prices.
+pub(crate) fn purchase(id: &str, command: Command) -> Vec<Action> {
+    let quote = product("pen", accrue_domain::product::command::Command::Quote);
+    vec![quote, Action::Purchase(PurchaseId::new(id).unwrap(), command)]
 }
 
 pub(crate) fn points() -> Offer {
@@ -72,9 +74,9 @@ impl World {
 
     /// Places an order and takes it to its end, step by step; the position of that.
     pub(crate) async fn complete(&mut self, id: &str, place: Command) -> i64 {
-        let mut position = self.act(vec![purchase(id, place)]).await.unwrap().position;
+        let mut position = self.act(purchase(id, place)).await.unwrap().position;
         while let Some(step) = self.step_of(id).await {
-            position = self.act(vec![purchase(id, done(step))]).await.unwrap().position;
+            position = self.act(purchase(id, done(step))).await.unwrap().position;
         }
         position
     }
