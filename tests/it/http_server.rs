@@ -22,7 +22,8 @@ async fn health_is_told_check_by_check_and_figures_grow() {
     let ready = ready.await;
     let checks = ready["checks"].as_array().expect("checks");
     let names: Vec<_> = checks.iter().filter_map(|it| it["name"].as_str()).collect();
-    let models = ["balances", "statement", "campaigns", "stock", "wallets"];
+    let models =
+        ["balances", "statement", "campaigns", "stock", "wallets", "orders", "sagas", "takings"];
     assert_eq!(names, [&["database", "log"][..], &models, &["awards"]].concat());
     assert!(checks.iter().all(|it| it["ok"] == true), "{ready}");
 
