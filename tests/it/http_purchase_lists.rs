@@ -278,7 +278,45 @@ async fn wrong_questions_name_the_parameter() {
         let said_of = if answer.status == 200 { "200".to_owned() } else { answer.problem() };
         said.push(format!("{path}: {said_of}"));
     }
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @r"
+    purchases?limit=0: 422 invalid-request limit
+    purchases?limit=501: 422 invalid-request limit
+    purchases?state=gone: 422 invalid-request state
+    purchases?state=: 422 invalid-request state
+    purchases?account=a%2Fb: 422 invalid-request account
+    purchases?account=%00: 422 invalid-request account
+    purchases?account=: 422 invalid-request account
+    purchases?cursor=zz: 422 invalid-request cursor
+    purchases?cursor=00: 422 invalid-request cursor
+    purchases?cursor=2d31: 422 invalid-request cursor
+    purchases?cursor=30: 422 invalid-request cursor
+    purchases?cursor=39393939393939393939393939393939393939: 422 invalid-request cursor
+    purchases?min_position=x: 422 invalid-request min_position
+    purchases?until=1: 422 invalid-request until
+    sagas?state=completed: 422 invalid-request state
+    sagas?limit=x: 422 invalid-request limit
+    sagas?cursor=ff: 422 invalid-request cursor
+    sagas?cursor=31: 422 invalid-request cursor
+    sagas?cursor=2d39393939393939393939393939393939393939392f70: 422 invalid-request cursor
+    sagas?cursor=2d393232333337323033363835343737353830382f61: 422 invalid-request cursor
+    sagas?account=a: 422 invalid-request account
+    sagas/b: 422 invalid-request saga
+    sagas/booking:b: 422 invalid-request saga
+    sagas/purchase:: 422 invalid-request saga
+    sagas/purchase:a%2Fb: 422 invalid-request saga
+    sagas/purchase:%00: 422 invalid-request saga
+    sagas/purchase:a?limit=1: 422 invalid-request limit
+    sagas/purchase:a?min_position=-1: 422 invalid-request min_position
+    takings?from=yesterday: 422 invalid-request from
+    takings?from=2026-02-30: 422 invalid-request from
+    takings?to=2026-3-1T00:00:00Z: 422 invalid-request to
+    takings?from=-9999-01-01: 422 invalid-request from
+    takings?to=%2B99999-01-01: 422 invalid-request to
+    takings?from=2026-03-02&to=2026-03-01: 422 invalid-request to
+    takings?cursor=31: 422 invalid-request cursor
+    takings?limit=501: 422 invalid-request limit
+    takings?day=2026-03-01: 422 invalid-request day
+    ");
 }
 
 #[tokio::test]
