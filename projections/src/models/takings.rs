@@ -87,14 +87,12 @@ struct Refund {
 impl Fold for Takings {
     fn event(&mut self, it: &Recorded) -> Result<(), FollowError> {
         for event in it.events() {
+            let Event::Purchase(event) = event else { continue };
             match event {
-                Event::Purchase(Purchase::PurchaseCompleted {
-                    total,
-                    tenders,
-                    occurred_at,
-                    ..
-                }) => self.completed(it, occurred_at.date_naive(), total.currency, tenders),
-                Event::Purchase(Purchase::PurchaseRefunded { amount, parts, .. }) => {
+                Purchase::PurchaseCompleted { total, tenders, occurred_at, .. } => {
+                    self.completed(it, occurred_at.date_naive(), total.currency, tenders);
+                }
+                Purchase::PurchaseRefunded { amount, parts, .. } => {
                     self.refunds.push(Refund {
                         purchase: Arc::clone(&it.row.aggregate_id),
                         day: it.row.recorded_at.date_naive(),
@@ -104,7 +102,20 @@ impl Fold for Takings {
                     });
                 }
                 // Nothing is taken before the end, and nothing given back before it is done.
-                _ => {}
+                Purchase::PurchasePlaced { .. }
+                | Purchase::PurchaseStepStarted { .. }
+                | Purchase::PurchaseStepDone { .. }
+                | Purchase::PurchaseStepRefused { .. }
+                | Purchase::PurchaseStepDelayed { .. }
+                | Purchase::PurchaseActionRequired { .. }
+                | Purchase::PurchaseStepUndone { .. }
+                | Purchase::PurchaseCancelled { .. }
+                | Purchase::PurchaseTimedOut {}
+                | Purchase::PurchaseStuck { .. }
+                | Purchase::PurchaseRetried { .. }
+                | Purchase::PurchaseStepAbandoned { .. }
+                | Purchase::PurchaseRejected { .. }
+                | Purchase::PurchaseRefundRequested { .. } => {}
             }
         }
         Ok(())
