@@ -23,6 +23,7 @@ use crate::text;
 pub mod command;
 pub mod error;
 pub mod event;
+pub mod open;
 pub mod order;
 pub mod refunds;
 pub mod step;

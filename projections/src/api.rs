@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use accrue_event_store::follow::Status;
 use accrue_event_store::record::Position;
+use accrue_http::page::key;
 use accrue_http::problem::Problem;
 use accrue_http::wait::{WAIT_MAX, for_position};
 use axum::Router;
@@ -20,9 +21,11 @@ mod events;
 mod products;
 mod program;
 mod purchases;
+mod sagas;
 mod sales;
 mod statement;
 mod stock;
+mod takings;
 mod wallets;
 
 /// The routes.
@@ -37,6 +40,8 @@ pub fn router(views: Views) -> Router {
         .merge(wallets::routes())
         .merge(program::routes())
         .merge(purchases::routes())
+        .merge(sagas::routes())
+        .merge(takings::routes())
         .merge(events::routes())
         .with_state(views)
 }
@@ -59,7 +64,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             wallets::list,
             wallets::get,
             program::get,
+            purchases::list::list,
             purchases::get,
+            sagas::list,
+            sagas::get,
+            takings::list,
             events::list,
         ),
         components(schemas(Problem))
@@ -93,6 +102,12 @@ async fn for_log(views: &Views, min_position: Option<Position>) -> Result<(), Pr
             &format!("the log does not reach position {position} yet"),
         )),
     }
+}
+
+/// The position in a cursor.
+fn position_key(cursor: &str) -> Result<Position, Problem> {
+    let position = key(cursor)?.parse().ok().filter(|position| *position > 0);
+    position.ok_or_else(|| Problem::invalid("cursor", "expected the `next` of an earlier page"))
 }
 
 /// A program's id in the form that events carry it.

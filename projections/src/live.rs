@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::model::{MODELS, Model, prepare_writer};
-use crate::models::{balances, campaigns, statement, stock, wallets};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings, wallets};
 use crate::rebuild;
 
 /// The read models of a running server: what the routes ask and health checks watch. Cheap to
@@ -33,6 +33,12 @@ pub struct Views {
     pub stock: Status,
     /// How `wallets` is doing.
     pub wallets: Status,
+    /// How `orders` is doing.
+    pub orders: Status,
+    /// How `sagas` is doing.
+    pub sagas: Status,
+    /// How `takings` is doing.
+    pub takings: Status,
     /// Ends answers that would go on for ever: to be cancelled before connections are drained.
     /// Ends with the followers at the latest.
     pub streams: CancellationToken,
@@ -41,8 +47,17 @@ pub struct Views {
 impl Views {
     /// Every follower here.
     #[must_use]
-    pub fn statuses(&self) -> [&Status; 5] {
-        [&self.balances, &self.statement, &self.campaigns, &self.stock, &self.wallets]
+    pub fn statuses(&self) -> [&Status; 8] {
+        [
+            &self.balances,
+            &self.statement,
+            &self.campaigns,
+            &self.stock,
+            &self.wallets,
+            &self.orders,
+            &self.sagas,
+            &self.takings,
+        ]
     }
 }
 
@@ -77,6 +92,9 @@ pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, 
         campaigns: follow(&campaigns::MODEL),
         stock: follow(&stock::MODEL),
         wallets: follow(&wallets::MODEL),
+        orders: follow(&orders::MODEL),
+        sagas: follow(&sagas::MODEL),
+        takings: follow(&takings::MODEL),
         streams: stop.child_token(),
     };
     Ok(Started { views, runners })
@@ -102,6 +120,9 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
         campaigns: Status::new(campaigns::MODEL.name),
         stock: Status::new(stock::MODEL.name),
         wallets: Status::new(wallets::MODEL.name),
+        orders: Status::new(orders::MODEL.name),
+        sagas: Status::new(sagas::MODEL.name),
+        takings: Status::new(takings::MODEL.name),
         streams,
     };
     let mut runners = JoinSet::new();

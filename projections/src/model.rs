@@ -11,7 +11,7 @@ use accrue_event_store::record::Recorded;
 use async_trait::async_trait;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::models::{balances, campaigns, statement, stock, wallets};
+use crate::models::{balances, campaigns, orders, sagas, statement, stock, takings, wallets};
 
 /// Separates what a table needs while it is filled from what may come once it is full.
 const AFTER_LOAD: &str = "-- After the load.";
@@ -36,8 +36,16 @@ pub struct Model {
 }
 
 /// Every read model.
-pub static MODELS: [&Model; 5] =
-    [&balances::MODEL, &statement::MODEL, &campaigns::MODEL, &stock::MODEL, &wallets::MODEL];
+pub static MODELS: [&Model; 8] = [
+    &balances::MODEL,
+    &statement::MODEL,
+    &campaigns::MODEL,
+    &stock::MODEL,
+    &wallets::MODEL,
+    &orders::MODEL,
+    &sagas::MODEL,
+    &takings::MODEL,
+];
 
 /// Events on their way to rows: they are folded in memory, and the result is written in few
 /// statements.

@@ -2,8 +2,12 @@
 
 pub mod balances;
 pub mod campaigns;
+pub mod orders;
+pub(crate) mod purchases;
+pub mod sagas;
 pub mod statement;
 pub mod stock;
+pub mod takings;
 pub mod wallets;
 
 /// `program/id` as the log has it, in its two columns.

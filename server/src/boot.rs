@@ -107,12 +107,13 @@ impl Server {
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
         });
-        figures::register(&mut registry, ledger.pool().clone());
+        let figures = figures::register(&mut registry, ledger.pool().clone());
         let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
         let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
         let provider = Some(&payments).filter(|it| sagas.is_some() && it.is_there()).cloned();
         let health = Health::new(ledger.clone(), watched, provider, draining.clone());
-        let sample = tokio::spawn(health.clone().sample(stop.clone()));
+        let (lags, figures) = (health.clone().sample(stop.clone()), figures.run(stop.clone()));
+        let sample = tokio::spawn(async { tokio::join!(lags, figures).0 });
         let api = accrue_command_api::router(ledger.clone())
             .merge(accrue_projections::api::router(views.clone()));
         let webhooks = web::Webhooks {

@@ -1,5 +1,6 @@
 //! The real history through the public API: the figures, again, and from nothing.
 
+use accrue_projections::model::MODELS;
 use accrue_tests::history::{self, FIGURES};
 use accrue_tests::program;
 use accrue_tests::server::Server;
@@ -45,7 +46,7 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     let live = history::read_models(&database).await;
     let filled = live.iter().filter(|(_, rows)| !rows.is_empty()).count();
     assert!(filled >= 3, "{:?}", live.iter().map(|it| &it.0).collect::<Vec<_>>());
-    for name in ["balances", "statement", "campaigns", "stock", "wallets"] {
+    for name in MODELS.map(|model| model.name) {
         let arguments = ["projections", "rebuild", name, "--database-url", &database.url];
         program::run(arguments).await.expect_success();
         client.get("/v1/accounts/17850").await.expect(200);
@@ -58,7 +59,8 @@ async fn a_year_of_real_sales_comes_to_the_known_figures_once() {
     database
         .run(
             "DELETE FROM checkpoints
-              WHERE follower IN ('balances', 'statement', 'campaigns', 'stock')",
+              WHERE follower IN ('balances', 'statement', 'campaigns', 'stock', 'wallets',
+                                 'orders', 'sagas', 'takings')",
         )
         .await;
     server.restart().await;

@@ -22,7 +22,8 @@ async fn health_is_told_check_by_check_and_figures_grow() {
     let ready = ready.await;
     let checks = ready["checks"].as_array().expect("checks");
     let names: Vec<_> = checks.iter().filter_map(|it| it["name"].as_str()).collect();
-    let models = ["balances", "statement", "campaigns", "stock", "wallets"];
+    let models =
+        ["balances", "statement", "campaigns", "stock", "wallets", "orders", "sagas", "takings"];
     assert_eq!(names, [&["database", "log"][..], &models, &["awards"]].concat());
     assert!(checks.iter().all(|it| it["ok"] == true), "{ready}");
 
@@ -95,9 +96,19 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/products/{product}/stock POST
     /v1/program GET
     /v1/program PUT
+    /v1/purchases GET
+    /v1/purchases POST
+    /v1/purchases/{purchase} GET
+    /v1/purchases/{purchase}/cancel POST
+    /v1/purchases/{purchase}/refund POST
+    /v1/sagas GET
+    /v1/sagas/{saga} GET
+    /v1/sagas/{saga}/abandon POST
+    /v1/sagas/{saga}/retry POST
     /v1/sales POST
     /v1/sales/{sale} GET
     /v1/sales/{sale}/returns POST
+    /v1/takings GET
     /v1/wallets GET
     /v1/wallets/{wallet} GET
     /v1/wallets/{wallet}/holds POST

@@ -16,6 +16,7 @@ mod http_points;
 mod http_problems;
 mod http_products;
 mod http_programs;
+mod http_purchase_lists;
 mod http_purchases;
 mod http_reads;
 mod http_sales;

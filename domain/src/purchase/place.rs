@@ -41,13 +41,16 @@ pub(super) fn order(place: Place, context: &Context<'_>) -> Result<Order, Error>
     Ok(Order { account, lines, total, tenders, occurred_at, placed_at, until, reference, asked })
 }
 
+/// Kind, source, points and money of a tender as it was offered.
+type AskedTender<'a> = (&'a str, Option<&'a str>, Option<Amount>, Option<Money>);
+
 /// Stands for what was asked for; what has come of it since does not count.
 pub(super) fn asked(place: &Place) -> Fingerprint {
     #[derive(Serialize)]
     struct All<'a> {
         account: Option<&'a AccountId>,
         lines: Vec<(&'a ProductId, i64, Option<Money>)>,
-        tenders: Vec<(&'a str, Option<&'a str>, Option<Amount>, Option<Money>)>,
+        tenders: Vec<AskedTender<'a>>,
         until: Option<chrono::DateTime<chrono::Utc>>,
         reference: Option<&'a str>,
     }

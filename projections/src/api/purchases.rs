@@ -1,4 +1,4 @@
-//! One purchase, with every step that was taken, as the log has it.
+//! Purchases: in a list, and one with every step that was taken, as the log has it.
 
 use accrue_domain::aggregate::{Aggregate as _, Kind};
 use accrue_domain::event::Event;
@@ -22,11 +22,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::{for_log, versioned};
 use crate::live::Views;
 
+pub(super) mod list;
+
 /// Most events of one purchase that are read: thousands of refunds and retries.
 const EVENTS_MAX: i64 = 20_000;
 
 pub(super) fn routes() -> Router<Views> {
-    Router::new().route("/v1/purchases/{purchase}", routing::get(get))
+    Router::new()
+        .route("/v1/purchases", routing::get(list::list))
+        .route("/v1/purchases/{purchase}", routing::get(get))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -154,7 +154,7 @@ impl World {
                 0 => wallet(&id, dice.wallet_command(now)),
                 _ => account(&id, dice.command(now)),
             };
-            self.try_to(seed, action).await;
+            self.try_to(seed, vec![action]).await;
         }
     }
 
@@ -166,11 +166,11 @@ impl World {
             let number = dice.roll(4);
             let kind = if number == 0 { Offering::Service } else { Offering::Goods };
             let command = dice.product_command(kind, now);
-            self.try_to(seed, product(&format!("product-{number}"), command)).await;
+            self.try_to(seed, vec![product(&format!("product-{number}"), command)]).await;
         }
     }
 
-    fn pass_time(&self, dice: &mut Dice) -> DateTime<Utc> {
+    pub(crate) fn pass_time(&self, dice: &mut Dice) -> DateTime<Utc> {
         let now = accrue_event_store::clock::Clock::now(&*self.clock);
         if dice.roll(4) == 0 {
             self.clock.set(now + TimeDelta::hours(1 + dice.roll(12)));
@@ -178,8 +178,8 @@ impl World {
         accrue_event_store::clock::Clock::now(&*self.clock)
     }
 
-    async fn try_to(&mut self, seed: u64, action: Action) {
-        match self.act(vec![action]).await {
+    pub(crate) async fn try_to(&mut self, seed: u64, actions: Vec<Action>) {
+        match self.act(actions).await {
             Ok(_) | Err(ExecuteError::Refused { .. }) => {}
             Err(error) => panic!("seed {seed}: {error}"),
         }
@@ -290,7 +290,7 @@ pub(crate) fn set_aside(
     product::command::Command::HoldStock { hold, quantity, until, reference: None }
 }
 
-fn pence(amount: i64) -> Money {
+pub(crate) fn pence(amount: i64) -> Money {
     Money { amount: Minor::new(amount).unwrap(), currency: Currency::GBP }
 }
 

@@ -34,17 +34,21 @@ async fn live_one_by_one_or_all_at_once_the_rows_are_the_same() {
     for seed in [11, 12] {
         let mut world = World::new().await;
         world.act(vec![activate("tenth")]).await.unwrap();
+        world.open_shop("default").await;
         world.live(seed, 60).await;
         world.trade(seed, 60).await;
+        world.buy(seed, 60).await;
         let started = world.follow().await;
         // Each command is followed before the next is given.
         for _ in 0..60 {
             world.live(seed + world.commands(), 1).await;
             world.trade(seed + world.commands(), 1).await;
+            world.buy(seed + world.commands(), 1).await;
             caught_up(&world, &started.views).await;
         }
         world.live(seed * 7, 60).await;
         world.trade(seed * 7, 60).await;
+        world.buy(seed * 7, 60).await;
         caught_up(&world, &started.views).await;
         let live = rows(&world).await;
         assert!(live.len() > 100, "{} rows", live.len());
@@ -63,14 +67,17 @@ async fn live_one_by_one_or_all_at_once_the_rows_are_the_same() {
 async fn the_live_follower_goes_on_behind_a_rebuild_while_commands_come_in() {
     let mut world = World::new().await;
     let started = world.follow().await;
+    world.open_shop("default").await;
     world.live(21, 50).await;
     world.trade(21, 50).await;
-    for (round, model) in (0..).zip(["balances", "stock", "balances", "stock"]) {
+    world.buy(21, 50).await;
+    for (round, model) in (0..).zip(["orders", "stock", "balances", "sagas", "takings", "stock"]) {
         let (options, codec) = (world.ledger.options().clone(), world.ledger.codec().clone());
         let built = tokio::spawn(async move { rebuild(&options, &codec, model, |_| {}).await });
         while !built.is_finished() {
             world.live(22 + world.commands() * 7 + round, 1).await;
             world.trade(22 + world.commands() * 7 + round, 1).await;
+            world.buy(22 + world.commands() * 7 + round, 1).await;
         }
         built.await.unwrap().unwrap();
         caught_up(&world, &started.views).await;

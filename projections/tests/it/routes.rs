@@ -5,11 +5,13 @@ use accrue_domain::action::Action;
 use accrue_domain::id::SaleId;
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::product::Offering;
+use accrue_domain::purchase::step::Step;
 use accrue_domain::sale;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::{World, account, activate, award, hour, issue, offer, product};
+use crate::shop::{card, done, order, purchase};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_shows_what_it_has_and_what_it_had() {
@@ -66,7 +68,15 @@ async fn nothing_of_another_program_is_shown() {
     let pen = product("p", offer("Pen", Offering::Goods, 90));
     let actions =
         vec![account("a", Command::Issue(issue("one", 5))), sold("s"), activate("c"), pen];
-    let position = world.act_in("other", actions).await.unwrap().position;
+    world.act_in("other", actions).await.unwrap();
+    world.open_shop("other").await;
+    world.act_in("other", purchase("on-its-way", order(None, 1, vec![card()]))).await.unwrap();
+    world.act_in("other", purchase("over", order(None, 1, vec![card()]))).await.unwrap();
+    let mut position = 0;
+    for step in [Step::HoldStock, Step::AuthoriseCard, Step::CaptureCard, Step::Settle] {
+        let receipt = world.act_in("other", purchase("over", done(step))).await.unwrap();
+        position = receipt.position;
+    }
     for path in [
         "accounts/a",
         "accounts/a/statement",
@@ -74,13 +84,25 @@ async fn nothing_of_another_program_is_shown() {
         "campaigns/c",
         "products/p",
         "products/p/stock",
+        "purchases/over",
+        "sagas/purchase:on-its-way",
     ] {
         let (status, body) = web.json(&format!("/v1/{path}?min_position={position}")).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {body}");
         let (status, body) = web.of("other").json(&format!("/v1/{path}")).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
     }
-    for path in ["accounts", "campaigns", "events", "products", "products?q=pen"] {
+    for path in [
+        "accounts",
+        "campaigns",
+        "events",
+        "products",
+        "products?q=pen",
+        "purchases",
+        "purchases?state=completed",
+        "sagas",
+        "takings",
+    ] {
         let (_, body) = web.json(&format!("/v1/{path}")).await;
         assert_eq!(body["items"], json!([]), "{path}");
         let (_, body) = web.of("other").json(&format!("/v1/{path}")).await;
@@ -159,6 +181,11 @@ async fn unknown_parameters_are_refused_everywhere() {
         "wallets",
         "wallets/w",
         "program",
+        "purchases",
+        "purchases/o",
+        "sagas",
+        "sagas/purchase:o",
+        "takings",
         "events",
     ] {
         let (status, body) = web.json(&format!("/v1/{path}?min_postion=1")).await;
@@ -186,7 +213,12 @@ fn the_description_names_every_route() {
             "/v1/products/{product}",
             "/v1/products/{product}/stock",
             "/v1/program",
+            "/v1/purchases",
+            "/v1/purchases/{purchase}",
+            "/v1/sagas",
+            "/v1/sagas/{saga}",
             "/v1/sales/{sale}",
+            "/v1/takings",
             "/v1/wallets",
             "/v1/wallets/{wallet}",
         ]

@@ -32,6 +32,8 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     tags(
         (name = "accounts", description = "What members have, and how it came about"),
         (name = "events", description = "The log"),
+        (name = "purchases", description = "Orders, how they are paid, and what that brought in"),
+        (name = "sagas", description = "What is on its way, waits, or is for people to see"),
         (name = "operations", description = "Health and figures")
     ),
     paths(
