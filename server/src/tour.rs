@@ -127,7 +127,7 @@ async fn buy_with_a_declined_card(shop: &mut Shop) -> Result<()> {
     let mut from_wallet = shop.wallet();
     from_wallet["money"] = usd(LEFT);
     let card = json!({"kind": "card", "payment_method": DECLINED_CARD});
-    let answer = shop.order(1, json!([from_wallet, card])).await?;
+    let answer = shop.order_by_card(1, json!([from_wallet, card])).await?;
     if answer["state"] == "waiting" {
         return without_a_provider(shop, &answer).await;
     }

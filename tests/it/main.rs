@@ -26,4 +26,5 @@ mod invariants;
 mod outcome;
 mod private;
 mod snapshots;
+mod tour;
 mod upcast;

@@ -72,7 +72,7 @@ impl Shop {
 
     /// Sends a command that is done at once; the position of its event.
     pub(super) async fn command(&self, path: &str, body: &Value) -> Result<i64> {
-        let (status, answer) = self.post(path, body).await?;
+        let (status, answer) = self.post(path, body, None).await?;
         let events = answer["events"].as_array().into_iter().flatten();
         let types: Vec<&str> = events.filter_map(|event| event["type"].as_str()).collect();
         let position = answer["position"].as_i64().context("an answer without a position")?;
@@ -82,19 +82,41 @@ impl Shop {
 
     /// Orders so many units.
     pub(super) async fn order(&mut self, quantity: i64, tenders: Value) -> Result<Value> {
+        let body = self.next_order(quantity, tenders);
+        self.purchase("/v1/purchases", &body).await
+    }
+
+    /// Orders so many units with a card: where nobody takes cards the order would be waited for
+    /// in vain.
+    pub(super) async fn order_by_card(&mut self, quantity: i64, tenders: Value) -> Result<Value> {
+        let body = self.next_order(quantity, tenders);
+        let answer = self.post("/v1/purchases", &body, Some("wait=2")).await?;
+        let mut purchase = self.told(answer)?;
+        let limit = Instant::now() + PATIENCE;
+        while purchase["state"] == "running" && Instant::now() < limit {
+            sleep(POLL).await;
+            purchase = self.client.get(&format!("/v1/purchases/{}", id(&purchase))).await?;
+        }
+        Ok(purchase)
+    }
+
+    fn next_order(&mut self, quantity: i64, tenders: Value) -> Value {
         self.orders += 1;
-        let body = json!({
+        json!({
             "id": format!("tour-{}-{}", self.name, self.orders),
             "account": self.customer,
             "lines": [{"product": self.product, "quantity": quantity}],
             "tenders": tenders,
-        });
-        self.purchase("/v1/purchases", &body).await
+        })
     }
 
     /// Sends a command that a purchase answers.
     pub(super) async fn purchase(&self, path: &str, body: &Value) -> Result<Value> {
-        let (status, purchase) = self.post(path, body).await?;
+        let answer = self.post(path, body, None).await?;
+        self.told(answer)
+    }
+
+    fn told(&self, (status, purchase): (u16, Value)) -> Result<Value> {
         let state = purchase["state"].as_str().context("an answer without a state")?;
         let reason = match (purchase["reason"].as_str(), purchase["detail"].as_str()) {
             (Some(reason), Some(detail)) => format!(", {reason}: {detail}"),
@@ -104,10 +126,14 @@ impl Shop {
         Ok(purchase)
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
-        let line = format!("{} -H 'Content-Type: application/json' -d '{body}'", self.curl(path));
-        self.voice.sends(&line)?;
-        let request = self.client.request(Method::POST, path).json(body);
+    async fn post(&self, path: &str, body: &Value, prefer: Option<&str>) -> Result<(u16, Value)> {
+        let mut request = self.client.request(Method::POST, path).json(body);
+        let mut headers = "-H 'Content-Type: application/json'".to_owned();
+        if let Some(prefer) = prefer {
+            request = request.header("Prefer", prefer);
+            headers.push_str(&format!(" -H 'Prefer: {prefer}'"));
+        }
+        self.voice.sends(&format!("{} {headers} -d '{body}'", self.curl(path)))?;
         let response = self.client.answer(request).await?;
         let status = response.status().as_u16();
         let answer = response.json().await.map_err(|error| self.client.lost(&error))?;
@@ -187,8 +213,7 @@ impl Shop {
     /// Tells what has changed, and makes sure that no more than that has.
     pub(super) async fn must_have(&mut self, position: i64, wallet: i64, stock: i64) -> Result<()> {
         let now = self.holdings(position).await?;
-        let told = told(self.seen, now)?;
-        self.voice.says(&told)?;
+        self.voice.says(&change(self.seen, now)?)?;
         self.seen = now;
         let wanted = Holdings { wallet, stock, wallet_held: 0, stock_held: 0, points: now.points };
         ensure!(now == wanted, "expected wallet {}, stock {stock}, nothing held", usd(wallet)?);
@@ -231,8 +256,8 @@ fn words(step: &Value) -> String {
 }
 
 /// What there was and is, such as `wallet 3.00 → 2.00 USD, stock 4, points 0 → 10`.
-fn told(before: Holdings, now: Holdings) -> Result<String> {
-    let change = |name: &str, before: String, now: String| {
+fn change(before: Holdings, now: Holdings) -> Result<String> {
+    let one = |name: &str, before: String, now: String| {
         if before == now { format!("{name} {now}") } else { format!("{name} {before} → {now}") }
     };
     let held = |what: &str, units: i64| match units {
@@ -241,9 +266,9 @@ fn told(before: Holdings, now: Holdings) -> Result<String> {
     };
     Ok(format!(
         "{}, {}, {}{}{}",
-        change("wallet", usd(before.wallet)?, usd(now.wallet)?),
-        change("stock", before.stock.to_string(), now.stock.to_string()),
-        change("points", before.points.to_string(), now.points.to_string()),
+        one("wallet", usd(before.wallet)?, usd(now.wallet)?),
+        one("stock", before.stock.to_string(), now.stock.to_string()),
+        one("points", before.points.to_string(), now.points.to_string()),
         held("cents", now.wallet_held),
         held("units", now.stock_held),
     ))
@@ -264,10 +289,10 @@ mod tests {
         let before = Holdings { wallet: 200_000, stock: 4, ..Holdings::default() };
         let now = Holdings { wallet: 30_000, stock: 3, points: 170, ..before };
         let text = "wallet 2000.00 USD → 300.00 USD, stock 4 → 3, points 0 → 170";
-        assert_eq!(told(before, now).unwrap(), text);
+        assert_eq!(change(before, now).unwrap(), text);
         let held = Holdings { stock_held: 1, ..now };
         let text = "wallet 300.00 USD, stock 3, points 170, units held 1";
-        assert_eq!(told(now, held).unwrap(), text);
+        assert_eq!(change(now, held).unwrap(), text);
     }
 
     #[test]
