@@ -108,13 +108,39 @@ async fn finish(
     Ok(outcome)
 }
 
+/// What came of a request.
+#[derive(Debug, Clone, Copy)]
+enum Got {
+    Status(u16),
+    /// A good status, with a body that does not say what was wanted.
+    Other,
+}
+
+/// Sends the next request. Its answer's body is read only where something is wanted of it.
+async fn ask(
+    client: &mut Client,
+    requests: &mut Requests,
+    body: &mut Vec<u8>,
+) -> Result<Got, client::Lost> {
+    let Some(wanted) = requests.wanted() else {
+        return client.exchange(requests.next(), &mut |_| ()).await.map(Got::Status);
+    };
+    body.clear();
+    let mut keep = |part: &[u8]| body.extend_from_slice(part);
+    let status = client.exchange(requests.next(), &mut keep).await?;
+    let wanted = wanted.as_bytes();
+    let good = !(200..=299).contains(&status) || body.windows(wanted.len()).any(|it| it == wanted);
+    Ok(if good { Got::Status(status) } else { Got::Other })
+}
+
 async fn closed(mut client: Client, mut requests: Requests, window: Window, outcome: Shared) {
+    let mut body = Vec::new();
     loop {
         let sent = Instant::now();
         if sent >= window.until {
             return;
         }
-        let answer = client.exchange(requests.next(), &mut |_| ()).await;
+        let answer = ask(&mut client, &mut requests, &mut body).await;
         let now = Instant::now();
         let counts = sent >= window.from && now <= window.until;
         if !note(&mut client, answer, counts.then_some(now - sent), &outcome).await {
@@ -130,10 +156,11 @@ async fn open(
     schedule: Arc<Schedule>,
     outcome: Shared,
 ) {
+    let mut body = Vec::new();
     while let Some(offset) = schedule.take() {
         let due = window.start + offset;
         sleep_until(due).await;
-        let answer = client.exchange(requests.next(), &mut |_| ()).await;
+        let answer = ask(&mut client, &mut requests, &mut body).await;
         let latency = (due >= window.from).then(|| due.elapsed());
         if !note(&mut client, answer, latency, &outcome).await {
             return;
@@ -144,12 +171,15 @@ async fn open(
 /// Counts an answer; false when the connection is gone and cannot be made again.
 async fn note(
     client: &mut Client,
-    answer: Result<u16, client::Lost>,
+    answer: Result<Got, client::Lost>,
     latency: Option<Duration>,
     outcome: &Shared,
 ) -> bool {
     match (answer, latency) {
-        (Ok(status), Some(latency)) => record(outcome, |it| it.answered(status, latency, 1)),
+        (Ok(Got::Status(status)), Some(latency)) => {
+            record(outcome, |it| it.answered(status, latency, 1));
+        }
+        (Ok(Got::Other), Some(_)) => record(outcome, |it| it.tally.other += 1),
         (Ok(_), None) => (),
         (Err(_), _) => {
             record(outcome, |it| it.tally.lost += 1);
@@ -204,6 +234,16 @@ mod tests {
         assert_eq!((outcome.tally.ok, outcome.units), (0, 0));
         assert_eq!(outcome.tally.conflict, outcome.tally.errors());
         assert!(outcome.tally.conflict > 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_say_what_was_wanted_is_no_success() {
+        let address = server("202 Accepted", Duration::ZERO).await;
+        let requests = Requests::purchase(address, 10, 10);
+        let outcome = run(&load(address, 2, Pace::Closed), &requests).await.unwrap();
+        assert_eq!((outcome.tally.ok, outcome.units), (0, 0));
+        assert_eq!(outcome.tally.other, outcome.tally.errors());
+        assert!(outcome.tally.other > 0);
     }
 
     #[tokio::test]

@@ -44,6 +44,8 @@ enum Command {
     Rebuild(Settings),
     /// A ledger of 5 million events, against an empty one
     Growth(Settings),
+    /// Purchases from a wallet, from the order to its completion
+    Purchases(Settings),
     /// The baseline alone
     #[command(subcommand)]
     Baseline(Baseline),
@@ -73,9 +75,10 @@ enum Scenario {
     Lag,
     Rebuild,
     Growth,
+    Purchases,
 }
 
-const ALL: [Scenario; 7] = [
+const ALL: [Scenario; 8] = [
     Scenario::Issue,
     Scenario::Hot,
     Scenario::Bulk,
@@ -83,6 +86,7 @@ const ALL: [Scenario; 7] = [
     Scenario::Lag,
     Scenario::Rebuild,
     Scenario::Growth,
+    Scenario::Purchases,
 ];
 
 fn main() -> ExitCode {
@@ -105,6 +109,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lag(settings) => (settings, &[Scenario::Lag][..]),
         Command::Rebuild(settings) => (settings, &[Scenario::Rebuild][..]),
         Command::Growth(settings) => (settings, &[Scenario::Growth][..]),
+        Command::Purchases(settings) => (settings, &[Scenario::Purchases][..]),
         Command::Baseline(Baseline::Serve { database_url, port, pool }) => {
             let runtime = tokio::runtime::Runtime::new()?;
             return runtime.block_on(baseline::serve(&database_url, port, pool));
@@ -175,5 +180,6 @@ async fn one(bench: &mut Bench, scenario: Scenario) -> anyhow::Result<Vec<Figure
         Scenario::Lag => scenario::lag::run(bench).await,
         Scenario::Rebuild => scenario::rebuild::run(bench).await,
         Scenario::Growth => scenario::growth::run(bench).await,
+        Scenario::Purchases => scenario::purchases::run(bench).await,
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 pub(crate) struct Postgres {
     options: PgConnectOptions,
     /// Ours, stopped and removed when dropped; absent with a given server.
-    _private: Option<Cluster>,
+    private: Option<Cluster>,
 }
 
 impl Postgres {
@@ -22,12 +22,12 @@ impl Postgres {
     ) -> anyhow::Result<Self> {
         if let Some(url) = database_url {
             let options = url.parse().context("reading --database-url")?;
-            return Ok(Self { options, _private: None });
+            return Ok(Self { options, private: None });
         }
         let cluster = Cluster::scratch(Options { shared_buffers_mb, ..Options::default() }).await;
         let cluster = cluster.context("starting a private Postgres")?;
         let options = cluster.url().parse().context("reading the private cluster's URL")?;
-        Ok(Self { options, _private: Some(cluster) })
+        Ok(Self { options, private: Some(cluster) })
     }
 
     /// A new empty database under this name; what it held before is gone. Ends with a checkpoint,
@@ -52,6 +52,20 @@ impl Postgres {
         let mut conn = self.options.connect().await?;
         conn.execute("CHECKPOINT").await?;
         Ok(conn.close().await?)
+    }
+
+    /// Process number of a private one, which is ours to look at.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.private.as_ref().and_then(Cluster::pid)
+    }
+
+    /// Bytes of write-ahead log so far. Only differences mean something.
+    pub(crate) async fn wal_bytes(&self) -> anyhow::Result<u64> {
+        let mut conn = self.options.connect().await?;
+        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
+        let bytes: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
+        conn.close().await?;
+        Ok(u64::try_from(bytes)?)
     }
 
     /// Version and the settings that matter here.
@@ -92,6 +106,15 @@ impl Database {
         let mut conn = self.connect().await?;
         conn.execute(sql).await?;
         Ok(conn.close().await?)
+    }
+
+    /// Events of that type in Accrue's log.
+    pub(crate) async fn events_of(&self, event_type: &str) -> anyhow::Result<u64> {
+        let mut conn = self.connect().await?;
+        let sql = "SELECT count(*) FROM events WHERE event_type = $1";
+        let count: i64 = sqlx::query_scalar(sql).bind(event_type).fetch_one(&mut conn).await?;
+        conn.close().await?;
+        Ok(u64::try_from(count)?)
     }
 
     /// Position of the last event in Accrue's log.

@@ -88,8 +88,13 @@ impl Server {
 
     /// Waits until an account can be read as of this position: the read models have come so far.
     pub(crate) async fn wait_position(&self, account: &str, position: u64) -> anyhow::Result<()> {
+        self.wait_shown(&format!("/v1/accounts/{account}"), position).await
+    }
+
+    /// Waits until a resource can be read as of this position.
+    pub(crate) async fn wait_shown(&self, resource: &str, position: u64) -> anyhow::Result<()> {
         let mut client = Client::connect(self.address).await?;
-        let path = format!("/v1/accounts/{account}?min_position={position}");
+        let path = format!("{resource}?min_position={position}");
         let limit = Instant::now() + Duration::from_secs(1800);
         while Instant::now() < limit {
             match client.get(&path).await? {
@@ -99,6 +104,10 @@ impl Server {
             }
         }
         bail!("the read models did not reach position {position}")
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     pub(crate) fn memory(&self) -> Option<Memory> {

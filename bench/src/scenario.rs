@@ -6,13 +6,14 @@ pub(crate) mod growth;
 pub(crate) mod hot;
 pub(crate) mod issue;
 pub(crate) mod lag;
+pub(crate) mod purchases;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod sweep;
 
 use crate::baseline;
 use crate::load::outcome::Outcome;
-use crate::load::request::Requests;
+use crate::load::request::{Commands, Requests};
 use crate::load::{self, Load, Pace, bulk as bulk_load};
 use crate::postgres::{Database, Postgres};
 use crate::process::{self, Server};
@@ -195,12 +196,22 @@ impl Bench {
         commands: u64,
         accounts: u64,
     ) -> anyhow::Result<Outcome> {
+        self.bulk(server, commands, Commands::Issue { accounts }).await
+    }
+
+    /// So many commands in bulk.
+    pub(crate) async fn bulk(
+        &self,
+        server: &Server,
+        commands: u64,
+        of: Commands,
+    ) -> anyhow::Result<Outcome> {
         let plan = bulk_load::Bulk {
             address: server.address,
             connections: 4,
             commands_per_request: 1_000,
             commands,
-            accounts,
+            of,
         };
         bulk_load::run(&plan).await
     }

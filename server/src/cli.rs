@@ -9,10 +9,12 @@ use crate::config::{DatabaseFlags, ServerFlags};
 use crate::events::{ExportArgs, TailArgs};
 use crate::import::SalesArgs;
 use crate::simulator::{self, SimulatorArgs};
+use crate::tour::TourArgs;
 
 const EXAMPLES: &str = "\
 Examples:
   accrue demo                                  serve, with a year of real sales in it
+  accrue tour                                  see purchases work on a server that runs
   accrue serve                                 serve on http://127.0.0.1:8080, data in ./accrue-data
   accrue serve --port 0 --database-url postgres://accrue@localhost/accrue
   accrue import sales till.csv --map id=Receipt,occurred_at=Date,account=Member,total=Total
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     /// Serve, with a sample campaign, a year of a real shop's sales and its products
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// See purchases work on a running server: completed, refused, and given back, step by step
+    Tour(TourArgs),
     /// Bring history in through a running server
     #[command(subcommand)]
     Import(Import),
@@ -80,6 +84,9 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 The sales are those of a UK giftware shop, moved so that the last day is today: Online Retail,
 D. Chen, UCI Machine Learning Repository, 2015, CC BY 4.0.
+
+Cards are paid with a simulator, and no real money, unless --payments names another provider.
+`accrue tour` then shows what a purchase does.
 
 Examples:
   accrue demo

@@ -27,7 +27,8 @@ static INVOICES: &[u8] = include_bytes!("../../data/online-retail/invoices.csv")
 static LINES: &[u8] = include_bytes!("../../data/online-retail/lines.csv");
 
 const COLUMNS: &str = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
-const CAMPAIGN: &str = "a-tenth-above-100";
+/// The sample campaign's id.
+pub(crate) const CAMPAIGN: &str = "a-tenth-above-100";
 
 /// How long the server is waited for, though it is our own.
 const RETRY_FOR: Duration = Duration::from_secs(60);
@@ -43,6 +44,8 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
     let mut layers = Layers::of_server(&arguments.serve.server)?;
     // Lines about batches and followers would stand between the story's.
     layers.default_to("log_filter", "warn");
+    // Whoever tries it has no payment provider, and is to see cards work all the same.
+    layers.default_to("payments", "simulator");
     let config = Config::read(&layers)?;
     logging::start(&config)?;
     let mut signals = Signals::listen()?;
@@ -102,7 +105,13 @@ async fn set_up(client: &Client) -> Result<()> {
         "expiry": {"after": "P12M", "round": "month_end"},
     });
     client.send(Method::PUT, "/v1/program", "demo/program", &settings).await?;
-    let campaign = json!({
+    client.send(Method::POST, "/v1/campaigns", "demo/campaign", &campaign()).await?;
+    Ok(())
+}
+
+/// The sample campaign, as it is created.
+pub(crate) fn campaign() -> Value {
+    json!({
         "id": CAMPAIGN,
         "name": "A tenth above 100",
         "activate": true,
@@ -111,9 +120,7 @@ async fn set_up(client: &Client) -> Result<()> {
             "condition": {"rule": "numeric_greater_than", "value": 100},
             "action": {"command": "issue", "formula": "$.amount/10"},
         }],
-    });
-    client.send(Method::POST, "/v1/campaigns", "demo/campaign", &campaign).await?;
-    Ok(())
+    })
 }
 
 fn plan() -> Result<Plan> {
@@ -197,7 +204,8 @@ fn next_steps(url: &str) -> String {
     format!(
         "Try:\n  curl {url}/v1/accounts/12748\n  curl {url}/v1/accounts/12748/statement\n  \
          curl {url}/v1/accounts/12748/points/redeem -H 'Content-Type: application/json' \
-         -d '{{\"points\": 100}}'\n\nServing on; stop with Ctrl-C.\n"
+         -d '{{\"points\": 100}}'\n  accrue tour --url {url}      \
+         purchases: completed, refused, given back\n\nServing on; stop with Ctrl-C.\n"
     )
 }
 

@@ -18,6 +18,7 @@ mod projections;
 mod schemas;
 mod serve;
 mod simulator;
+mod tour;
 mod web;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             serve::serve(&config, arguments.ready_file.as_deref()).await?;
         }
         Command::Demo(arguments) => return demo::demo(&arguments).await,
+        Command::Tour(arguments) => tour::run(&arguments).await?,
         Command::Import(cli::Import::Sales(arguments)) => return import::run(*arguments).await,
         Command::Events(cli::Events::Tail(arguments)) => events::tail(&arguments).await?,
         Command::Events(cli::Events::Export(arguments)) => events::export(&arguments).await?,

@@ -29,4 +29,5 @@ mod outcome;
 mod private;
 mod purchase_crash;
 mod snapshots;
+mod tour;
 mod upcast;

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::outcome::Outcome;
 use super::record;
-use super::request::{Chance, bulk};
+use super::request::{Commands, bulk};
 use anyhow::{Context as _, bail};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +22,10 @@ pub(crate) struct Bulk {
     pub connections: usize,
     pub commands_per_request: u64,
     pub commands: u64,
-    pub accounts: u64,
+    pub of: Commands,
 }
 
-/// Sends all commands, spread evenly over the accounts; the window is the time it took.
+/// Sends all commands; the window is the time it took.
 pub(crate) async fn run(plan: &Bulk) -> anyhow::Result<Outcome> {
     let outcome = Arc::new(Mutex::new(Outcome::new(Duration::ZERO)));
     let next = Arc::new(AtomicU64::new(0));
@@ -55,7 +55,8 @@ async fn worker(
             return Ok(());
         }
         let last = plan.commands.min(first + plan.commands_per_request);
-        let request = bulk(plan.address, &envelopes(first..last, plan.accounts));
+        let envelopes: Vec<_> = (first..last).map(|number| plan.of.envelope(number)).collect();
+        let request = bulk(plan.address, &envelopes);
         let sent = Instant::now();
         let lines = send(&mut client, &request).await?;
         let accepted = accepted(&lines);
@@ -80,17 +81,6 @@ async fn send(client: &mut Client, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     bail!("POST /v1/commands: 503 after {RETRIES_MAX} tries");
 }
 
-/// Ids are a function of the command's number, so that a request may be sent again.
-fn envelopes(commands: std::ops::Range<u64>, accounts: u64) -> Vec<(String, u64)> {
-    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-    commands
-        .map(|command| {
-            Chance::new(command.wrapping_mul(0x2545_f491_4f6c_dd1d)).uuid(&mut id);
-            (String::from_utf8_lossy(&id).into_owned(), command % accounts.max(1))
-        })
-        .collect()
-}
-
 /// Result lines of accepted commands; each names the position of its events.
 fn accepted(lines: &[u8]) -> u64 {
     const POSITION: &[u8] = br#""position":"#;
@@ -101,7 +91,8 @@ fn accepted(lines: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bulk, accepted, envelopes, run};
+    use super::super::request::Commands;
+    use super::{Bulk, accepted, run};
     use axum::Router;
     use axum::body::Body;
     use axum::extract::{Request, State};
@@ -114,6 +105,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use tokio::net::TcpListener;
 
+    const ISSUE: Commands = Commands::Issue { accounts: 10 };
+
     async fn serve(router: Router) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -122,7 +115,7 @@ mod tests {
     }
 
     fn plan(address: SocketAddr, commands_per_request: u64, commands: u64) -> Bulk {
-        Bulk { address, connections: 2, commands_per_request, commands, accounts: 10 }
+        Bulk { address, connections: 2, commands_per_request, commands, of: ISSUE }
     }
 
     /// Answers 503 so many times, then each request's body as its result lines, as it comes in.
@@ -175,15 +168,15 @@ mod tests {
 
     #[test]
     fn commands_are_spread_over_the_accounts_under_ids_of_their_own() {
-        let all = envelopes(0..1000, 10);
-        let ids: HashSet<&String> = all.iter().map(|(id, _)| id).collect();
-        assert_eq!(ids.len(), 1000);
-        assert_eq!(all.iter().filter(|(_, account)| *account == 3).count(), 100);
+        let all: Vec<String> = (0..1000).map(|number| ISSUE.envelope(number)).collect();
+        let id = |line: &String| line.split(',').next().map(str::to_owned);
+        assert_eq!(all.iter().map(id).collect::<HashSet<_>>().len(), 1000);
+        assert_eq!(all.iter().filter(|line| line.contains("m00000003")).count(), 100);
     }
 
     #[test]
     fn a_retry_repeats_the_ids() {
-        assert_eq!(envelopes(5..7, 10), envelopes(0..10, 10)[5..7]);
+        assert_eq!(ISSUE.envelope(5), ISSUE.envelope(5));
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 const LATENCY_MICROS_MAX: u64 = 120_000_000;
 
-/// Answers by kind. `lost` are requests whose connection broke or that were never answered.
+/// Answers by kind. `other` are answers of a good status that do not say what was wanted; `lost` are requests whose connection broke or that were never answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub ok: u64,
     pub conflict: u64,
     pub refused: u64,
     pub fault: u64,
+    pub other: u64,
     pub lost: u64,
 }
 
@@ -26,7 +27,7 @@ impl Tally {
     }
 
     pub(crate) fn errors(&self) -> u64 {
-        self.conflict + self.refused + self.fault + self.lost
+        self.conflict + self.refused + self.fault + self.other + self.lost
     }
 
     /// The errors in words; `none` when there is none.
@@ -35,6 +36,7 @@ impl Tally {
             (self.conflict, "409"),
             (self.refused, "4xx"),
             (self.fault, "5xx"),
+            (self.other, "other than wanted"),
             (self.lost, "lost"),
         ];
         let seen: Vec<String> = kinds
