@@ -25,5 +25,6 @@ mod import_lines;
 mod invariants;
 mod outcome;
 mod private;
+mod purchase_payments;
 mod snapshots;
 mod upcast;

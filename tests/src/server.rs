@@ -22,6 +22,7 @@ pub struct Server {
     pub url: String,
     child: Child,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     dir: TempDir,
 }
 
@@ -43,10 +44,20 @@ impl Server {
     /// # Panics
     /// When it does not come up.
     pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_with_environment(flags, &[]).await
+    }
+
+    /// As [`Server::start_with`], with those variables.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with_environment(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let arguments = flags.iter().map(ToString::to_string).collect();
-        let child = spawn(&arguments, "0", &dir);
-        let mut server = Self { url: String::new(), child, arguments, dir };
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment = environment.iter().map(owned).collect();
+        let child = spawn(&arguments, &environment, "0", &dir);
+        let mut server = Self { url: String::new(), child, arguments, environment, dir };
         server.ready().await;
         server
     }
@@ -108,7 +119,7 @@ impl Server {
         let port = self.url.rsplit(':').next().unwrap_or("0").to_owned();
         // What the last one wrote would speak for the next.
         let _removed = std::fs::remove_file(self.ready_file());
-        self.child = spawn(&self.arguments, &port, &self.dir);
+        self.child = spawn(&self.arguments, &self.environment, &port, &self.dir);
     }
 
     /// Waits until it says that it is ready.
@@ -138,12 +149,18 @@ impl Server {
     }
 }
 
-fn spawn(arguments: &Vec<String>, port: &str, dir: &TempDir) -> Child {
+fn spawn(
+    arguments: &Vec<String>,
+    environment: &Vec<(String, String)>,
+    port: &str,
+    dir: &TempDir,
+) -> Child {
     let log = dir.path().join("log");
     // One open file for both, so that they share its end and do not write over each other.
     let log = File::options().create(true).append(true).open(log).expect("a log file");
     let mut command = program::command(["serve", "--port", port, "--ready-file"]);
     command.arg(dir.path().join("url")).args(arguments).current_dir(dir.path());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
     command.spawn().expect("the server starts")
 }
