@@ -73,7 +73,8 @@ impl Shop {
         let flags = ["--database-url", &database.url, "--payments", payments];
         // Impatient, so that a test is: in earnest it is minutes.
         let impatience = ["--payments-timeout-seconds", "1", "--payments-retry-seconds-max", "1"];
-        let flags = [&flags[..], &impatience, &["--payments-attempts-max", "3"]].concat();
+        let soon_over = ["--payments-attempts-max", "3", "--payments-breaker-seconds", "1"];
+        let flags = [&flags[..], &impatience, &soon_over].concat();
         let secrets =
             [("ACCRUE_PAYMENTS_KEY", "sk_test_shop"), ("ACCRUE_PAYMENTS_WEBHOOK_SECRET", SECRET)];
         let server = Server::start_with_environment(&flags, &secrets).await;

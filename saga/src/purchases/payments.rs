@@ -65,10 +65,10 @@ impl Payments {
         Self { gateway, breaker, backoff: retry::PAYMENT, lease, chance, calls: Family::default() }
     }
 
-    /// The same with other pauses between attempts.
+    /// The same with other pauses between attempts, and another breaker.
     #[must_use]
-    pub fn with_backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+    pub fn with(self, backoff: Backoff, breaker: breaker::Settings) -> Self {
+        Self { backoff, breaker: Arc::new(Mutex::new(Breaker::new(breaker))), ..self }
     }
 
     /// Is there a provider?
@@ -120,7 +120,7 @@ impl Payments {
         let permit = self.breaker().permit(Instant::now());
         let Ok(permit) = permit else {
             self.count(kind, "not_made");
-            return Err(NotDone::NoEffect(Trouble::Connect));
+            return Err(NotDone::NoEffect(Trouble::LeftAlone));
         };
         let outcome = call(gateway).await;
         let (report, name) = match &outcome {
