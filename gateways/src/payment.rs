@@ -64,6 +64,9 @@ pub enum Refusal {
 /// [`NotDone`] alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
+    /// It was not made at all: the provider failed too often, and is left alone for a while.
+    #[error("not called, since the provider keeps failing")]
+    LeftAlone,
     /// No connection came about.
     #[error("no connection")]
     Connect,

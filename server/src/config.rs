@@ -46,6 +46,8 @@ pub(crate) struct Payments {
     pub(crate) retry_seconds_max: u32,
     /// Calls in all before one that undoes or refunds is left to people.
     pub(crate) attempts_max: u32,
+    /// How long a provider that keeps failing is left alone.
+    pub(crate) breaker_seconds: u32,
 }
 
 impl std::fmt::Debug for Payments {
@@ -88,7 +90,16 @@ impl Payments {
         let timeout_seconds = within(layers, "payments_timeout_seconds", 1, 600)?;
         let retry_seconds_max = within(layers, "payments_retry_seconds_max", 1, 86_400)?;
         let attempts_max = within(layers, "payments_attempts_max", 1, 1_000)?;
-        Ok(Self { provider, key, webhook_secret, timeout_seconds, retry_seconds_max, attempts_max })
+        let breaker_seconds = within(layers, "payments_breaker_seconds", 1, 86_400)?;
+        Ok(Self {
+            provider,
+            key,
+            webhook_secret,
+            timeout_seconds,
+            retry_seconds_max,
+            attempts_max,
+            breaker_seconds,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accrue_gateways::breaker;
 use accrue_gateways::payment::PaymentGateway;
 use accrue_gateways::payment::simulator::{Simulator, WebhookEndpoint};
 use accrue_gateways::payment::stripe::webhook::Secret;
@@ -60,7 +61,10 @@ pub(crate) async fn open(
         attempts_max: config.attempts_max,
         ..retry::PAYMENT
     };
-    Ok((Payments::new(Some(gateway), lease, chance).with_backoff(backoff), simulator))
+    let open_for = Duration::from_secs(u64::from(config.breaker_seconds));
+    let breaker = breaker::Settings { open_for, ..breaker::PAYMENT };
+    let payments = Payments::new(Some(gateway), lease, chance).with(backoff, breaker);
+    Ok((payments, simulator))
 }
 
 /// What webhooks are checked with; none where there is none, or nobody who would send them.

@@ -28,6 +28,7 @@ mod invariants;
 mod outcome;
 mod private;
 mod purchase_crash;
+mod purchase_payments;
 mod snapshots;
 mod tour;
 mod upcast;

@@ -12,3 +12,4 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod shop;
+pub mod till;

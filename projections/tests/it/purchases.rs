@@ -9,7 +9,7 @@ use accrue_domain::purchase::command::{Command, Portion};
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::event::Event as Happened;
 use accrue_domain::purchase::order::Tender;
-use accrue_domain::purchase::step::{Step, Way};
+use accrue_domain::purchase::step::Step;
 use accrue_event_store::clock::Clock as _;
 use accrue_event_store::log_query::read_kinds;
 use accrue_event_store::state::State;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::harness::{World, caught_up, dump, hour, pence};
-use crate::shop::{TOKEN, card, done, order, points, purchase, refund, wallet};
+use crate::shop::{TOKEN, card, done, of_refund, order, points, purchase, refund, there, wallet};
 
 /// What the log says of its purchases, without any of our tables.
 #[derive(Default)]
@@ -203,18 +203,19 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
                "step": "hold_stock", "way": "do", "attempts": 0, "since": "2026-03-01T00:00:00Z",
                "next_at": "2026-03-01T00:00:05Z", "age_seconds": 0, "position": position})
     );
-    let (step, way) = (Step::AuthoriseCard, Way::Do);
+    let authorise = || there(Step::AuthoriseCard);
     let until = hour(0) + TimeDelta::seconds(30);
-    let delay = |step, way, retry_at| Command::Delay {
-        step,
-        way,
+    let delay = |turn, retry_at| Command::Delay {
+        turn,
         effect: Effect::None,
         detail: "the provider is away".to_owned(),
         retry_at,
     };
-    for command in
-        [done(Step::HoldStock), Command::Start { step, way, until }, delay(step, way, Some(until))]
-    {
+    for command in [
+        done(there(Step::HoldStock)),
+        Command::Start { turn: authorise(), until },
+        delay(authorise(), Some(until)),
+    ] {
         position = world.act(purchase("o", command)).await.unwrap().position;
     }
     world.clock.set(hour(0) + TimeDelta::seconds(7));
@@ -230,14 +231,14 @@ async fn a_saga_is_there_while_something_is_left_to_do_and_says_what_is_wrong() 
     );
     assert_eq!(waiting["age_seconds"], 7);
     for step in [Step::AuthoriseCard, Step::CaptureCard, Step::Settle] {
-        position = world.act(purchase("o", done(step))).await.unwrap().position;
+        position = world.act(purchase("o", done(there(step)))).await.unwrap().position;
     }
     let (status, over) = web.json(&path(position)).await;
     assert_eq!((status, &over["type"]), (StatusCode::NOT_FOUND, &json!("/problems/unknown-saga")));
 
     world.clock.set(hour(5));
     let all = refund("r", Portion::All { restock: false });
-    let stuck = delay(Step::RefundCard, Way::Do, None);
+    let stuck = delay(of_refund(Step::RefundCard, "r"), None);
     for command in [all, stuck] {
         position = world.act(purchase("o", command)).await.unwrap().position;
     }
@@ -269,7 +270,8 @@ async fn two_wallets_are_one_sale_and_points_are_counted_beside_their_worth() {
     world.clock.set(hour(25));
     let half = refund("r", Portion::Amount(pence(90)));
     world.act(purchase("o", half)).await.unwrap();
-    let position = world.act(purchase("o", done(Step::SettleRefund))).await.unwrap().position;
+    let position =
+        world.act(purchase("o", done(of_refund(Step::SettleRefund, "r")))).await.unwrap().position;
     let (_, page) = web.json(&format!("/v1/takings?min_position={position}")).await;
     let line = |day: &str, tender: &str, [sales, taken, returned, points, back]: [i64; 5]| {
         json!({"day": day, "currency": "GBP", "tender": tender, "sales": sales, "taken": taken,

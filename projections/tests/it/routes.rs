@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::{World, account, activate, award, hour, issue, offer, product};
-use crate::shop::{card, done, order, purchase};
+use crate::shop::{card, done, order, purchase, there};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_shows_what_it_has_and_what_it_had() {
@@ -74,7 +74,7 @@ async fn nothing_of_another_program_is_shown() {
     world.act_in("other", purchase("over", order(None, 1, vec![card()]))).await.unwrap();
     let mut position = 0;
     for step in [Step::HoldStock, Step::AuthoriseCard, Step::CaptureCard, Step::Settle] {
-        let receipt = world.act_in("other", purchase("over", done(step))).await.unwrap();
+        let receipt = world.act_in("other", purchase("over", done(there(step)))).await.unwrap();
         position = receipt.position;
     }
     for path in [

@@ -9,9 +9,8 @@ use accrue_domain::purchase::command::{
     Asked, Command, Offer, Place, Portion, Refund, RefundedLine,
 };
 use accrue_domain::purchase::event::Effect;
-use accrue_domain::purchase::open::Open;
 use accrue_domain::purchase::order::Order;
-use accrue_domain::purchase::step::{Step, Way};
+use accrue_domain::purchase::step::{Step, Turn, Way};
 use accrue_domain::purchase::{Purchase, Status};
 use accrue_domain::quantity::Quantity;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -48,9 +47,19 @@ pub(crate) fn order(account: Option<&str>, units: i64, tenders: Vec<Offer>) -> C
     Command::Place(Box::new(Place { account, lines, tenders, until, reference, quotes }))
 }
 
-pub(crate) fn done(step: Step) -> Command {
-    let payment = step.is_outside().then(|| "pi_1".to_owned());
-    Command::Done { step, payment }
+pub(crate) fn done(turn: Turn) -> Command {
+    let payment = turn.step.is_outside().then(|| "pi_1".to_owned());
+    Command::Done { turn, payment }
+}
+
+/// A move on the way there.
+pub(crate) fn there(step: Step) -> Turn {
+    Turn { step, way: Way::Do, refund: None }
+}
+
+/// A move of a refund.
+pub(crate) fn of_refund(step: Step, refund: &str) -> Turn {
+    Turn { refund: RefundId::new(refund).ok(), ..there(step) }
 }
 
 pub(crate) fn refund(id: &str, portion: Portion) -> Command {
@@ -76,7 +85,7 @@ impl World {
     pub(crate) async fn complete(&mut self, id: &str, place: Command) -> i64 {
         let mut position = self.act(purchase(id, place)).await.unwrap().position;
         while let Some(step) = self.step_of(id).await {
-            position = self.act(purchase(id, done(step))).await.unwrap().position;
+            position = self.act(purchase(id, done(there(step)))).await.unwrap().position;
         }
         position
     }
@@ -133,7 +142,7 @@ impl Dice {
                 0 => Command::Retry { reason, actor },
                 _ => Command::Abandon { reason, actor },
             },
-            (Some(open), 2..) => self.move_on(&open, now),
+            (Some(open), 2..) => self.move_on(state.turn(open.step, open.way), now),
             (None, _) => match state.order() {
                 Some(order) => self.refund(order),
                 None => self.order(),
@@ -142,20 +151,20 @@ impl Dice {
         }
     }
 
-    fn move_on(&mut self, open: &Open<'_>, now: DateTime<Utc>) -> Command {
-        let &Open { step, way, .. } = open;
+    fn move_on(&mut self, turn: Turn, now: DateTime<Utc>) -> Command {
+        let (step, way) = (turn.step, turn.way);
         let retry_at = (self.roll(3) > 0).then(|| now + TimeDelta::minutes(1 + self.roll(3)));
         let effect = if self.roll(2) == 0 { Effect::None } else { Effect::Unknown };
         match self.roll(10) {
             0 => {
                 let (reason, detail) = ("insufficient_funds".to_owned(), "too little".to_owned());
-                Command::Refused { step, way, reason, detail }
+                Command::Refused { turn, reason, detail }
             }
             1 | 2 if step.is_outside() => {
-                Command::Delay { step, way, effect, detail: "no answer".to_owned(), retry_at }
+                Command::Delay { turn, effect, detail: "no answer".to_owned(), retry_at }
             }
             3 | 4 if step.is_outside() => {
-                Command::Start { step, way, until: now + TimeDelta::minutes(1) }
+                Command::Start { turn, until: now + TimeDelta::minutes(1) }
             }
             5 if step == Step::AuthoriseCard => Command::AskCustomer {
                 payment: "pi_1".to_owned(),
@@ -163,7 +172,7 @@ impl Dice {
                 retry_at: now + TimeDelta::minutes(1),
             },
             _ if way == Way::Undo => Command::Undone { step },
-            _ => done(step),
+            _ => done(turn),
         }
     }
 

@@ -19,7 +19,9 @@ use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
 use accrue_domain::purchase::step::{Step, Turn, Way};
 use accrue_gateways::payment::names::{IdempotencyKey, PaymentId, Reference};
-use accrue_gateways::payment::{Authorise, NotDone, Outcome, Part, Payment, Refusal, State};
+use accrue_gateways::payment::{
+    Authorise, NotDone, Outcome, Part, Payment, Refusal, State, Trouble,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::name;
@@ -353,18 +355,20 @@ impl Calls {
                 };
                 self.refused(reason, detail)
             }
-            NotDone::NoEffect(_) => self.again(Effect::None, detail),
-            NotDone::Unknown(_) => self.again(Effect::Unknown, detail),
+            NotDone::NoEffect(trouble) => self.again(Effect::None, detail, *trouble),
+            NotDone::Unknown(trouble) => self.again(Effect::Unknown, detail, *trouble),
         }
     }
 
     /// Tried again with growing pauses. On the way back it is at last left to people; on the way
-    /// forward the purchase's own deadline ends it.
-    fn again(&self, effect: Effect, detail: &str) -> Action {
+    /// forward the purchase's own deadline ends it. A call that was not even made is no reason to
+    /// give up.
+    fn again(&self, effect: Effect, detail: &str, trouble: Trouble) -> Action {
         let forward = self.turn.way == Way::Do && !self.turn.step.is_of_refund();
+        let patient = forward || trouble == Trouble::LeftAlone;
         let most = self.payments.attempts_max();
         let attempt =
-            if forward { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
+            if patient { self.attempts.min(most.saturating_sub(1)) } else { self.attempts };
         let pause = self.payments.pause(attempt);
         self.delayed(effect, detail, pause)
     }

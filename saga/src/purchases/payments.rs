@@ -65,16 +65,10 @@ impl Payments {
         Self { gateway, breaker, backoff: retry::PAYMENT, lease, chance, calls: Family::default() }
     }
 
-    /// The same with other pauses between attempts.
+    /// The same with other pauses between attempts, and another breaker.
     #[must_use]
-    pub fn with_backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
-    }
-
-    /// The same with another circuit breaker, closed.
-    #[must_use]
-    pub fn with_breaker(self, settings: breaker::Settings) -> Self {
-        Self { breaker: Arc::new(Mutex::new(Breaker::new(settings))), ..self }
+    pub fn with(self, backoff: Backoff, breaker: breaker::Settings) -> Self {
+        Self { backoff, breaker: Arc::new(Mutex::new(Breaker::new(breaker))), ..self }
     }
 
     /// Is there a provider?
@@ -126,7 +120,7 @@ impl Payments {
         let permit = self.breaker().permit(Instant::now());
         let Ok(permit) = permit else {
             self.count(kind, "not_made");
-            return Err(NotDone::NoEffect(Trouble::Connect));
+            return Err(NotDone::NoEffect(Trouble::LeftAlone));
         };
         let outcome = call(gateway).await;
         let (report, name) = match &outcome {

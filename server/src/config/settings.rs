@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 18] = [
+pub(super) const SETTINGS: [Setting; 19] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
@@ -29,6 +29,7 @@ pub(super) const SETTINGS: [Setting; 18] = [
     Setting { key: "payments_timeout_seconds", default: "30" },
     Setting { key: "payments_retry_seconds_max", default: "300" },
     Setting { key: "payments_attempts_max", default: "12" },
+    Setting { key: "payments_breaker_seconds", default: "15" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -88,6 +89,9 @@ pub(crate) struct ServerFlags {
     /// Calls in all before one that undoes or refunds is left to people [default: 12]
     #[arg(long, value_name = "COUNT")]
     payments_attempts_max: Option<String>,
+    /// How long a payment provider that keeps failing is left alone [default: 15]
+    #[arg(long, value_name = "SECONDS")]
+    payments_breaker_seconds: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -119,6 +123,7 @@ impl ServerFlags {
             ("payments_timeout_seconds", &self.payments_timeout_seconds),
             ("payments_retry_seconds_max", &self.payments_retry_seconds_max),
             ("payments_attempts_max", &self.payments_attempts_max),
+            ("payments_breaker_seconds", &self.payments_breaker_seconds),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
