@@ -30,8 +30,11 @@ pub(crate) struct Watches(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    of: HashMap<StreamKey, Vec<(u64, mpsc::Sender<Arc<Recorded>>)>>,
+    of: HashMap<StreamKey, Vec<Watcher>>,
 }
+
+/// A watcher's number, and where it takes events in.
+type Watcher = (u64, mpsc::Sender<Arc<Recorded>>);
 
 /// The events of one stream from now on; dropped, it watches no more.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! The server dies at every step of a purchase, on the way there and on the way back, and again
 //! while it recovers: money, stock and points are conserved, and every purchase comes to its end.
 
+use accrue_private_postgres::cluster::{Cluster, Mode};
+use accrue_private_postgres::options::Options;
+use accrue_tests::client::Client;
+use accrue_tests::database::Database;
+use accrue_tests::eventually::eventually;
 use accrue_tests::history;
 use accrue_tests::shop::{Holdings, MONEY, POINTS, STOCK, Shop, mixed, order};
 use chrono::{SecondsFormat, TimeDelta, Utc};
@@ -206,5 +211,74 @@ async fn death_at_every_step_of_a_refund() {
         assert_eq!(deaths.shop.ended(&id).await["state"], "refunded", "{place}");
         deaths.holds().await;
     }
+    deaths.verified().await;
+}
+
+/// Buys with the same id again and again until there is an answer.
+async fn insists(client: &Client, path: &str, body: &Value) {
+    let client = client.with("content-type", "application/json").with("prefer", "wait=5");
+    eventually("it is answered", async || {
+        let sent = client.try_send(reqwest::Method::POST, path, Some(body.to_string())).await;
+        let answer = sent.ok()?;
+        assert!(answer.status < 300 || answer.status == 503, "{}", answer.text);
+        (answer.status < 300).then_some(())
+    })
+    .await;
+}
+
+/// One buyer after another; every third order is given back.
+async fn buys(client: Client, buyer: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let id = format!("p-{buyer}-{number}");
+        insists(&client, "/v1/purchases", &order(&id, 1, mixed("pm_card_visa"))).await;
+        if number % 3 == 2 {
+            let refund = json!({"id": "r", "all": true, "restock": true});
+            let it = format!("/v1/purchases/{id}");
+            let path = format!("{it}/refund");
+            eventually("it has come to its end", async || {
+                let asked = client.try_send(reqwest::Method::GET, &it, None::<String>).await;
+                let purchase = asked.ok().filter(|answer| answer.status == 200)?.json();
+                (purchase["state"] != "running" && purchase["state"] != "waiting").then_some(())
+            })
+            .await;
+            insists(&client, &path, &refund).await;
+        }
+        ids.push(id);
+    }
+    ids
+}
+
+/// Somewhere in the middle of what is going on.
+async fn stop_again_and_again(cluster: &Cluster, shop: &Shop) {
+    let steps = "SELECT count(*) FROM events WHERE event_type = 'PurchaseStepDone'";
+    let mut seen = 0;
+    for _ in 0..4 {
+        let to = seen + 9;
+        eventually("purchases go on", async || {
+            seen = shop.database.number(steps).await;
+            (seen >= to).then_some(())
+        })
+        .await;
+        cluster.stop(Mode::Immediate).await.expect("Postgres stops");
+        cluster.ensure_running().await.expect("Postgres starts again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_stops_at_once_in_the_middle_of_purchases() {
+    let cluster = Cluster::scratch(Options::small()).await.expect("a cluster of its own");
+    let shop = Shop::open_on(Database::create_in(&cluster).await).await;
+    let buyers = futures::future::join_all((0..6).map(|buyer| buys(shop.client(), buyer)));
+    let (bought, ()) = tokio::join!(buyers, stop_again_and_again(&cluster, &shop));
+    let mut sold = 0;
+    for id in bought.into_iter().flatten() {
+        let purchase = shop.ended(&id).await;
+        let state = purchase["state"].as_str().expect("a state");
+        assert!(["completed", "refunded"].contains(&state), "{purchase}");
+        sold += i64::from(state == "completed");
+    }
+    let deaths = Deaths { shop, purchases: 0, sold };
+    deaths.holds().await;
     deaths.verified().await;
 }

@@ -54,8 +54,15 @@ impl Shop {
     /// # Panics
     /// When it does not come up.
     pub async fn open() -> Self {
+        Self::open_on(Database::create().await).await
+    }
+
+    /// A shop on that database.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn open_on(database: Database) -> Self {
         let provider = Simulator::start(None).await.expect("the simulator starts");
-        let database = Database::create().await;
         let url = provider.base_url();
         let flags = ["--payments", &url, "--payments-timeout-seconds", "1"];
         let flags = ["--database-url", &database.url].into_iter().chain(flags);
