@@ -95,6 +95,12 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/products/{product}/stock POST
     /v1/program GET
     /v1/program PUT
+    /v1/purchases POST
+    /v1/purchases/{purchase} GET
+    /v1/purchases/{purchase}/cancel POST
+    /v1/purchases/{purchase}/refund POST
+    /v1/sagas/{saga}/abandon POST
+    /v1/sagas/{saga}/retry POST
     /v1/sales POST
     /v1/sales/{sale} GET
     /v1/sales/{sale}/returns POST
@@ -105,6 +111,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/wallets/{wallet}/holds/{hold}/release POST
     /v1/wallets/{wallet}/refunds POST
     /v1/wallets/{wallet}/top-ups POST
+    /v1/webhooks/payments POST
     ");
     for route in &routes {
         let (path, method) = route.split_once(' ').expect("a path and a method");
