@@ -11,4 +11,4 @@ pub mod load;
 pub mod program;
 pub mod proxy;
 pub mod server;
-pub mod shop;
+pub mod till;

@@ -1,5 +1,6 @@
 //! The real server as a process of its own, on a database of its own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -22,7 +23,8 @@ pub struct Server {
     pub url: String,
     child: Child,
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
+    /// What the next start has in its environment.
+    environment: BTreeMap<String, String>,
     dir: TempDir,
 }
 
@@ -44,18 +46,19 @@ impl Server {
     /// # Panics
     /// When it does not come up.
     pub async fn start_with(flags: &[&str]) -> Self {
-        Self::start_with_environment(flags, &[]).await
+        Self::start_in(flags, &[]).await
     }
 
-    /// As [`Server::start_with`], with those variables.
+    /// As [`Server::start_with`], with these variables in its environment.
     ///
     /// # Panics
     /// When it does not come up.
-    pub async fn start_with_environment(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub async fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let arguments = flags.iter().map(ToString::to_string).collect();
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let environment = environment.iter().map(owned).collect();
+        let environment = environment.iter();
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let child = spawn(&arguments, &environment, "0", &dir);
         let mut server = Self { url: String::new(), child, arguments, environment, dir };
         server.ready().await;
@@ -100,6 +103,14 @@ impl Server {
     pub async fn exit(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the server ends", async || child.try_wait().expect("a child of ours")).await
+    }
+
+    /// Sets a variable of the environment for the next start, or takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.environment.insert(name.to_owned(), value.to_owned()),
+            None => self.environment.remove(name),
+        };
     }
 
     /// Starts it again on the same port.
@@ -151,7 +162,7 @@ impl Server {
 
 fn spawn(
     arguments: &Vec<String>,
-    environment: &Vec<(String, String)>,
+    environment: &BTreeMap<String, String>,
     port: &str,
     dir: &TempDir,
 ) -> Child {
@@ -160,7 +171,7 @@ fn spawn(
     let log = File::options().create(true).append(true).open(log).expect("a log file");
     let mut command = program::command(["serve", "--port", port, "--ready-file"]);
     command.arg(dir.path().join("url")).args(arguments).current_dir(dir.path());
-    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.envs(environment);
     command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
     command.spawn().expect("the server starts")
 }
