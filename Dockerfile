@@ -14,6 +14,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 # The same release of Debian as above: the program needs a C library no older than its build's.
 FROM debian:bookworm-slim
+# A real payment provider is called over TLS, for which its certificate has to be checked.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/accrue accrue
 COPY --from=build /out/accrue /usr/local/bin/accrue
 USER accrue

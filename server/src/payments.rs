@@ -63,8 +63,8 @@ pub(crate) async fn open(
     };
     let open_for = Duration::from_secs(u64::from(config.breaker_seconds));
     let breaker = breaker::Settings { open_for, ..breaker::PAYMENT };
-    let payments = Payments::new(Some(gateway), lease, chance).with(backoff, breaker);
-    Ok((payments, simulator))
+    let payments = Payments::new(Some(gateway), lease, chance);
+    Ok((payments.with_backoff(backoff).with_breaker(breaker), simulator))
 }
 
 /// What webhooks are checked with; none where there is none, or nobody who would send them.

@@ -44,7 +44,7 @@ fn arrows(metadata: &Value, counts: impl Fn(&str) -> bool) -> String {
 fn crates_point_downwards_only() {
     let ours = |name: &str| name.starts_with("accrue-") || name == "accrue";
     assert_snapshot!(arrows(&metadata(), ours), @r"
-    accrue: campaign-engine command-api domain event-store http private-postgres projections saga
+    accrue: campaign-engine command-api domain event-store gateways http private-postgres projections saga
     bench: private-postgres
     campaign-engine:
     command-api: campaign-engine domain event-store http
@@ -54,7 +54,7 @@ fn crates_point_downwards_only() {
     http: domain event-store
     private-postgres:
     projections: domain event-store http
-    saga: campaign-engine domain event-store
+    saga: campaign-engine domain event-store gateways
     tests: campaign-engine domain event-store gateways private-postgres projections
     xtask: private-postgres
     ");

@@ -116,6 +116,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/wallets/{wallet}/holds/{hold}/release POST
     /v1/wallets/{wallet}/refunds POST
     /v1/wallets/{wallet}/top-ups POST
+    /v1/webhooks/payments POST
     ");
     for route in &routes {
         let (path, method) = route.split_once(' ').expect("a path and a method");

@@ -16,17 +16,17 @@ const HOOKS: &str = "/v1/webhooks/payments";
 
 /// Purchases that meet the trouble at authorising, at capturing and at refunding, and come through.
 async fn come_through(trouble: Switches) -> Till {
-    let shop = Till::open().await;
+    let till = Till::open().await;
     for (id, kind) in [("a", CallKind::Authorise), ("c", CallKind::Capture)] {
-        shop.switch_only(kind, trouble.clone()).await;
-        shop.place(id, GOOD_CARD, json!({})).await.expect(202);
-        shop.comes_to(id, "completed").await;
+        till.switch_only(kind, trouble.clone()).await;
+        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.comes_to(id, "completed").await;
     }
-    shop.switch_only(CallKind::Refund, trouble).await;
-    shop.refund("c").await.expect(202);
-    shop.comes_to("c", "refunded").await;
-    shop.adds_up(&["a", "c"]).await;
-    shop
+    till.switch_only(CallKind::Refund, trouble).await;
+    till.refund("c").await.expect(202);
+    till.comes_to("c", "refunded").await;
+    till.adds_up(&["a", "c"]).await;
+    till
 }
 
 /// Some seconds from now.
@@ -36,93 +36,93 @@ fn until(seconds: i64) -> Value {
 
 #[tokio::test]
 async fn nothing_goes_wrong() {
-    let shop = come_through(Switches::default()).await;
-    let it = shop.totals().await;
+    let till = come_through(Switches::default()).await;
+    let it = till.totals().await;
     assert_eq!((it.authorised, it.captured, it.refunded, it.released), (1_000, 1_000, 500, 0));
 }
 
 #[tokio::test]
 async fn a_decline_undoes_all_and_of_a_refund_is_for_people() {
-    let shop = Till::open().await;
+    let till = Till::open().await;
     let decline = Switches { decline: Some("do_not_honor".to_owned()), ..Switches::default() };
-    shop.place("s", GOOD_CARD, json!({})).await.expect(202);
-    shop.comes_to("s", "completed").await;
+    till.place("s", GOOD_CARD, json!({})).await.expect(202);
+    till.comes_to("s", "completed").await;
     for (id, kind) in [("a", CallKind::Authorise), ("c", CallKind::Capture)] {
-        shop.switch_only(kind, decline.clone()).await;
-        shop.place(id, GOOD_CARD, json!({})).await.expect(202);
-        let it = shop.comes_to(id, "rejected").await;
+        till.switch_only(kind, decline.clone()).await;
+        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        let it = till.comes_to(id, "rejected").await;
         assert_eq!(it["reason"], "payment_declined", "{it}");
     }
-    shop.switch_only(CallKind::Refund, decline).await;
-    shop.refund("s").await.expect(202);
-    let it = shop.comes_to("s", "stuck").await;
+    till.switch_only(CallKind::Refund, decline).await;
+    till.refund("s").await.expect(202);
+    let it = till.comes_to("s", "stuck").await;
     assert!(it["detail"].as_str().is_some_and(|it| it.contains("do_not_honor")), "{it}");
-    shop.operate("s", "abandon").await.expect(200);
-    let it = shop.comes_to("s", "completed").await;
+    till.operate("s", "abandon").await.expect(200);
+    let it = till.comes_to("s", "completed").await;
     assert_eq!((&it["refunded"], &it["refunds"][0]["state"]), (&json!(0), &json!("abandoned")));
-    shop.adds_up(&["s", "a", "c"]).await;
+    till.adds_up(&["s", "a", "c"]).await;
 }
 
 #[tokio::test]
 async fn a_customer_who_acts_is_noticed_before_the_webhook_is_acknowledged() {
-    let shop = Till::open().await;
+    let till = Till::open().await;
     for (id, outcome, end) in
         [("y", Completed::Authorised, "completed"), ("n", Completed::Declined, "rejected")]
     {
-        shop.place(id, CAREFUL_CARD, json!({})).await.expect(202);
-        let it = shop.comes_to(id, "waiting").await;
+        till.place(id, CAREFUL_CARD, json!({})).await.expect(202);
+        let it = till.comes_to(id, "waiting").await;
         assert!(it["action_url"].as_str().is_some_and(|it| it.starts_with("https://")), "{it}");
-        shop.customer_acts(id, outcome).await;
+        till.customer_acts(id, outcome).await;
         // It is told by no more than the webhook: it would be looked at ten seconds later only.
-        let it = shop.purchase(id).await;
+        let it = till.purchase(id).await;
         assert!(it["action_url"].is_null(), "{it}");
-        shop.comes_to(id, end).await;
+        till.comes_to(id, end).await;
     }
-    shop.adds_up(&["y", "n"]).await;
+    till.adds_up(&["y", "n"]).await;
 }
 
 #[tokio::test]
 async fn a_customer_who_never_acts_gets_nothing_and_owes_nothing() {
-    let shop = Till::open().await;
-    shop.place("p", CAREFUL_CARD, until(3)).await.expect(202);
-    shop.comes_to("p", "waiting").await;
-    let it = shop.comes_to("p", "rejected").await;
+    let till = Till::open().await;
+    till.place("p", CAREFUL_CARD, until(3)).await.expect(202);
+    till.comes_to("p", "waiting").await;
+    let it = till.comes_to("p", "rejected").await;
     assert_eq!(it["reason"], "timed_out", "{it}");
-    shop.adds_up(&["p"]).await;
+    till.adds_up(&["p"]).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_after_the_timeout_counts_once() {
-    let shop = Till::open().await;
+    let till = Till::open().await;
     let slow = Switches { slow_ms: 1_500, ..Switches::default() };
     let moved = async |amount: fn(&accrue_gateways::payment::simulator::Totals) -> i64, sum| {
         eventually("it happens behind the caller's back", async || {
-            (amount(&shop.totals().await) == sum).then_some(())
+            (amount(&till.totals().await) == sum).then_some(())
         })
         .await;
-        shop.calm().await;
+        till.calm().await;
     };
-    shop.switch_only(CallKind::Authorise, slow.clone()).await;
-    shop.place("a", GOOD_CARD, json!({})).await.expect(202);
+    till.switch_only(CallKind::Authorise, slow.clone()).await;
+    till.place("a", GOOD_CARD, json!({})).await.expect(202);
     moved(|it| it.authorised, 500).await;
-    shop.comes_to("a", "completed").await;
-    shop.switch_only(CallKind::Capture, slow.clone()).await;
-    shop.place("c", GOOD_CARD, json!({})).await.expect(202);
+    till.comes_to("a", "completed").await;
+    till.switch_only(CallKind::Capture, slow.clone()).await;
+    till.place("c", GOOD_CARD, json!({})).await.expect(202);
     moved(|it| it.captured, 1_000).await;
-    shop.comes_to("c", "completed").await;
-    shop.switch_only(CallKind::Refund, slow).await;
-    shop.refund("c").await.expect(202);
+    till.comes_to("c", "completed").await;
+    till.switch_only(CallKind::Refund, slow).await;
+    till.refund("c").await.expect(202);
     moved(|it| it.refunded, 500).await;
-    shop.comes_to("c", "refunded").await;
-    shop.adds_up(&["a", "c"]).await;
+    till.comes_to("c", "refunded").await;
+    till.adds_up(&["a", "c"]).await;
 }
 
 #[tokio::test]
 async fn a_call_that_hangs_is_made_again() {
-    let shop = come_through(Switches { hang: 1, ..Switches::default() }).await;
+    let till = come_through(Switches { hang: 1, ..Switches::default() }).await;
     let unknown = r#"accrue_payments_calls_total{call="capture",outcome="unknown"}"#;
-    assert_eq!(shop.figure(unknown).await, Some(1.0));
-    assert_eq!(shop.figure("accrue_payments_breaker_state").await, Some(0.0));
+    assert_eq!(till.figure(unknown).await, Some(1.0));
+    assert_eq!(till.figure("accrue_payments_breaker_state").await, Some(0.0));
 }
 
 #[tokio::test]
@@ -145,171 +145,171 @@ async fn webhooks_that_come_twice_or_before_the_answer_change_nothing() {
 
 #[tokio::test]
 async fn without_a_provider_an_order_waits_for_its_time_and_is_undone() {
-    let shop = Till::open_without_provider().await;
+    let till = Till::open_without_provider().await;
     let ids = ["p", "q", "r", "s", "t", "u"];
     for id in ids {
-        shop.place(id, GOOD_CARD, until(3)).await.expect(202);
+        till.place(id, GOOD_CARD, until(3)).await.expect(202);
     }
     eventually("the breaker opens", async || {
-        (shop.figure("accrue_payments_breaker_state").await == Some(2.0)).then_some(())
+        (till.figure("accrue_payments_breaker_state").await == Some(2.0)).then_some(())
     })
     .await;
-    let ready = shop.client.get("/readyz").await.expect(200).json();
+    let ready = till.client.get("/readyz").await.expect(200).json();
     let checks = ready["checks"].as_array().expect("checks");
     let check = checks.iter().find(|it| it["name"] == "payments").expect("a check");
     assert_eq!(check["ok"], true);
     assert!(check["reason"].as_str().is_some_and(|it| it.contains("failed")), "{check}");
     for id in ids {
-        let it = shop.comes_to(id, "rejected").await;
+        let it = till.comes_to(id, "rejected").await;
         assert_eq!(it["reason"], "timed_out", "{it}");
     }
-    shop.adds_up(&ids).await;
+    till.adds_up(&ids).await;
     let no_effect = r#"accrue_payments_calls_total{call="authorise",outcome="no_effect"}"#;
-    assert!(shop.figure(no_effect).await >= Some(5.0));
+    assert!(till.figure(no_effect).await >= Some(5.0));
 }
 
 #[tokio::test]
 async fn a_provider_that_goes_away_leaves_what_may_have_happened_to_people() {
-    let mut shop = Till::open().await;
-    shop.place("r", GOOD_CARD, json!({})).await.expect(202);
-    shop.comes_to("r", "completed").await;
-    shop.switch_only(CallKind::Capture, Switches { hang: 1_000, ..Switches::default() }).await;
-    shop.place("c", GOOD_CARD, until(4)).await.expect(202);
-    started(&shop, "c", "capture_card").await;
-    shop.simulator = None;
-    shop.refund("r").await.expect(202);
+    let mut till = Till::open().await;
+    till.place("r", GOOD_CARD, json!({})).await.expect(202);
+    till.comes_to("r", "completed").await;
+    till.switch_only(CallKind::Capture, Switches { hang: 1_000, ..Switches::default() }).await;
+    till.place("c", GOOD_CARD, until(4)).await.expect(202);
+    started(&till, "c", "capture_card").await;
+    till.simulator = None;
+    till.refund("r").await.expect(202);
     // The money may be taken, so that the purchase is not called rejected.
-    let it = shop.comes_to("c", "stuck").await;
+    let it = till.comes_to("c", "stuck").await;
     assert_eq!(it["reason"], "timed_out", "{it}");
-    shop.comes_to("r", "stuck").await;
-    let stock = shop.client.get("/v1/products/tea/stock").await.expect(200).json();
+    till.comes_to("r", "stuck").await;
+    let stock = till.client.get("/v1/products/tea/stock").await.expect(200).json();
     assert_eq!((&stock["on_hand"], &stock["available"]), (&json!(99), &json!(98)));
 }
 
 /// Waits until a call of that step is on its way.
-async fn started(shop: &Till, id: &str, step: &str) {
+async fn started(till: &Till, id: &str, step: &str) {
     let sql = format!(
         "SELECT count(*) FROM events WHERE event_type = 'PurchaseStepStarted' \
          AND aggregate_id LIKE '%{id}' AND payload->'PurchaseStepStarted'->>'step' = '{step}'"
     );
-    eventually("the call is made", async || (shop.database.number(&sql).await > 0).then_some(()))
+    eventually("the call is made", async || (till.database.number(&sql).await > 0).then_some(()))
         .await;
 }
 
 #[tokio::test]
 async fn cancelling_while_a_call_hangs_takes_back_what_it_may_have_done() {
-    let shop = Till::open().await;
+    let till = Till::open().await;
     let all =
         [("a", CallKind::Authorise, "authorise_card"), ("c", CallKind::Capture, "capture_card")];
     for (id, kind, step) in all {
-        shop.switch_only(kind, Switches { hang: 1, ..Switches::default() }).await;
-        shop.place(id, GOOD_CARD, json!({})).await.expect(202);
-        started(&shop, id, step).await;
-        shop.cancel(id).await.expect(202);
-        let it = shop.comes_to(id, "rejected").await;
+        till.switch_only(kind, Switches { hang: 1, ..Switches::default() }).await;
+        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        started(&till, id, step).await;
+        till.cancel(id).await.expect(202);
+        let it = till.comes_to(id, "rejected").await;
         assert_eq!(it["reason"], "cancelled", "{it}");
     }
     // The answer is on its way when the way turns.
     for (id, kind, step) in
         [("l", CallKind::Authorise, "authorise_card"), ("m", CallKind::Capture, "capture_card")]
     {
-        shop.switch_only(kind, Switches { slow_ms: 600, ..Switches::default() }).await;
-        shop.place(id, GOOD_CARD, json!({})).await.expect(202);
-        started(&shop, id, step).await;
-        shop.cancel(id).await.expect(202);
-        shop.comes_to(id, "rejected").await;
+        till.switch_only(kind, Switches { slow_ms: 600, ..Switches::default() }).await;
+        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        started(&till, id, step).await;
+        till.cancel(id).await.expect(202);
+        till.comes_to(id, "rejected").await;
     }
-    shop.adds_up(&["a", "c", "l", "m"]).await;
+    till.adds_up(&["a", "c", "l", "m"]).await;
 }
 
 /// A purchase whose void the provider keeps failing.
 async fn stuck() -> Till {
-    let shop = Till::open().await;
-    shop.place("p", CAREFUL_CARD, json!({})).await.expect(202);
-    shop.comes_to("p", "waiting").await;
+    let till = Till::open().await;
+    till.place("p", CAREFUL_CARD, json!({})).await.expect(202);
+    till.comes_to("p", "waiting").await;
     let fail = Some(Fail { status: 500, times: u32::MAX });
-    shop.switch_only(CallKind::Void, Switches { fail, ..Switches::default() }).await;
-    assert_eq!(shop.operate("p", "retry").await.problem(), "409 not-stuck");
-    shop.cancel("p").await.expect(202);
-    shop.comes_to("p", "stuck").await;
-    shop
+    till.switch_only(CallKind::Void, Switches { fail, ..Switches::default() }).await;
+    assert_eq!(till.operate("p", "retry").await.problem(), "409 not-stuck");
+    till.cancel("p").await.expect(202);
+    till.comes_to("p", "stuck").await;
+    till
 }
 
 #[tokio::test]
 async fn a_stuck_purchase_is_tried_again_when_people_say_so() {
-    let shop = stuck().await;
-    shop.operate("p", "retry").await.expect(200);
+    let till = stuck().await;
+    till.operate("p", "retry").await.expect(200);
     let times = "SELECT count(*) FROM events WHERE event_type = 'PurchaseStuck'";
     eventually("it is stuck again", async || {
-        (shop.database.number(times).await == 2).then_some(())
+        (till.database.number(times).await == 2).then_some(())
     })
     .await;
-    shop.calm().await;
-    shop.operate("p", "retry").await.expect(200);
+    till.calm().await;
+    till.operate("p", "retry").await.expect(200);
     let it = eventually("it goes on", async || {
-        let it = shop.purchase("p").await;
+        let it = till.purchase("p").await;
         (it["state"] == "rejected").then_some(it)
     });
     assert_eq!(it.await["reason"], "cancelled");
-    assert_snapshot!(shop.operate("p", "abandon").await.problem(), @"409 not-stuck");
-    shop.adds_up(&["p"]).await;
+    assert_snapshot!(till.operate("p", "abandon").await.problem(), @"409 not-stuck");
+    till.adds_up(&["p"]).await;
 }
 
 #[tokio::test]
 async fn a_payment_that_comes_about_behind_an_abandoned_void_is_voided() {
-    let shop = stuck().await;
-    shop.operate("p", "abandon").await.expect(200);
+    let till = stuck().await;
+    till.operate("p", "abandon").await.expect(200);
     let it = eventually("it goes on", async || {
-        let it = shop.purchase("p").await;
+        let it = till.purchase("p").await;
         (it["state"] == "rejected").then_some(it)
     });
     assert_eq!(it.await["reason"], "cancelled");
-    shop.calm().await;
-    shop.customer_acts("p", Completed::Authorised).await;
+    till.calm().await;
+    till.customer_acts("p", Completed::Authorised).await;
     // The webhook was acknowledged, so that it is done.
-    let it = shop.totals().await;
+    let it = till.totals().await;
     assert_eq!((it.authorised, it.released), (500, 500));
-    shop.adds_up(&["p"]).await;
+    till.adds_up(&["p"]).await;
 }
 
 /// An event about a payment, signed then with that secret.
-async fn hook(shop: &Till, body: &Value, secret: &str, at: DateTime<Utc>) -> Answer {
+async fn hook(till: &Till, body: &Value, secret: &str, at: DateTime<Utc>) -> Answer {
     let body = body.to_string();
     let signature = sign(body.as_bytes(), &Secret::new(secret), at);
-    shop.client.with("stripe-signature", &signature).post_text(HOOKS, body).await
+    till.client.with("stripe-signature", &signature).post_text(HOOKS, body).await
 }
 
 #[tokio::test]
 async fn webhooks_are_taken_from_the_provider_only() {
-    let shop = Till::open().await;
-    shop.place("p", CAREFUL_CARD, json!({})).await.expect(202);
-    shop.comes_to("p", "waiting").await;
-    let payment = shop.payment("p").await;
+    let till = Till::open().await;
+    till.place("p", CAREFUL_CARD, json!({})).await.expect(202);
+    till.comes_to("p", "waiting").await;
+    let payment = till.payment("p").await;
     let event = |kind: &str, payment: &str| {
         let object = json!({"object": "payment_intent", "id": payment});
         json!({"id": "evt_1", "type": kind, "created": 1_700_000_000, "data": {"object": object}})
     };
     let head = "SELECT position FROM log_head";
-    let before = shop.database.number(head).await;
+    let before = till.database.number(head).await;
     let good = event("payment_intent.succeeded", &payment);
     let now = Utc::now();
-    let unsigned = shop.client.post(HOOKS, good.clone()).await;
+    let unsigned = till.client.post(HOOKS, good.clone()).await;
     assert_snapshot!(unsigned.problem(), @"400 invalid-signature Stripe-Signature");
-    assert_snapshot!(hook(&shop, &good, "whsec_other", now).await.problem(), @"400 invalid-signature Stripe-Signature");
-    let stale = hook(&shop, &good, SECRET, now - TimeDelta::seconds(302)).await;
+    assert_snapshot!(hook(&till, &good, "whsec_other", now).await.problem(), @"400 invalid-signature Stripe-Signature");
+    let stale = hook(&till, &good, SECRET, now - TimeDelta::seconds(302)).await;
     assert_snapshot!(stale.problem(), @"400 stale-signature Stripe-Signature");
-    assert_snapshot!(hook(&shop, &json!({}), SECRET, now).await.problem(), @"400 invalid-event");
+    assert_snapshot!(hook(&till, &json!({}), SECRET, now).await.problem(), @"400 invalid-event");
     // It says that the money was taken, and the provider itself says that it was not.
-    hook(&shop, &good, SECRET, now).await.expect(200);
-    hook(&shop, &event("invoice.paid", "pi_nobodys"), SECRET, now).await.expect(200);
+    hook(&till, &good, SECRET, now).await.expect(200);
+    hook(&till, &event("invoice.paid", "pi_nobodys"), SECRET, now).await.expect(200);
     let other = json!({"id": "evt_2", "type": "new.kind", "created": 1, "data": {"object": {}}});
-    hook(&shop, &other, SECRET, now).await.expect(200);
-    assert_eq!(shop.purchase("p").await["state"], "waiting");
-    assert_eq!(shop.database.number(head).await, before, "nothing was noted");
+    hook(&till, &other, SECRET, now).await.expect(200);
+    assert_eq!(till.purchase("p").await["state"], "waiting");
+    assert_eq!(till.database.number(head).await, before, "nothing was noted");
     // While the provider cannot be asked, it is to be sent again.
     let fail = Some(Fail { status: 500, times: 1 });
-    shop.switch_only(CallKind::Read, Switches { fail, ..Switches::default() }).await;
-    assert_snapshot!(hook(&shop, &good, SECRET, now).await.problem(), @"503 payments-unavailable");
+    till.switch_only(CallKind::Read, Switches { fail, ..Switches::default() }).await;
+    assert_snapshot!(hook(&till, &good, SECRET, now).await.problem(), @"503 payments-unavailable");
 }
 
 #[tokio::test]

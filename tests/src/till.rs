@@ -1,4 +1,4 @@
-//! A shop that takes cards: the real server, a simulator of the payment provider, and the sums that
+//! A till that takes cards: the real server, a simulator of the payment provider, and the sums that
 //! have to come out whatever goes wrong between them.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::eventually::eventually;
 use crate::server::Server;
 
 /// What server and simulator sign webhooks with.
-pub const SECRET: &str = "whsec_of_the_shop";
+pub const SECRET: &str = "whsec_of_the_till";
 
 /// A card that the issuer agrees to.
 pub const GOOD_CARD: &str = "pm_card_visa";
@@ -22,16 +22,16 @@ pub const GOOD_CARD: &str = "pm_card_visa";
 /// A card whose customer must act first.
 pub const CAREFUL_CARD: &str = "pm_card_authenticationRequired";
 
-/// What the shop starts with: units of tea, cents in Ada's wallet, points of Ada's.
+/// What the till starts with: units of tea, cents in Ada's wallet, points of Ada's.
 const START: (i64, i64, i64) = (100, 100_000, 10_000);
 
 /// An order is one tea for ten dollars: three from the wallet, two in points, the rest by card.
 const PARTS: (i64, i64) = (300, 200);
 
-/// The shop.
+/// The till.
 #[derive(Debug)]
 pub struct Till {
-    /// What is in it, as events.
+    /// Its log.
     pub database: Database,
     /// The real server.
     pub server: Server,
@@ -43,21 +43,21 @@ pub struct Till {
 }
 
 impl Till {
-    /// A shop with goods, a customer with money, and a provider that works.
+    /// A till with goods, a customer with money, and a provider that works.
     ///
     /// # Panics
     /// When something cannot be started.
     pub async fn open() -> Self {
         let simulator = Simulator::start(None).await.expect("a simulator");
         let base_url = simulator.base_url();
-        let shop = Self::open_at(&base_url, Some(simulator)).await;
-        let url = format!("{}/v1/webhooks/payments", shop.server.url);
+        let till = Self::open_at(&base_url, Some(simulator)).await;
+        let url = format!("{}/v1/webhooks/payments", till.server.url);
         let target = WebhookTarget { url, secret: SECRET.to_owned() };
-        shop.tell("/_webhooks", &target).await;
-        shop
+        till.tell("/_webhooks", &target).await;
+        till
     }
 
-    /// A shop whose provider does not answer: nobody listens at its port.
+    /// A till whose provider does not answer: nobody listens at its port.
     ///
     /// # Panics
     /// When there is no port, or the server does not start.
@@ -76,14 +76,14 @@ impl Till {
         let soon_over = ["--payments-attempts-max", "3", "--payments-breaker-seconds", "1"];
         let flags = [&flags[..], &impatience, &soon_over].concat();
         let secrets =
-            [("ACCRUE_PAYMENTS_KEY", "sk_test_shop"), ("ACCRUE_PAYMENTS_WEBHOOK_SECRET", SECRET)];
+            [("ACCRUE_PAYMENTS_KEY", "sk_test_till"), ("ACCRUE_PAYMENTS_WEBHOOK_SECRET", SECRET)];
         let server = Server::start_in(&flags, &secrets).await;
         let client = server.client();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
         let http = http.expect("a client can be made");
-        let shop = Self { database, server, client, simulator, http };
-        shop.stock_up().await;
-        shop
+        let till = Self { database, server, client, simulator, http };
+        till.stock_up().await;
+        till
     }
 
     async fn stock_up(&self) {

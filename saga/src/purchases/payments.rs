@@ -65,10 +65,16 @@ impl Payments {
         Self { gateway, breaker, backoff: retry::PAYMENT, lease, chance, calls: Family::default() }
     }
 
-    /// The same with other pauses between attempts, and another breaker.
+    /// The same with other pauses between attempts.
     #[must_use]
-    pub fn with(self, backoff: Backoff, breaker: breaker::Settings) -> Self {
-        Self { backoff, breaker: Arc::new(Mutex::new(Breaker::new(breaker))), ..self }
+    pub fn with_backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// The same with another circuit breaker, closed.
+    #[must_use]
+    pub fn with_breaker(self, settings: breaker::Settings) -> Self {
+        Self { breaker: Arc::new(Mutex::new(Breaker::new(settings))), ..self }
     }
 
     /// Is there a provider?
