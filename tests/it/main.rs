@@ -25,6 +25,7 @@ mod import_lines;
 mod invariants;
 mod outcome;
 mod private;
+mod purchase_position;
 mod snapshots;
 mod tour;
 mod upcast;
