@@ -29,6 +29,7 @@ mod outcome;
 mod private;
 mod purchase_crash;
 mod purchase_payments;
+mod purchase_position;
 mod snapshots;
 mod tour;
 mod upcast;

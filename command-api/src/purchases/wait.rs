@@ -7,6 +7,7 @@ use accrue_domain::event::Event;
 use accrue_domain::id::{ProgramId, PurchaseId};
 use accrue_domain::purchase::Purchase;
 use accrue_event_store::ledger::Ledger;
+use accrue_event_store::log_query::read_stream_until;
 use accrue_event_store::record::Recorded;
 use accrue_event_store::stream::StreamKey;
 use accrue_event_store::watch::Watch;
@@ -17,6 +18,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
@@ -165,9 +167,14 @@ impl Seen<'_> {
     }
 
     async fn load(&mut self) -> Result<(), Problem> {
-        let head = *self.ledger.tail().head().borrow();
         self.at = self.ledger.load::<Purchase>(&self.program, self.id.as_str()).await?;
-        self.position = self.position.max(head);
+        let Some((_, version)) = &self.at else { return Ok(()) };
+        // Of the very version that was loaded: the tail may not have come so far yet, and whoever
+        // reads as of this position is to find what the answer tells.
+        let (codec, after, all) = (self.ledger.codec(), version - 1, DateTime::<Utc>::MAX_UTC);
+        let mut conn = self.ledger.pool().acquire().await?;
+        let last = read_stream_until(&mut conn, codec, &self.stream, after, all, 1).await?;
+        self.position = last.last().map_or(self.position, |it| it.position.max(self.position));
         Ok(())
     }
 

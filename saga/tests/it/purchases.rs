@@ -135,7 +135,8 @@ impl Market {
         let breaker = breaker::Settings { failures_max: 5, open_for: Duration::from_millis(20) };
         let backoff = Backoff { delay_ms_base: 500, delay_ms_max: 60_000, attempts_max: 4 };
         Payments::new(Some(Arc::new(stripe.unwrap())), TimeDelta::seconds(2), || 1 << 31)
-            .with(backoff, breaker)
+            .with_backoff(backoff)
+            .with_breaker(breaker)
     }
 
     /// Sends a command that may be refused.
