@@ -27,6 +27,9 @@ pub(crate) trait Command: Serialize + DeserializeOwned {
     const TYPE: &'static str;
     /// What an accepted one is answered: 201 where it creates something, else 200.
     const STATUS: StatusCode = StatusCode::OK;
+    /// As [`Command::STATUS`] for a line of `POST /v1/commands`, which waits for nothing behind the
+    /// command itself.
+    const STATUS_IN_BULK: StatusCode = Self::STATUS;
     /// The name that the body's `id` has in an envelope, where `id` is the command's.
     const ID_IN_ENVELOPE: Option<&'static str> = None;
     /// Does the body have an `actor` of its own?

@@ -177,7 +177,7 @@ fn read_as<C: Command>(
     })?;
     let sender = Sender { key: id, ..sender };
     let envelope = command::envelope(program.clone(), sender, target, body)?;
-    Ok(Read { envelope, status: C::STATUS, id_in_envelope: C::ID_IN_ENVELOPE })
+    Ok(Read { envelope, status: C::STATUS_IN_BULK, id_in_envelope: C::ID_IN_ENVELOPE })
 }
 
 /// A problem with the body's `id`, under the name that it has in an envelope.

@@ -184,6 +184,17 @@ pub(crate) fn optional_line<'de, D: Deserializer<'de>>(
     Ok(line)
 }
 
+/// A text of which no error repeats anything.
+pub(crate) fn optional_secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    match Option::<serde_json::Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(serde_json::Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::custom("expected a text")),
+    }
+}
+
 /// An instant as the ledger keeps it, or nothing.
 pub(crate) fn optional_instant<'de, D: Deserializer<'de>>(
     deserializer: D,

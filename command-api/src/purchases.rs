@@ -119,7 +119,11 @@ pub(crate) struct TenderBody {
     #[schema(value_type = Option<String>, max_length = 100)]
     wallet: Option<WalletId>,
     /// Of `card`: the payment provider's token. Never the number of a card.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "field::optional_secret",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(max_length = 255)]
     payment_method: Option<String>,
     /// How much of the total; the rest where absent, which only the last may be.
@@ -146,6 +150,7 @@ pub(crate) enum TenderKind {
 impl Command for PlacePurchase {
     const TYPE: &'static str = "place_purchase";
     const STATUS: StatusCode = StatusCode::CREATED;
+    const STATUS_IN_BULK: StatusCode = StatusCode::ACCEPTED;
     const ID_IN_ENVELOPE: Option<&'static str> = Some("purchase");
     type Target = Nothing;
 
@@ -216,7 +221,7 @@ impl TenderBody {
 /// What is a card's number must not get into the log, wherever somebody puts it.
 fn no_card_number(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
     match text {
-        Some(text) if payment_method::looks_like_card_number(text) => {
+        Some(text) if payment_method::contains_card_number(text) => {
             Err(Problem::invalid(pointer, payment_method::Invalid::CardNumber.to_string()))
         }
         Some(_) | None => Ok(()),
@@ -248,6 +253,7 @@ pub(crate) struct CancelPurchase {
 
 impl Command for CancelPurchase {
     const TYPE: &'static str = "cancel_purchase";
+    const STATUS_IN_BULK: StatusCode = StatusCode::ACCEPTED;
     const HAS_ACTOR: bool = true;
     type Target = OfPurchase;
 
@@ -326,6 +332,7 @@ pub(crate) struct RefundLine {
 impl Command for RefundPurchase {
     const TYPE: &'static str = "refund_purchase";
     const STATUS: StatusCode = StatusCode::CREATED;
+    const STATUS_IN_BULK: StatusCode = StatusCode::ACCEPTED;
     const ID_IN_ENVELOPE: Option<&'static str> = Some("refund");
     type Target = OfPurchase;
 

@@ -108,6 +108,17 @@ pub fn looks_like_card_number(text: &str) -> bool {
     CARD_DIGITS.contains(&digits.len()) && passes_luhn(&digits)
 }
 
+/// Whether somewhere in a text stands what [`looks_like_card_number`].
+#[must_use]
+pub fn contains_card_number(text: &str) -> bool {
+    let outside = |c: char| !c.is_ascii_digit() && !is_separator(c);
+    text.split(outside).any(|run| {
+        // Words apart: a number beside a date is still a number.
+        let whole = looks_like_card_number(run.trim_matches(|c: char| !c.is_ascii_digit()));
+        whole || run.split_whitespace().any(looks_like_card_number)
+    })
+}
+
 /// What people and forms put between groups of digits.
 fn is_separator(character: char) -> bool {
     character.is_whitespace()
@@ -157,6 +168,22 @@ mod tests {
             "card_4242_4242_4242_4242",
         ] {
             assert_eq!(PaymentMethod::parse(number), Err(Invalid::CardNumber), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_card_number_is_found_within_a_text() {
+        for text in [
+            "4242424242424242",
+            "paid with 4242 4242 4242 4242",
+            "4242424242424242, 12/27",
+            "card 4242-4242-4242-4242 of Ada",
+            "4242424242424242 12/27",
+        ] {
+            assert!(contains_card_number(text), "{text}");
+        }
+        for text in ["order 17", "case 2026-11-21 of 991", "4242424242424241", "", "till 4"] {
+            assert!(!contains_card_number(text), "{text}");
         }
     }
 

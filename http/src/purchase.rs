@@ -96,7 +96,7 @@ pub struct TenderView {
 pub struct RefundView {
     /// The refund.
     pub id: String,
-    /// `running`, `done` or `abandoned`.
+    /// `running` or `done`.
     pub state: &'static str,
     /// How much in all, in minor units.
     pub amount: i64,
@@ -172,7 +172,6 @@ fn refund(order: &Order, refund: &Refund) -> RefundView {
     let state = match refund.stage {
         Stage::Open | Stage::CardDone => "running",
         Stage::Done => "done",
-        Stage::Abandoned => "abandoned",
     };
     RefundView {
         id: refund.id.to_string(),

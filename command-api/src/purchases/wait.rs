@@ -56,10 +56,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefer {
         let Some(text) = header_text(&parts.headers, PREFER)? else {
             return Ok(Self { wait: WAIT.0, asked: false });
         };
-        // Preferences that are not known are ignored, as the standard has it.
+        // Preferences that are not known are ignored, as the standard has it. `wait` bounds
+        // `respond-async`: so long, and then what there is.
+        let mut told = None;
         for preference in text.split([',', ';']).map(str::trim) {
             if preference.eq_ignore_ascii_case("respond-async") {
-                return Ok(Self { wait: Duration::ZERO, asked: true });
+                told = told.or(Some(Duration::ZERO));
             }
             let wait = preference
                 .split_once('=')
@@ -68,8 +70,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefer {
                 let seconds = seconds.trim().trim_matches('"').parse().map_err(|_| {
                     Problem::invalid(PREFER, "expected wait= and a whole number of seconds")
                 })?;
-                return Ok(Self { wait: Duration::from_secs(seconds).min(WAIT.1), asked: true });
+                told = Some(Duration::from_secs(seconds).min(WAIT.1));
             }
+        }
+        if let Some(wait) = told {
+            return Ok(Self { wait, asked: true });
         }
         Ok(Self { wait: WAIT.0, asked: false })
     }

@@ -70,7 +70,10 @@ impl Purchase {
             }
             Event::PurchaseStepDone { step, payment } => trail.step_done(*step, payment.as_ref()),
             Event::PurchaseStepRefused { reason, detail, .. } => {
-                trail.call = None;
+                // This attempt had no effect; one before it may have had.
+                if let Some(call) = &mut trail.call {
+                    call.out = false;
+                }
                 trail.turn(Reason { code: reason.clone(), detail: detail.clone() });
             }
             Event::PurchaseStepDelayed { step, way, effect, retry_at, .. } => {
@@ -95,10 +98,16 @@ impl Purchase {
                 trail.stuck = None;
                 trail.call = None;
             }
+            // People give the card's part back themselves; the rest of the refund goes on.
             Event::PurchaseStepAbandoned { step: Step::RefundCard, .. } => {
                 trail.stuck = None;
                 trail.call = None;
-                self.refunds.open_mut().ok_or(Damage::NoRefund)?.stage = Stage::Abandoned;
+                self.refunds.open_mut().ok_or(Damage::NoRefund)?.stage = Stage::CardDone;
+            }
+            // The next event is the refund's end.
+            Event::PurchaseStepAbandoned { step: Step::SettleRefund, .. } => {
+                trail.stuck = None;
+                trail.call = None;
             }
             Event::PurchaseStepAbandoned { step, .. } => trail.step_undone(*step),
             Event::PurchaseCompleted { .. } => {

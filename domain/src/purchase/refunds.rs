@@ -32,10 +32,8 @@ pub enum Stage {
     Open,
     /// As [`Stage::Open`], with the card's share given back.
     CardDone,
-    /// Given back.
+    /// Given back, in part perhaps by people who took a stuck step upon themselves.
     Done,
-    /// Given up by people: nothing of it counts.
-    Abandoned,
 }
 
 /// A refund.
@@ -75,7 +73,7 @@ impl Refund {
         match self.stage {
             Stage::Open if self.part_of_card(order).is_some() => Some(Step::RefundCard),
             Stage::Open | Stage::CardDone => Some(Step::SettleRefund),
-            Stage::Done | Stage::Abandoned => None,
+            Stage::Done => None,
         }
     }
 
@@ -141,14 +139,9 @@ impl Refunds {
         Minor::new(money.fold(0, i64::saturating_add)).unwrap_or(Minor::MAX)
     }
 
-    /// Those that count: given back, or to be.
-    fn counting(&self) -> impl Iterator<Item = &Refund> {
-        self.0.iter().filter(|it| it.stage != Stage::Abandoned)
-    }
-
     /// Units of a line, from 1, that are refunded or will be.
     fn units(&self, line: u32) -> i64 {
-        let lines = self.counting().flat_map(|it| &it.lines).filter(|it| it.line == line);
+        let lines = self.0.iter().flat_map(|it| &it.lines).filter(|it| it.line == line);
         lines.map(|it| it.quantity.get()).fold(0, i64::saturating_add)
     }
 
@@ -162,7 +155,7 @@ impl Refunds {
                 Tender::Wallet { money, .. } | Tender::Card { money, .. } => (money.get(), 0),
             })
             .collect();
-        for part in self.counting().flat_map(|it| &it.parts) {
+        for part in self.0.iter().flat_map(|it| &it.parts) {
             let at = usize::try_from(part.tender).ok().and_then(|number| number.checked_sub(1));
             if let Some((money, points)) = at.and_then(|at| left.get_mut(at)) {
                 *money = money.saturating_sub(part.money.get());

@@ -75,6 +75,9 @@ impl Draft<'_> {
                 check_verb(&reason, &actor)?;
                 let (step, way) = self.stuck()?;
                 self.push(Event::PurchaseStepAbandoned { step, way, reason, actor });
+                if step == Step::SettleRefund {
+                    self.refunded()?;
+                }
                 self.reject_if_undone();
             }
         }

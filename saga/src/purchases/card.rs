@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Instant;
 
 use accrue_domain::action::Action;
 use accrue_domain::id::{ProgramId, PurchaseId};
@@ -30,6 +31,16 @@ use crate::story::{Outside, Story};
 
 /// How soon it is looked again whether a customer has acted.
 const CUSTOMER_POLL: TimeDelta = TimeDelta::seconds(10);
+
+/// The longest pause between two such looks; a webhook tells sooner.
+const CUSTOMER_POLL_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// Ever more seldom: a customer who has not acted for long is not expected this second, and each
+/// look leaves its mark in the log.
+fn poll(placed_at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    let waited = now.signed_duration_since(placed_at);
+    (waited / 4).clamp(CUSTOMER_POLL, CUSTOMER_POLL_MAX)
+}
 
 /// What stands between program and purchase in the name of a payment.
 const REFERENCE_INFIX: &str = "/purchase/";
@@ -69,7 +80,19 @@ struct Calls {
     url: Option<String>,
     turn: Turn,
     attempts: u32,
+    /// How soon it is looked again whether the customer has acted.
+    poll: TimeDelta,
+    /// The clock when this was planned, and the moment of that.
     now: DateTime<Utc>,
+    planned: Instant,
+}
+
+/// How a hold has ended.
+enum Ended {
+    /// Without any money moving.
+    Held,
+    /// Its money was taken.
+    Taken,
 }
 
 impl Card<'_> {
@@ -112,7 +135,7 @@ impl Card<'_> {
                     Ok(payment) => payment,
                     Err(answer) => return answer,
                 };
-                match calls.end(&payment).await {
+                match calls.end_or_return(&payment).await {
                     Ok(()) => calls.undone(),
                     Err(not_done) => calls.not_done(&not_done),
                 }
@@ -148,13 +171,14 @@ impl Card<'_> {
         self.outside(Step::CaptureCard, Way::Undo, |calls| {
             Box::pin(async move {
                 let Some(payment) = calls.payment.clone() else { return calls.undone() };
-                match calls.payments.call(Kind::LookUp, |it| it.look_up(&payment)).await {
-                    // Nothing was taken: the hold itself is ended by the step before.
-                    Ok(found) if found.captured == Minor::ZERO => return calls.undone(),
-                    Ok(_) => {}
-                    Err(not_done) => return calls.not_done(&not_done),
-                }
-                match calls.return_all(&payment).await {
+                // A look alone proves nothing: the capture may still be on its way. Once the hold
+                // is ended it can take nothing any more.
+                let returned = match calls.end(&payment).await {
+                    Ok(Ended::Held) => Ok(()),
+                    Ok(Ended::Taken) => calls.return_all(&payment).await,
+                    Err(not_done) => Err(not_done),
+                };
+                match returned {
                     Ok(()) => calls.undone(),
                     Err(not_done) => calls.not_done(&not_done),
                 }
@@ -199,7 +223,7 @@ impl Card<'_> {
 
     /// Ends a hold that the purchase does not know of, or has taken for ended.
     pub(super) async fn end_late(&self, payment: &PaymentId) -> Outcome<()> {
-        self.calls(Step::AuthoriseCard, Way::Undo).end(payment).await
+        self.calls(Step::AuthoriseCard, Way::Undo).end_or_return(payment).await
     }
 
     /// Gives money back that the purchase does not know of, or has taken for given back.
@@ -218,6 +242,15 @@ impl Card<'_> {
         way: Way,
         call: impl FnOnce(Calls) -> Pin<Box<dyn Future<Output = Action> + Send>>,
     ) -> Outside {
+        if self.payments.is_left_alone() {
+            // Not made, so neither noted before nor counted.
+            let calls = self.calls(step, way);
+            let call = Box::pin(async move {
+                let trouble = Trouble::LeftAlone;
+                calls.again(Effect::None, &trouble.to_string(), trouble)
+            });
+            return Outside { name: name(step, way), before: None, call, late: None };
+        }
         let until = self.now.checked_add_signed(self.payments.lease()).unwrap_or(self.now);
         let turn = self.state.turn(step, way);
         let before = Action::Purchase(self.story.id.clone(), Command::Start { turn, until });
@@ -226,7 +259,7 @@ impl Card<'_> {
             let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                 // Whoever undoes the purchase does the same under the same key: one effect.
                 if let Ok(payment) = calls.known().await
-                    && let Err(not_done) = calls.end(&payment).await
+                    && let Err(not_done) = calls.end_or_return(&payment).await
                 {
                     tracing::error!(%not_done, payment = %payment, "a late payment is not voided");
                 }
@@ -256,7 +289,9 @@ impl Card<'_> {
             url: trail.request().and_then(|it| it.url.clone()),
             turn: self.state.turn(step, way),
             attempts: attempts.map_or(0, |it| it.attempts).saturating_add(1),
+            poll: poll(self.order.placed_at, self.now),
             now: self.now,
+            planned: Instant::now(),
         }
     }
 }
@@ -295,15 +330,31 @@ impl Calls {
         }
     }
 
+    /// Ends a hold; where its money was taken after all, gives that back.
+    async fn end_or_return(&self, payment: &PaymentId) -> Outcome<()> {
+        match self.end(payment).await? {
+            Ended::Held => Ok(()),
+            Ended::Taken => match self.return_all(payment).await {
+                // It was given back before, under a key that the provider has forgotten.
+                Err(NotDone::Refused(why)) => {
+                    tracing::warn!(%why, %payment, "a captured payment is not given back again");
+                    Ok(())
+                }
+                returned => returned,
+            },
+        }
+    }
+
     /// Ends a hold. One whose money was taken has no hold any more.
-    async fn end(&self, payment: &PaymentId) -> Outcome<()> {
+    async fn end(&self, payment: &PaymentId) -> Outcome<Ended> {
         let key = self.key("authorise_card.undo").map_err(|()| no_key())?;
         match self.payments.call(Kind::Void, |it| it.void(&key, payment)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Ended::Held),
             Err(NotDone::Refused(why)) => {
                 let found = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await?;
                 match found.state {
-                    State::Captured | State::Voided | State::Declined => Ok(()),
+                    State::Captured => Ok(Ended::Taken),
+                    State::Voided | State::Declined => Ok(Ended::Held),
                     State::Authorised | State::CustomerAction | State::InProgress => {
                         Err(NotDone::Refused(why))
                     }
@@ -379,12 +430,18 @@ impl Calls {
 
     fn delayed(&self, effect: Effect, detail: &str, pause: Option<TimeDelta>) -> Action {
         let (turn, detail) = (self.turn.clone(), detail.to_owned());
-        let retry_at = pause.and_then(|pause| self.now.checked_add_signed(pause));
+        let retry_at = pause.and_then(|pause| self.noted().checked_add_signed(pause));
         self.action(Command::Delay { turn, effect, detail, retry_at })
     }
 
+    /// The clock when the answer is noted: a call may take longer than the pause behind it.
+    fn noted(&self) -> DateTime<Utc> {
+        let taken = TimeDelta::from_std(self.planned.elapsed()).unwrap_or_default();
+        self.now.checked_add_signed(taken).unwrap_or(self.now)
+    }
+
     fn ask_customer(&self, payment: &PaymentId, url: Option<String>) -> Action {
-        let retry_at = self.now.checked_add_signed(CUSTOMER_POLL).unwrap_or(self.now);
+        let retry_at = self.noted().checked_add_signed(self.poll).unwrap_or(self.now);
         let payment = payment.as_str().to_owned();
         self.action(Command::AskCustomer { payment, url, retry_at })
     }

@@ -89,6 +89,11 @@ impl Payments {
         self.breaker().state(Instant::now())
     }
 
+    /// Is the provider left alone for now? A call would not be made.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.breaker_state() == breaker::State::Open
+    }
+
     /// Adds its figures.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Calls to the payment provider, by how they ended";

@@ -153,3 +153,14 @@ fn a_verb_says_who_and_why() {
     let blank = Command::Retry { reason: " ".to_owned(), actor: "x".to_owned() };
     assert!(matches!(bench.refuses(blank), Error::InvalidText { field: "/reason", .. }));
 }
+
+#[test]
+fn a_refusal_behind_an_attempt_that_was_lost_does_not_forget_it() {
+    let mut bench = by_card();
+    start(&mut bench, AuthoriseCard, Do);
+    bench.must(delay(AuthoriseCard, Do, Effect::Unknown, Some(bench.now)));
+    start(&mut bench, AuthoriseCard, Do);
+    let (reason, detail) = ("payment_declined".to_owned(), "no".to_owned());
+    bench.must(Command::Refused { turn: turn(AuthoriseCard, Do), reason, detail });
+    assert_eq!(bench.run(), [(AuthoriseCard, Undo), (HoldStock, Undo)]);
+}

@@ -110,7 +110,7 @@ fn only_what_is_completed_is_refunded_and_the_same_refund_once() {
 }
 
 #[test]
-fn a_refund_that_the_provider_refuses_is_for_people_and_counts_only_when_done() {
+fn a_refund_that_the_provider_refuses_is_for_people_and_goes_on_without_the_card() {
     let mut bench = completed();
     bench.must(refund("r", Portion::All { restock: false }));
     let turn = bench.purchase.turn(Step::RefundCard, Way::Do);
@@ -121,6 +121,23 @@ fn a_refund_that_the_provider_refuses_is_for_people_and_counts_only_when_done() 
     let (reason, actor) = ("paid by cheque".to_owned(), "desk".to_owned());
     bench.must(Command::Abandon { reason, actor });
     assert_eq!((bench.state(), bench.purchase.refunds().refunded()), ("completed", 0));
+    assert_eq!(bench.run(), [(Step::SettleRefund, Way::Do)]);
+    assert_eq!(bench.state(), "refunded");
+}
+
+#[test]
+fn a_settlement_that_people_take_upon_themselves_ends_the_refund() {
+    let mut bench = completed();
+    bench.must(refund("r", Portion::Amount(pounds(100))));
+    bench.step();
+    let turn = bench.purchase.turn(Step::SettleRefund, Way::Do);
+    let (reason, detail) = ("limit_exceeded".to_owned(), "the wallet is full".to_owned());
+    bench.must(Command::Refused { turn, reason, detail });
+    assert_eq!(bench.state(), "stuck");
+    let (reason, actor) = ("paid in cash".to_owned(), "desk".to_owned());
+    let events = bench.must(Command::Abandon { reason, actor });
+    assert_eq!(events, ["PurchaseStepAbandoned", "PurchaseRefunded"]);
+    assert_eq!((bench.state(), bench.purchase.refunds().refunded()), ("completed", 100));
     bench.must(refund("s", Portion::All { restock: false }));
     bench.run();
     assert_eq!(bench.state(), "refunded");
