@@ -222,6 +222,22 @@ async fn cancelling_while_a_call_hangs_takes_back_what_it_may_have_done() {
     till.adds_up(&["a", "c", "l", "m"]).await;
 }
 
+#[tokio::test]
+async fn a_capture_that_somebody_else_has_made_counts_as_made() {
+    let till = Till::open().await;
+    till.switch_only(CallKind::Capture, Switches { hang: 1, ..Switches::default() }).await;
+    till.place("p", GOOD_CARD, json!({})).await.expect(202);
+    // The call is out and gets nowhere; the next is told that there is nothing to capture.
+    till.hangs().await;
+    let held = "SELECT payload->'PurchaseStepDone'->>'payment' FROM events \
+                WHERE event_type = 'PurchaseStepDone' \
+                AND payload->'PurchaseStepDone'->>'step' = 'authorise_card'";
+    let payment = till.database.text(held).await;
+    till.capture_by_hand(&payment).await;
+    till.comes_to("p", "completed").await;
+    till.adds_up(&["p"]).await;
+}
+
 /// A purchase whose void the provider keeps failing.
 async fn stuck() -> Till {
     let till = Till::open().await;

@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Instant;
 
 use accrue_domain::action::Action;
 use accrue_domain::id::{ProgramId, PurchaseId};
@@ -70,7 +71,10 @@ struct Calls {
     step: Step,
     way: Way,
     attempts: u32,
+    /// When it was planned, by the ledger's clock.
     now: DateTime<Utc>,
+    /// The same moment, to measure from.
+    planned: Instant,
 }
 
 impl Card<'_> {
@@ -138,6 +142,7 @@ impl Card<'_> {
                     .await
                 {
                     Ok(payment) => calls.done(Some(&payment.id)),
+                    Err(NotDone::Refused(why)) => calls.not_captured(&payment, money, why).await,
                     Err(not_done) => calls.not_done(&not_done),
                 }
             })
@@ -258,6 +263,7 @@ impl Card<'_> {
             way,
             attempts: attempts.map_or(0, |it| it.attempts).saturating_add(1),
             now: self.now,
+            planned: Instant::now(),
         }
     }
 }
@@ -311,6 +317,22 @@ impl Calls {
                 }
             }
             Err(not_done) => Err(not_done),
+        }
+    }
+
+    /// A refused capture may be the answer to one that was made before, by people or under a key
+    /// that the provider has forgotten: turning round on that word would keep the money.
+    async fn not_captured(&self, payment: &PaymentId, money: Money, why: Refusal) -> Action {
+        let found = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await;
+        match found {
+            Ok(found) if found.state != State::Captured => self.not_done(&NotDone::Refused(why)),
+            Ok(found) if found.captured == money.amount => self.done(Some(payment)),
+            // Something else was taken than what is owed: nothing here knows why.
+            Ok(_) => self.delayed(Effect::Unknown, "another amount was captured", None),
+            Err(NotDone::Unknown(trouble) | NotDone::NoEffect(trouble)) => {
+                self.again(Effect::Unknown, &why.to_string(), trouble)
+            }
+            Err(NotDone::Refused(_)) => self.not_done(&NotDone::Refused(why)),
         }
     }
 
@@ -380,7 +402,10 @@ impl Calls {
 
     fn delayed(&self, effect: Effect, detail: &str, pause: Option<TimeDelta>) -> Action {
         let (step, way, detail) = (self.step, self.way, detail.to_owned());
-        let retry_at = pause.and_then(|pause| self.now.checked_add_signed(pause));
+        // From the answer on: a call that ended by its time limit would have used up its pause.
+        let elapsed = TimeDelta::from_std(self.planned.elapsed()).unwrap_or_default();
+        let answered = self.now.checked_add_signed(elapsed).unwrap_or(self.now);
+        let retry_at = pause.and_then(|pause| answered.checked_add_signed(pause));
         self.action(Command::Delay { step, way, effect, detail, retry_at })
     }
 
