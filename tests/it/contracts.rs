@@ -60,6 +60,7 @@ fn every_sample_event_decodes_and_fits_its_schema() {
             it if it.starts_with("Campaign") => Kind::Campaign,
             it if it.starts_with("Product") || it.starts_with("Stock") => Kind::Product,
             it if it.starts_with("Program") => Kind::Program,
+            it if it.starts_with("Purchase") => Kind::Purchase,
             it if it.starts_with("Sale") => Kind::Sale,
             it if it.starts_with("Wallet") => Kind::Wallet,
             other => panic!("whose event is {other}?"),

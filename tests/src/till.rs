@@ -175,6 +175,20 @@ impl Till {
         self.switch(&Switches { only: Some(kind), ..switches }).await;
     }
 
+    /// Waits until a call has run into the hang that was switched on.
+    ///
+    /// # Panics
+    /// When none does, or the simulator does not tell.
+    pub async fn hangs(&self) {
+        let url = format!("{}/_switches", self.provider());
+        eventually("a call hangs", async || {
+            let answer = self.http.get(&url).send().await.expect("the simulator answers");
+            let left: Switches = answer.json().await.expect("switches");
+            (left.hang == 0).then_some(())
+        })
+        .await;
+    }
+
     /// Has it work again.
     pub async fn calm(&self) {
         self.switch(&Switches::default()).await;
@@ -204,6 +218,18 @@ impl Till {
         let answer = self.http.get(url).send().await.expect("the simulator answers");
         let totals: BTreeMap<String, Totals> = answer.json().await.expect("totals");
         totals.get("usd").copied().unwrap_or_default()
+    }
+
+    /// Somebody takes the money of a payment in the provider's dashboard.
+    ///
+    /// # Panics
+    /// When the provider does not do it.
+    pub async fn capture_by_hand(&self, payment: &str) {
+        let url = format!("{}/v1/payment_intents/{payment}/capture", self.provider());
+        let answer = self.http.post(url).bearer_auth("sk_test_hand");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let answer = answer.header(form.0, form.1).send().await;
+        assert!(answer.as_ref().is_ok_and(|it| it.status().is_success()), "{answer:?}");
     }
 
     /// A figure of `/metrics`.

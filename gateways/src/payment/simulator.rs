@@ -6,7 +6,7 @@
 //! place for real cards: nothing is charged.
 //!
 //! - `/v1/…` is the API; any secret key is right.
-//! - `POST /_switches` takes [`Switches`] and replaces the ones before.
+//! - `POST /_switches` takes [`Switches`] and replaces the ones before; `GET` tells what is left of them.
 //! - `POST /_complete` takes [`Completion`]: the customer acts on a payment that waits for them. It
 //!   is answered when the webhook of that has been tried.
 //! - `POST /_webhooks` takes [`WebhookTarget`]: where webhooks go from then on.
@@ -142,7 +142,7 @@ fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
 fn router(service: Service) -> Router {
     Router::new()
         .route("/v1/{*path}", any(api))
-        .route("/_switches", post(set_switches))
+        .route("/_switches", get(switches).post(set_switches))
         .route("/_complete", post(complete))
         .route("/_webhooks", post(set_webhooks))
         .route("/_ledger", get(ledger))
@@ -173,6 +173,10 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             }
         });
     }
+}
+
+async fn switches(State(service): State<Service>) -> Json<Switches> {
+    Json(lock(&service.switches).clone())
 }
 
 async fn set_switches(State(service): State<Service>, Json(new): Json<Switches>) -> StatusCode {

@@ -160,6 +160,7 @@ impl Card<'_> {
                     .await
                 {
                     Ok(payment) => calls.done(Some(&payment.id)),
+                    Err(NotDone::Refused(why)) => calls.not_captured(&payment, money, why).await,
                     Err(not_done) => calls.not_done(&not_done),
                 }
             })
@@ -361,6 +362,22 @@ impl Calls {
                 }
             }
             Err(not_done) => Err(not_done),
+        }
+    }
+
+    /// A refused capture may be the answer to one that was made before, by people or under a key
+    /// that the provider has forgotten: turning round on that word would keep the money.
+    async fn not_captured(&self, payment: &PaymentId, money: Money, why: Refusal) -> Action {
+        let found = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await;
+        match found {
+            Ok(found) if found.state != State::Captured => self.not_done(&NotDone::Refused(why)),
+            Ok(found) if found.captured == money.amount => self.done(Some(payment)),
+            // Something else was taken than what is owed: nothing here knows why.
+            Ok(_) => self.delayed(Effect::Unknown, "another amount was captured", None),
+            Err(NotDone::Unknown(trouble) | NotDone::NoEffect(trouble)) => {
+                self.again(Effect::Unknown, &why.to_string(), trouble)
+            }
+            Err(NotDone::Refused(_)) => self.not_done(&NotDone::Refused(why)),
         }
     }
 
