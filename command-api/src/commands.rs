@@ -39,9 +39,11 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
 /// Execute many commands.
 ///
 /// One envelope a line in, `{"id": …, "type": "issue_points", "account": "17850", "points": 13}`:
-/// the fields of the single call's body, with the path's parameters as `account`, `sale`, `hold`
-/// and `campaign`, and with the `id` of a sale, return, hold or campaign as `sale`, `return`,
-/// `hold`, `campaign`. One result a line out, in order:
+/// the fields of the single call's body, with the path's parameters under their names (`account`,
+/// `sale`, `hold`, `campaign`, `product`, `wallet`, `purchase`, `saga`), and with the body's own
+/// `id` under the name of what it is (`sale`, `return`, `hold`, `campaign`, `product`, `purchase`,
+/// `refund`). A purchase is answered 202 when it is placed; its end is read, or awaited by the
+/// single call. One result a line out, in order:
 /// `{"id": …, "status": 201, "receipt": {…}}`, or `{"id": …, "line": 7, "status": 409,
 /// "problem": {…}}`; an answer of an earlier delivery has `"replayed": true`. A line that cannot
 /// be read has its problem, and the stream goes on. Lines on one account, sale or campaign are

@@ -10,6 +10,7 @@ use accrue_domain::product::command::Command as OnProduct;
 use accrue_domain::purchase::command::{
     Asked, Command as OnPurchase, Offer, Place, Portion, Refund, RefundedLine,
 };
+use accrue_domain::purchase::error::{LINES_MAX, TENDERS_MAX};
 use accrue_domain::quantity::Quantity;
 use accrue_event_store::ledger::Ledger;
 use accrue_http::extract::{Json, JsonOrEmpty, Path};
@@ -161,6 +162,9 @@ impl Command for PlacePurchase {
     fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
         let Self { id, account, lines, tenders, until, occurred_at: _, reference } = self;
         no_card_number(reference.as_deref(), "/reference")?;
+        // Before anything is made of them: the one task that decides must not count long lists.
+        at_most(lines.len(), LINES_MAX, "/lines")?;
+        at_most(tenders.len(), TENDERS_MAX, "/tenders")?;
         let offers = tenders.into_iter().enumerate().map(|(at, tender)| tender.offer(at));
         let tenders = offers.collect::<Result<Vec<_>, _>>()?;
         let asked = |PurchaseLine { product, quantity, price }| Asked {
@@ -218,6 +222,13 @@ impl TenderBody {
     }
 }
 
+fn at_most(count: usize, max: usize, pointer: &str) -> Result<(), Problem> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Problem::invalid(pointer, format!("expected at most {max}, got {count}")))
+}
+
 /// What is a card's number must not get into the log, wherever somebody puts it.
 fn no_card_number(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
     match text {
@@ -268,6 +279,7 @@ impl Command for CancelPurchase {
     fn actions(self, OfPurchase { purchase }: OfPurchase) -> Result<Vec<Action>, Problem> {
         let Self { reason, actor } = self;
         no_card_number(reason.as_deref(), "/reason")?;
+        no_card_number(actor.as_deref(), "/actor")?;
         Ok(vec![Action::Purchase(purchase, OnPurchase::Cancel { reason, actor })])
     }
 }
@@ -343,6 +355,7 @@ impl Command for RefundPurchase {
     fn actions(self, OfPurchase { purchase }: OfPurchase) -> Result<Vec<Action>, Problem> {
         let Self { id, all, restock, lines, amount, reference } = self;
         no_card_number(reference.as_deref(), "/reference")?;
+        at_most(lines.as_ref().map_or(0, Vec::len), LINES_MAX, "/lines")?;
         if restock.is_some() && all != Some(true) {
             let detail = "expected with `all` only; a line says for itself";
             return Err(Problem::invalid("/restock", detail));
@@ -421,6 +434,8 @@ impl Command for RetrySaga {
 
     fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
         let Self { reason, actor } = self;
+        no_card_number(Some(&reason), "/reason")?;
+        no_card_number(Some(&actor), "/actor")?;
         Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Retry { reason, actor })])
     }
 }
@@ -440,6 +455,8 @@ impl Command for AbandonSaga {
 
     fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
         let Self { reason, actor } = self;
+        no_card_number(Some(&reason), "/reason")?;
+        no_card_number(Some(&actor), "/actor")?;
         Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Abandon { reason, actor })])
     }
 }

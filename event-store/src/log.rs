@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use accrue_domain::aggregate::Kind;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -171,26 +170,31 @@ pub async fn base_of_batch(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Op
         .await
 }
 
-/// The programs whose settings changed at `after + 1 ..= until`.
+/// What others' decisions read without writing it, changed at `after + 1 ..= until`: programs'
+/// settings, and what products are and cost.
 ///
 /// # Errors
 /// As Postgres gives them.
-pub async fn programs_configured(
+pub async fn configured(
     conn: &mut PgConnection,
     after: Position,
     until: Position,
 ) -> sqlx::Result<Vec<StreamKey>> {
-    let ids: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT aggregate_id FROM events
+    // Each half by the partial index that is made of its own words.
+    let streams: Vec<(String, String)> = sqlx::query_as(
+        "SELECT aggregate_type, aggregate_id FROM events
           WHERE aggregate_type IN ('campaign', 'program') AND aggregate_type = 'program'
+            AND position > $1 AND position <= $2
+          UNION
+         SELECT aggregate_type, aggregate_id FROM events
+          WHERE event_type IN ('ProductCreated', 'ProductChanged', 'ProductRetired')
             AND position > $1 AND position <= $2",
     )
     .bind(after)
     .bind(until)
     .fetch_all(conn)
     .await?;
-    let kind = Kind::Program.as_str();
-    Ok(ids.iter().filter_map(|id| StreamKey::from_columns(kind, id)).collect())
+    Ok(streams.iter().filter_map(|(kind, id)| StreamKey::from_columns(kind, id)).collect())
 }
 
 /// The sequence of a stream's last event; 0 for one without events.

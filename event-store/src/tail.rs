@@ -134,8 +134,9 @@ impl Tail {
     }
 
     /// Reads the head now and then, so that what other processes append is noticed; ends with
-    /// `stop`. Programs that others have configured anew are told to `others`: their settings are
-    /// read by decisions that do not write their stream, so no conflict would ever tell.
+    /// `stop`. Programs that others have configured anew, and products that others have priced anew,
+    /// are told to `others`: they are read by decisions that do not write their stream, so no
+    /// conflict would ever tell.
     pub async fn poll(self, others: mpsc::Sender<Vec<StreamKey>>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -165,7 +166,7 @@ impl Tail {
         if head <= seen || self.is_ours(seen, head) {
             return Ok((head.max(seen), Vec::new()));
         }
-        Ok((head, log::programs_configured(&mut conn, seen, head).await?))
+        Ok((head, log::configured(&mut conn, seen, head).await?))
     }
 
     /// Did this process append all of `after + 1 ..= until`?

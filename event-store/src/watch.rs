@@ -86,8 +86,10 @@ impl Watches {
                 () = stop.cancelled() => return,
                 _ = heads.wait_for(|head| *head > position) => {}
             }
+            // The head first: who registers behind it waits for what comes behind it.
+            let head = *heads.borrow_and_update();
             if self.inner().of.is_empty() {
-                position = *heads.borrow_and_update();
+                position = head;
                 continue;
             }
             match tail.read(position, PAGE_EVENTS_MAX).await {

@@ -40,7 +40,7 @@ const ASIDE_MAX: usize = 100_000;
 /// Who sends the commands.
 const ACTOR: &str = "accrue/deadlines";
 
-/// Settles every account whose deadline has passed.
+/// Settles whatever has a deadline that has passed, and wakes purchases that wait for one.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     ledger: Ledger,
@@ -119,7 +119,7 @@ impl Scheduler {
                 let answer = self.ledger.executor().submit(envelope).await;
                 waiting.push((due, answer?));
             } else {
-                self.set_aside(due, "only accounts have deadlines");
+                self.set_aside(due, "streams of this kind have no deadlines");
             }
         }
         let mut failure = None;

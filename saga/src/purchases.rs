@@ -19,6 +19,9 @@ pub mod payments;
 
 mod card;
 
+use std::future::Future;
+use std::pin::Pin;
+
 use accrue_domain::account::command::Command as OnAccount;
 use accrue_domain::action::Action;
 use accrue_domain::event::Event;
@@ -34,7 +37,7 @@ use accrue_domain::purchase::event::Event as Happened;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::Refund;
 use accrue_domain::purchase::step::{Step, Way};
-use accrue_domain::purchase::trail::Next;
+use accrue_domain::purchase::trail::{Next, Phase};
 use accrue_domain::quantity::Delta;
 use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_event_store::receipt::Refusal;
@@ -82,6 +85,21 @@ impl Saga for Purchases {
                 )
             )
         })
+    }
+
+    fn late(
+        &self,
+        story: &Story<PurchaseId>,
+        state: &Purchase,
+        now: DateTime<Utc>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let order = state.order()?;
+        let trail = state.trail();
+        let turned = matches!(trail.phase(), Phase::Back | Phase::Rejected);
+        // A step that still counts as done is undone in its turn.
+        let known = trail.done().contains(&Step::AuthoriseCard) || trail.returned();
+        let card = Card { payments: &self.payments, story, order, state, now };
+        (turned && !known && order.card().is_some()).then(|| card.late())
     }
 
     fn plan(&self, story: &Story<PurchaseId>, state: &Purchase, now: DateTime<Utc>) -> Plan {

@@ -57,6 +57,20 @@ impl<S> Clone for Runner<S> {
     }
 }
 
+/// A story that is being moved; a panic in a move does not keep it from being taken up again.
+struct Running<S: Saga> {
+    of: Runner<S>,
+    stream: StreamKey,
+}
+
+impl<S: Saga> Drop for Running<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.of.running().remove(&self.stream);
+        }
+    }
+}
+
 /// A story's state with the version that it is of.
 struct Known<T> {
     state: T,
@@ -133,7 +147,11 @@ impl<S: Saga> Runner<S> {
             Known { state, version: 1 }
         });
         let this = self.clone();
-        self.0.tasks.spawn(async move { this.run(stream, known).await });
+        let running = Running { of: self.clone(), stream: stream.clone() };
+        self.0.tasks.spawn(async move {
+            let _running = running;
+            this.run(stream, known).await;
+        });
     }
 
     /// Notes what somebody outside has told about a story, and lets it go on. It is durable when
@@ -241,15 +259,15 @@ impl<S: Saga> Runner<S> {
         at: &mut Known<S::State>,
         outside: Outside,
     ) -> Moved {
-        let Outside { name, before, call, late } = outside;
+        let Outside { name, before, call } = outside;
         let kind = S::State::KIND.as_str();
         failpoint::reach(kind, &name, "before");
         if let Some(before) = before {
             match self.execute(story, stream, &name, vec![before]).await {
-                Ok(receipt) => match at.fold(stream, &receipt) {
-                    Moved::On => {}
-                    moved => return moved,
-                },
+                // Noted is noted, also where something else happened before: the call is ours.
+                Ok(receipt) => {
+                    at.fold(stream, &receipt);
+                }
                 Err(ExecuteError::Refused { .. }) => return Moved::Again,
                 Err(error) => return lost(stream, &error).await,
             }
@@ -264,12 +282,20 @@ impl<S: Saga> Runner<S> {
             }
             Err(ExecuteError::Refused { refusal, .. }) => {
                 tracing::warn!(%stream, step = name, refusal.detail, "an answer came too late");
-                if let Some(late) = late {
-                    late.await;
-                }
+                self.undo_late(story, stream).await;
                 Moved::Again
             }
             Err(error) => lost(stream, &error).await,
+        }
+    }
+
+    /// A call had an effect that the story has no use for: it is undone, unless the story itself
+    /// knows of it.
+    async fn undo_late(&self, story: &Story<S::Id>, stream: &StreamKey) {
+        let Some(known) = self.known(story, stream, None).await else { return };
+        let now = self.0.ledger.clock().now();
+        if let Some(late) = self.0.saga.late(story, &known.state, now) {
+            late.await;
         }
     }
 

@@ -52,8 +52,6 @@ pub(crate) struct Outside {
     pub(crate) before: Option<Action>,
     /// Made only when it is polled.
     pub(crate) call: Answer,
-    /// What undoes a call whose answer nobody wants any more.
-    pub(crate) late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// A kind of story.
@@ -72,6 +70,15 @@ pub(crate) trait Saga: Send + Sync + 'static {
 
     /// Does this event give the saga something to do, beside what it has just done itself?
     fn is_cue(&self, event: &Recorded) -> bool;
+
+    /// What undoes a call whose answer nobody wanted any more, given what the story has come to
+    /// since; none where it is wanted after all, or undone in its turn.
+    fn late(
+        &self,
+        story: &Story<Self::Id>,
+        state: &Self::State,
+        now: DateTime<Utc>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
     /// What is to be done next, at that time. Pure: whatever it hands out is done by the runner.
     fn plan(&self, story: &Story<Self::Id>, state: &Self::State, now: DateTime<Utc>) -> Plan;

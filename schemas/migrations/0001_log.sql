@@ -22,6 +22,10 @@ COMMENT ON TABLE events IS 'Immutable. position is dense from 1 in commit order.
 CREATE INDEX events_configuration ON events (position)
     WHERE aggregate_type IN ('campaign', 'program');
 
+-- Orders read prices without writing the product: whoever keeps products in memory is told of these.
+CREATE INDEX events_catalogue ON events (position)
+    WHERE event_type IN ('ProductCreated', 'ProductChanged', 'ProductRetired');
+
 CREATE FUNCTION events_are_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are immutable';

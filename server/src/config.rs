@@ -60,7 +60,7 @@ impl std::fmt::Debug for Payments {
 /// Who takes card payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Provider {
-    /// Nobody: orders with a card are rejected.
+    /// Nobody: orders with a card wait until their time is over.
     None,
     /// A simulator in this process, which speaks the provider's protocol over a socket.
     Simulator,

@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use crate::config::{self, Provider};
 
-/// What a call's lease has beyond its own time limit: nobody else makes it before.
+/// Most calls that one step makes: asking again for a payment, ending it, looking at it.
+const CALLS_MAX: i64 = 3;
+
+/// What a step's lease has beyond its own time limit: nobody else makes it before.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(2);
 
 /// Longest time for connecting, which is the part of a call that surely had no effect.
@@ -34,7 +37,7 @@ pub(crate) async fn open(
     url: &str,
 ) -> Result<(Payments, Option<Simulator>)> {
     let timeout_seconds = i64::from(config.timeout_seconds);
-    let lease = TimeDelta::seconds(timeout_seconds) + LEASE_MARGIN;
+    let lease = TimeDelta::seconds(timeout_seconds * CALLS_MAX) + LEASE_MARGIN;
     let simulator = match config.provider {
         Provider::Simulator => {
             let endpoint = (!config.webhook_secret.is_empty()).then(|| WebhookEndpoint {

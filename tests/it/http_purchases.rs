@@ -315,7 +315,7 @@ async fn orders_go_over_commands_too_and_a_dry_run_keeps_nothing() {
     line["purchase"] = json!("p-1");
     line["id"] = json!("key-1");
     let answers = client.post_lines("/v1/commands", format!("{line}\n")).await.expect(200).lines();
-    assert_eq!(answers[0]["status"], 201, "{answers:?}");
+    assert_eq!(answers[0]["status"], 202, "{answers:?}");
     accrue_tests::eventually::eventually("it is completed", async || {
         let purchase = client.get("/v1/purchases/p-1").await.expect(200).json();
         (purchase["state"] == "completed").then_some(())

@@ -152,6 +152,7 @@ impl Seen<'_> {
 
     /// Waits until it has come to an end, to a standstill, or until the time is over.
     async fn until(&mut self, until: Instant, mut watch: Watch) -> Result<(), Problem> {
+        let begun = Instant::now();
         if self.at.is_none() {
             self.load().await?;
         }
@@ -162,7 +163,10 @@ impl Seen<'_> {
         {
             match tokio::time::timeout_at(until, watch.next()).await {
                 Ok(event) => self.take(&event),
-                Err(_) => break,
+                // Nobody waited, so nothing was missed.
+                Err(_) if begun >= until => break,
+                // A watch is a hint that may be missed; the log knows.
+                Err(_) => return self.load().await,
             }
             if self.at.is_none() {
                 self.load().await?;

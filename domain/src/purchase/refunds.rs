@@ -22,7 +22,7 @@ use crate::points::Points;
 use crate::quantity::Quantity;
 
 /// Most refunds of one purchase.
-pub const REFUNDS_MAX: usize = 1_000;
+pub const REFUNDS_MAX: usize = 100;
 
 /// Where a refund stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

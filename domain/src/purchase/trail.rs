@@ -89,6 +89,8 @@ pub struct Trail {
     pub(super) payment: Option<String>,
     pub(super) request: Option<Request>,
     pub(super) reason: Option<Reason>,
+    /// The card's money was taken, or may have been, and was given back in its turn.
+    pub(super) returned: bool,
     /// What people are to look at.
     pub(super) stuck: Option<String>,
     /// When the move that is to be made now became possible.
@@ -143,6 +145,12 @@ impl Trail {
     #[must_use]
     pub const fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
+    }
+
+    /// Was the card's money given back in its turn, by us or by people?
+    #[must_use]
+    pub const fn returned(&self) -> bool {
+        self.returned
     }
 
     /// What people are to look at.
@@ -252,6 +260,7 @@ impl Trail {
     pub(super) fn step_undone(&mut self, step: Step) {
         self.call = None;
         self.stuck = None;
+        self.returned |= step == Step::CaptureCard;
         self.done.retain(|it| *it != step);
     }
 }

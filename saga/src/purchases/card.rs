@@ -124,18 +124,25 @@ impl Card<'_> {
             })
         });
         // Nothing is changed by looking, so nothing has to be noted before.
-        Outside { before: None, late: None, ..looked }
+        Outside { before: None, ..looked }
     }
 
     /// End the hold; nothing to do where none came about.
     pub(super) fn void(&self) -> Outside {
-        self.outside(Step::AuthoriseCard, Way::Undo, |calls| {
+        // Money that was taken has been given back in its turn, by us or by people.
+        let returned = self.state.trail().returned();
+        self.outside(Step::AuthoriseCard, Way::Undo, move |calls| {
             Box::pin(async move {
                 let payment = match calls.known().await {
                     Ok(payment) => payment,
                     Err(answer) => return answer,
                 };
-                match calls.end_or_return(&payment).await {
+                let ended = if returned {
+                    calls.end(&payment).await.map(|_| ())
+                } else {
+                    calls.end_or_return(&payment).await
+                };
+                match ended {
                     Ok(()) => calls.undone(),
                     Err(not_done) => calls.not_done(&not_done),
                 }
@@ -222,6 +229,19 @@ impl Card<'_> {
         }
     }
 
+    /// Ends whatever an answer has brought about that came when nobody wanted it any more.
+    pub(super) fn late(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let calls = self.calls(Step::AuthoriseCard, Way::Undo);
+        Box::pin(async move {
+            // Whoever undoes the purchase does the same under the same key: one effect.
+            if let Ok(payment) = calls.known().await
+                && let Err(not_done) = calls.end_or_return(&payment).await
+            {
+                tracing::error!(%not_done, %payment, "a late payment is not given back");
+            }
+        })
+    }
+
     /// Ends a hold that the purchase does not know of, or has taken for ended.
     pub(super) async fn end_late(&self, payment: &PaymentId) -> Outcome<()> {
         self.calls(Step::AuthoriseCard, Way::Undo).end_or_return(payment).await
@@ -250,25 +270,13 @@ impl Card<'_> {
                 let trouble = Trouble::LeftAlone;
                 calls.again(Effect::None, &trouble.to_string(), trouble)
             });
-            return Outside { name: name(step, way), before: None, call, late: None };
+            return Outside { name: name(step, way), before: None, call };
         }
         let until = self.now.checked_add_signed(self.payments.lease()).unwrap_or(self.now);
         let turn = self.state.turn(step, way);
         let before = Action::Purchase(self.story.id.clone(), Command::Start { turn, until });
-        let late = (step == Step::AuthoriseCard && way == Way::Do).then(|| {
-            let calls = self.calls(Step::AuthoriseCard, Way::Undo);
-            let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                // Whoever undoes the purchase does the same under the same key: one effect.
-                if let Ok(payment) = calls.known().await
-                    && let Err(not_done) = calls.end_or_return(&payment).await
-                {
-                    tracing::error!(%not_done, payment = %payment, "a late payment is not voided");
-                }
-            });
-            end
-        });
         let call = call(self.calls(step, way));
-        Outside { name: name(step, way), before: Some(before), call, late }
+        Outside { name: name(step, way), before: Some(before), call }
     }
 
     fn calls(&self, step: Step, way: Way) -> Calls {
@@ -326,7 +334,10 @@ impl Calls {
             Err(NotDone::Refused(Refusal::CustomerAction { payment: Some(payment), .. })) => {
                 Ok(payment)
             }
-            Err(NotDone::Refused(_)) => Err(self.undone()),
+            // No money is held. A call that is not even valid says nothing about one before it.
+            Err(NotDone::Refused(Refusal::Declined { .. } | Refusal::CustomerAction { .. })) => {
+                Err(self.undone())
+            }
             Err(not_done) => Err(self.not_done(&not_done)),
         }
     }
@@ -356,9 +367,8 @@ impl Calls {
                 match found.state {
                     State::Captured => Ok(Ended::Taken),
                     State::Voided | State::Declined => Ok(Ended::Held),
-                    State::Authorised | State::CustomerAction | State::InProgress => {
-                        Err(NotDone::Refused(why))
-                    }
+                    State::InProgress => Err(NotDone::Unknown(Trouble::InProgress)),
+                    State::Authorised | State::CustomerAction => Err(NotDone::Refused(why)),
                 }
             }
             Err(not_done) => Err(not_done),

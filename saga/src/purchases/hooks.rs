@@ -152,7 +152,7 @@ fn answer(card: &Card<'_>, found: &Payment) -> Answer {
         }
         Phase::Back | Phase::Rejected => match found.state {
             State::Authorised if undone(Step::AuthoriseCard) => Answer::Void,
-            State::Captured if undone(Step::CaptureCard) => Answer::Refund,
+            State::Captured if undone(Step::CaptureCard) && !trail.returned() => Answer::Refund,
             _ => Answer::Nothing,
         },
         Phase::Completed => Answer::Nothing,

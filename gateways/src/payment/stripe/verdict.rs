@@ -33,6 +33,8 @@ pub(super) fn of_answer(status: StatusCode, body: &[u8]) -> NotDone {
         (401 | 403 | 429, _) => NotDone::NoEffect(trouble),
         // Another call is at work on the same key or intent, perhaps our own earlier attempt.
         (409, _) => NotDone::Unknown(trouble),
+        // What a proxy on the way says, whatever its words: it may have got through before that.
+        (408 | 425 | 499, _) => NotDone::Unknown(trouble),
         (402, Some(error)) => NotDone::Refused(declined(error)),
         (400..=499, Some(error)) => NotDone::Refused(invalid(&word(&error))),
         // A proxy on the way, or Stripe in trouble: it may have got through before that.
