@@ -28,7 +28,7 @@ pub use read::{Count, Cursor, SagaView, State, by_name, count, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "sagas",
-    version: 1,
+    version: 2,
     tables: &["sagas", "saga_purchases"],
     kinds: &[Kind::Purchase],
     ddl: include_str!("sagas.sql"),
