@@ -1,6 +1,7 @@
 //! A purchase as every API shows it.
 
 use accrue_domain::money::Money;
+use accrue_domain::purchase::command::RefundedLine;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::{Refund, Stage};
 use accrue_domain::purchase::trail::Phase;
@@ -28,6 +29,9 @@ pub struct PurchaseView {
     /// The reason for people; where it is stuck, what is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The payment provider's name for the card's payment, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<String>,
     /// Where to send the customer, who must act before the card's money is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action_url: Option<String>,
@@ -100,8 +104,22 @@ pub struct RefundView {
     pub state: &'static str,
     /// How much in all, in minor units.
     pub amount: i64,
+    /// For which units; empty for a part of the total.
+    pub lines: Vec<RefundedLineView>,
     /// What each tender gives back.
     pub tenders: Vec<TenderView>,
+}
+
+/// Units of a line that were refunded.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = RefundedLine)]
+pub struct RefundedLineView {
+    /// The line's number, from 1.
+    pub line: u32,
+    /// How many units.
+    pub quantity: i64,
+    /// Do they go back into stock?
+    pub restock: bool,
 }
 
 impl PurchaseView {
@@ -119,6 +137,7 @@ impl PurchaseView {
             state: purchase.status().as_str(),
             reason: reason.map(|it| it.code.clone()),
             detail: detail.map(str::to_owned),
+            payment: trail.payment().map(str::to_owned),
             action_url: trail.request().and_then(|it| it.url.clone()),
             lines: lines(order),
             total: order.total,
@@ -164,6 +183,12 @@ impl TenderView {
     }
 }
 
+impl RefundedLineView {
+    fn of(line: &RefundedLine) -> Self {
+        Self { line: line.line, quantity: line.quantity.get(), restock: line.restock }
+    }
+}
+
 fn refund(order: &Order, refund: &Refund) -> RefundView {
     let tenders = refund.tenders(order).map(|(tender, part)| {
         let points = matches!(tender, Tender::Points { .. }).then_some(part.points.get());
@@ -177,6 +202,7 @@ fn refund(order: &Order, refund: &Refund) -> RefundView {
         id: refund.id.to_string(),
         state,
         amount: refund.amount.get(),
+        lines: refund.lines.iter().map(RefundedLineView::of).collect(),
         tenders: tenders.collect(),
     }
 }

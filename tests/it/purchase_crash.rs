@@ -7,6 +7,7 @@ use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::history;
+use accrue_tests::server::Server;
 use accrue_tests::shop::{Holdings, MONEY, POINTS, STOCK, Shop, mixed, order};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ impl Deaths {
         self.shop.server.kill9();
         let name = format!("purchase.{place}");
         self.shop.server.set("ACCRUE_FAILPOINT", Some(&name));
-        self.shop.server.begin_restart();
+        self.shop.server.begin_restart_elsewhere();
     }
 
     /// As [`Deaths::begin`], and it is ready.
@@ -52,7 +53,8 @@ impl Deaths {
     /// Starts it as it should be.
     async fn revive(&mut self) {
         self.shop.server.set("ACCRUE_FAILPOINT", None);
-        self.shop.server.restart().await;
+        self.shop.server.begin_restart_elsewhere();
+        self.shop.server.ready().await;
     }
 
     /// Sends without waiting for more than the server lives to tell.
@@ -93,25 +95,28 @@ impl Deaths {
     }
 }
 
+/// Every place of the way there.
+const THERE: [&str; 14] = [
+    "hold_stock.before",
+    "hold_stock.after",
+    "hold_tenders.before",
+    "hold_tenders.after",
+    "authorise_card.before",
+    "authorise_card.started",
+    "authorise_card.answered",
+    "authorise_card.after",
+    "capture_card.before",
+    "capture_card.started",
+    "capture_card.answered",
+    "capture_card.after",
+    "settle.before",
+    "settle.after",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_every_step_of_the_way_there() {
     let mut deaths = Deaths::open().await;
-    for place in [
-        "hold_stock.before",
-        "hold_stock.after",
-        "hold_tenders.before",
-        "hold_tenders.after",
-        "authorise_card.before",
-        "authorise_card.started",
-        "authorise_card.answered",
-        "authorise_card.after",
-        "capture_card.before",
-        "capture_card.started",
-        "capture_card.answered",
-        "capture_card.after",
-        "settle.before",
-        "settle.after",
-    ] {
+    for place in THERE {
         let purchase = deaths.purchase(place, "pm_card_visa", 1).await;
         assert_eq!(purchase["state"], "completed", "{place}: {purchase}");
         deaths.sold += 1;
@@ -280,5 +285,97 @@ async fn a_postgres_that_stops_at_once_in_the_middle_of_purchases() {
     }
     let deaths = Deaths { shop, purchases: 0, sold };
     deaths.holds().await;
+    deaths.verified().await;
+}
+
+/// The server stands still at each place while Postgres is stopped and started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_stops_at_every_step() {
+    let cluster = Cluster::scratch(Options::small()).await.expect("a cluster of its own");
+    let shop = Shop::open_on(Database::create_in(&cluster).await).await;
+    let mut deaths = Deaths { shop, purchases: 0, sold: 0 };
+    let folder = tempfile::tempdir().expect("a folder");
+    let back = ["hold_tenders.undo.before", "hold_tenders.undo.after", "hold_stock.undo.before"];
+    let refund = ["refund_card.started", "refund_card.answered", "settle_refund.before"];
+    for place in THERE.iter().chain(&back).chain(&refund) {
+        let (declined, refunded) = (back.contains(place), refund.contains(place));
+        let id = deaths.next();
+        if refunded {
+            deaths.shop.buy(&id, 1, mixed("pm_card_visa")).await.expect(201);
+        }
+        let file = folder.path().join(place);
+        deaths.shop.server.set("ACCRUE_FAILPOINT_FILE", file.to_str());
+        deaths.arm(place).await;
+        if refunded {
+            let all = json!({"id": "r", "all": true, "restock": true});
+            deaths.send(&format!("/v1/purchases/{id}/refund"), all).await;
+        } else {
+            let card = if declined { "pm_card_chargeDeclined" } else { "pm_card_visa" };
+            deaths.send("/v1/purchases", order(&id, 1, mixed(card))).await;
+        }
+        eventually(place, async || file.exists().then_some(())).await;
+        cluster.stop(Mode::Immediate).await.expect("Postgres stops");
+        std::fs::remove_file(&file).expect("the server goes on");
+        cluster.ensure_running().await.expect("Postgres starts again");
+        let purchase = deaths.shop.ended(&id).await;
+        let expected = match (declined, refunded) {
+            (true, _) => "rejected",
+            (_, true) => "refunded",
+            _ => "completed",
+        };
+        assert_eq!(purchase["state"], expected, "{place}: {purchase}");
+        deaths.sold += i64::from(expected == "completed");
+        // Commits of read models are not waited for: what the crash took is made again.
+        history::settled(&deaths.shop.database).await;
+        deaths.holds().await;
+    }
+    deaths.shop.server.set("ACCRUE_FAILPOINT_FILE", None);
+    deaths.shop.server.kill9();
+    deaths.revive().await;
+    deaths.verified().await;
+}
+
+/// Every step and every undo is tried by two servers: each has one effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_at_the_same_purchases() {
+    let shop = Shop::open().await;
+    let provider = shop.provider.base_url();
+    let flags = ["--database-url", &shop.database.url, "--payments", &provider];
+    let key = [("ACCRUE_PAYMENTS_KEY", "sk_test_shop")];
+    let other = Server::start_in(&flags, &key).await;
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        let card = if number % 4 == 3 { "pm_card_chargeDeclined" } else { "pm_card_visa" };
+        let id = format!("p-{number}");
+        // By turns, so that each of them hears of some from the other.
+        let client = if number % 2 == 0 { shop.client() } else { other.client() };
+        let client = client.with("prefer", "respond-async");
+        client.post("/v1/purchases", order(&id, 1, mixed(card))).await.expect(202);
+        ids.push(id);
+    }
+    let mut sold = 0;
+    for (number, id) in ids.iter().enumerate() {
+        let purchase = shop.ended(id).await;
+        let expected = if number % 4 == 3 { "rejected" } else { "completed" };
+        assert_eq!(purchase["state"], expected, "{purchase}");
+        if number % 4 == 0 {
+            for (client, half) in [(shop.client(), "r"), (other.client(), "s")] {
+                let amount = json!({"amount": 85_000, "currency": "USD"});
+                let half = json!({"id": half, "amount": amount});
+                let client = client.with("prefer", "respond-async");
+                client.post(&format!("/v1/purchases/{id}/refund"), half).await.expect(202);
+            }
+            assert_eq!(shop.ended(id).await["state"], "refunded");
+        }
+        sold += i64::from(expected == "completed" && number % 4 != 0);
+    }
+    // A part of the total brings no goods back.
+    let held = shop.holdings().await;
+    assert_eq!((held.stock.1, held.wallet.1, held.points.1, held.card.1), (0, 0, 0, 0));
+    assert_eq!(held.stock.0, STOCK - 9);
+    assert_eq!(held.wallet.0, MONEY - sold * 50_000);
+    assert_eq!(held.points.0, POINTS - sold * 10_000);
+    assert_eq!(held.card.0, sold * 110_000);
+    let deaths = Deaths { shop, purchases: 0, sold };
     deaths.verified().await;
 }

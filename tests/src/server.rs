@@ -128,9 +128,21 @@ impl Server {
     /// When there is no such program any more.
     pub fn begin_restart(&mut self) {
         let port = self.url.rsplit(':').next().unwrap_or("0").to_owned();
+        self.begin_restart_on(&port);
+    }
+
+    /// As [`Server::begin_restart`], on any port: another test may have got the old one meanwhile.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn begin_restart_elsewhere(&mut self) {
+        self.begin_restart_on("0");
+    }
+
+    fn begin_restart_on(&mut self, port: &str) {
         // What the last one wrote would speak for the next.
         let _removed = std::fs::remove_file(self.ready_file());
-        self.child = spawn(&self.arguments, &self.environment, &port, &self.dir);
+        self.child = spawn(&self.arguments, &self.environment, port, &self.dir);
     }
 
     /// Waits until it says that it is ready.

@@ -22,7 +22,10 @@ const BATCH_EVENTS_MAX: usize = 2_000;
 /// few transactions, and nobody waits longer than this.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// How often a follower without news says that it lives.
+/// The position of a follower whose checkpoint is not known.
+const UNKNOWN: Position = -1;
+
+/// How often a follower without news says that it lives, and sees whether its database does.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// First and longest pause after an error.
@@ -76,6 +79,8 @@ impl<F: Follower> Runner<F> {
                 continue;
             };
             tracing::warn!(follower = self.status.name(), %error, "follower will try again");
+            // Until it is read again, nobody may be told that it has come so far.
+            self.status.moved(UNKNOWN);
             self.status.update(|health| health.stopped = Some(error.to_string()));
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -110,7 +115,13 @@ impl<F: Follower> Runner<F> {
                 tokio::time::sleep_until(begun + LINGER).await;
                 let position = self.position;
                 let news = heads.wait_for(|head| *head > position);
-                let _ = tokio::time::timeout(IDLE, news).await;
+                let idle = tokio::time::timeout(IDLE, news).await.is_err();
+                // A database that died and came back may have lost our last commits, which are
+                // not waited for; without an event nothing else would tell.
+                if idle && checkpoint::position(&mut conn, &name).await? != Some(position) {
+                    self.status.moved(UNKNOWN);
+                    return Ok(());
+                }
             }
         }
     }

@@ -22,9 +22,11 @@ pub(super) fn routes() -> Router<Views> {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// The first day, such as `2026-03-01`.
-    from: Option<NaiveDate>,
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<String>,
     /// The last day; it is included.
-    to: Option<NaiveDate>,
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
     /// Most items, 1 to 500; 100 where absent.
@@ -63,13 +65,16 @@ pub(super) async fn list(
     Ok(Json(Page { items, next }))
 }
 
-fn day(field: &'static str, day: Option<NaiveDate>) -> Result<Option<NaiveDate>, Problem> {
-    match day {
-        Some(day) if !is_known(&day) => Err(Problem::invalid(
-            field,
-            format!("expected a day of the years 0 to 9999, got {day}"),
-        )),
-        day => Ok(day),
+fn day(field: &'static str, day: Option<String>) -> Result<Option<NaiveDate>, Problem> {
+    let Some(text) = day else { return Ok(None) };
+    match text.parse::<NaiveDate>() {
+        Ok(day) if is_known(&day) => Ok(Some(day)),
+        _ => {
+            let shown: String = text.chars().take(40).collect();
+            let detail =
+                format!("expected a day of the years 0 to 9999 such as 2026-03-01, got {shown:?}");
+            Err(Problem::invalid(field, detail))
+        }
     }
 }
 
