@@ -64,9 +64,21 @@ pub async fn rebuild(
         return Err(Error::Busy(model.name));
     }
     let done = build(&mut conn, options, codec, model, &mut progress).await;
-    // Also ends what a failed build has left open; the lock goes with the session.
-    let _ = conn.close().await;
+    release(conn, model).await;
     done
+}
+
+/// Lets go of the model, and ends what a failed build has left open. The lock goes with the
+/// session in any case, but only once its backend has noticed, and the next build may be sooner.
+async fn release(mut conn: PgConnection, model: &Model) {
+    let unlocked = sqlx::query("SELECT pg_advisory_unlock(hashtext('accrue'), hashtext($1))")
+        .bind(model.name)
+        .execute(&mut conn)
+        .await;
+    if let Err(error) = unlocked {
+        tracing::debug!(%error, projection = model.name, "the lock goes with its session");
+    }
+    let _ = conn.close().await;
 }
 
 /// Makes the live tables of a model where they are missing or of another version; a server does
@@ -86,7 +98,7 @@ pub(crate) async fn ensure(
         let done = build(&mut conn, options, codec, model, &mut |_| {}).await?;
         tracing::info!(projection = model.name, position = done.position, "tables built");
     }
-    let _ = conn.close().await;
+    release(conn, model).await;
     Ok(())
 }
 
