@@ -30,7 +30,8 @@ use crate::products::{
     AdjustStock, CaptureStock, ChangeProduct, CreateProduct, HoldStock, ReleaseStock, RetireProduct,
 };
 use crate::program::ConfigureProgram;
-use crate::purchases::{AbandonSaga, CancelPurchase, PlacePurchase, RefundPurchase, RetrySaga};
+use crate::purchases::{CancelPurchase, PlacePurchase, RefundPurchase};
+use crate::sagas::{AbandonSaga, RetrySaga};
 use crate::sales::{RecordSale, ReturnSale};
 use crate::target::{Named, Target};
 use crate::wallets::{CaptureMoney, HoldMoney, RefundWallet, ReleaseMoney, TopUpWallet};

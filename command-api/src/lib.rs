@@ -21,6 +21,7 @@ mod points;
 mod products;
 mod program;
 mod purchases;
+mod sagas;
 mod sales;
 mod strict;
 mod target;
@@ -55,8 +56,8 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/purchases", post(purchases::place))
         .route("/v1/purchases/{purchase}/cancel", post(purchases::cancel))
         .route("/v1/purchases/{purchase}/refund", post(purchases::refund))
-        .route("/v1/sagas/{saga}/retry", post(purchases::retry))
-        .route("/v1/sagas/{saga}/abandon", post(purchases::abandon))
+        .route("/v1/sagas/{saga}/retry", post(sagas::retry))
+        .route("/v1/sagas/{saga}/abandon", post(sagas::abandon))
         .route("/v1/wallets/{wallet}/top-ups", post(wallets::top_up))
         .route("/v1/wallets/{wallet}/holds", post(wallets::hold))
         .route("/v1/wallets/{wallet}/holds/{hold}/capture", post(wallets::capture))
@@ -101,8 +102,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         purchases::place,
         purchases::cancel,
         purchases::refund,
-        purchases::retry,
-        purchases::abandon,
+        sagas::retry,
+        sagas::abandon,
         wallets::top_up,
         wallets::hold,
         wallets::capture,

@@ -17,7 +17,6 @@ use accrue_http::extract::{Json, JsonOrEmpty, Path};
 use accrue_http::object;
 use accrue_http::problem::Problem;
 use accrue_http::purchase::PurchaseView;
-use accrue_http::receipt::ReceiptView;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -28,7 +27,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field::{self, MoneyBody};
-use crate::target::{Nothing, OfPurchase, OfSaga};
+use crate::target::{Nothing, OfPurchase};
 use wait::{Prefer, PreferHeader};
 
 /// An order to place.
@@ -230,7 +229,7 @@ fn at_most(count: usize, max: usize, pointer: &str) -> Result<(), Problem> {
 }
 
 /// What is a card's number must not get into the log, wherever somebody puts it.
-fn no_card_number(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
+pub(crate) fn no_card_number(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
     match text {
         Some(text) if payment_method::contains_card_number(text) => {
             Err(Problem::invalid(pointer, payment_method::Invalid::CardNumber.to_string()))
@@ -389,78 +388,6 @@ impl Command for RefundPurchase {
     }
 }
 
-/// A stuck saga to try again.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"reason": "the provider is back", "actor": "night-desk"}))]
-pub(crate) struct RetrySaga {
-    /// Why.
-    #[serde(deserialize_with = "field::line")]
-    #[schema(min_length = 1, max_length = 200)]
-    reason: String,
-    /// Who.
-    #[serde(deserialize_with = "field::line")]
-    #[schema(min_length = 1, max_length = 200)]
-    actor: String,
-}
-
-/// A stuck step that people take upon themselves.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"reason": "refunded in the provider's dashboard", "actor": "night-desk"}))]
-pub(crate) struct AbandonSaga {
-    /// Why.
-    #[serde(deserialize_with = "field::line")]
-    #[schema(min_length = 1, max_length = 200)]
-    reason: String,
-    /// Who.
-    #[serde(deserialize_with = "field::line")]
-    #[schema(min_length = 1, max_length = 200)]
-    actor: String,
-}
-
-impl Command for RetrySaga {
-    const TYPE: &'static str = "retry_saga";
-    const HAS_ACTOR: bool = true;
-    type Target = OfSaga;
-
-    fn occurred_at(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    fn actor(&self) -> Option<&str> {
-        Some(&self.actor)
-    }
-
-    fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
-        let Self { reason, actor } = self;
-        no_card_number(Some(&reason), "/reason")?;
-        no_card_number(Some(&actor), "/actor")?;
-        Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Retry { reason, actor })])
-    }
-}
-
-impl Command for AbandonSaga {
-    const TYPE: &'static str = "abandon_saga";
-    const HAS_ACTOR: bool = true;
-    type Target = OfSaga;
-
-    fn occurred_at(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    fn actor(&self) -> Option<&str> {
-        Some(&self.actor)
-    }
-
-    fn actions(self, OfSaga { saga }: OfSaga) -> Result<Vec<Action>, Problem> {
-        let Self { reason, actor } = self;
-        no_card_number(Some(&reason), "/reason")?;
-        no_card_number(Some(&actor), "/actor")?;
-        Ok(vec![Action::Purchase(saga.purchase, OnPurchase::Abandon { reason, actor })])
-    }
-}
-
 /// Place an order.
 ///
 /// Prices are those of this moment, and frozen with it. Goods, points and wallet money are held,
@@ -552,52 +479,4 @@ pub(crate) async fn refund(
 ) -> Result<Response, Problem> {
     let id = path.purchase.clone();
     wait::execute(&ledger, call, prefer, id, path, body).await
-}
-
-/// Try again what is stuck.
-#[utoipa::path(
-    post, path = "/v1/sagas/{saga}/retry", tag = "sagas", operation_id = "retry_saga",
-    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = RetrySaga,
-    responses(
-        (status = 200, description = "It goes on", body = ReceiptView),
-        (status = 404, description = "There is no such saga",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not stuck",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "It has gone on since",
-         body = Problem, content_type = "application/problem+json"),
-        Problems,
-    ),
-)]
-pub(crate) async fn retry(
-    State(ledger): State<Ledger>,
-    call: Call,
-    Path(path): Path<OfSaga>,
-    Json(body): Json<RetrySaga>,
-) -> Result<Response, Problem> {
-    call.execute(&ledger, path, body).await
-}
-
-/// Take the stuck step upon yourself: the rest goes on without it.
-#[utoipa::path(
-    post, path = "/v1/sagas/{saga}/abandon", tag = "sagas", operation_id = "abandon_saga",
-    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = AbandonSaga,
-    responses(
-        (status = 200, description = "It goes on without the step", body = ReceiptView),
-        (status = 404, description = "There is no such saga",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not stuck",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "It has gone on since",
-         body = Problem, content_type = "application/problem+json"),
-        Problems,
-    ),
-)]
-pub(crate) async fn abandon(
-    State(ledger): State<Ledger>,
-    call: Call,
-    Path(path): Path<OfSaga>,
-    Json(body): Json<AbandonSaga>,
-) -> Result<Response, Problem> {
-    call.execute(&ledger, path, body).await
 }

@@ -158,8 +158,10 @@ impl Card<'_> {
                 let Some(payment) = calls.payment.clone() else {
                     return calls.refused("payment_declined", "there is no payment to capture");
                 };
-                let key = calls.key("capture_card");
-                let Ok(key) = key else { return calls.no_key() };
+                let key = match calls.key("capture_card") {
+                    Ok(key) => key,
+                    Err(not_done) => return calls.not_done(&not_done),
+                };
                 let part = Part::Of(money);
                 match calls
                     .payments
@@ -207,7 +209,10 @@ impl Card<'_> {
                 else {
                     return calls.refused("payment_unknown", "there is no payment to refund");
                 };
-                let Ok(key) = calls.key(&step) else { return calls.no_key() };
+                let key = match calls.key(&step) {
+                    Ok(key) => key,
+                    Err(not_done) => return calls.not_done(&not_done),
+                };
                 let part = Part::Of(Money { amount, currency });
                 match calls.payments.call(Kind::Refund, |it| it.refund(&key, &payment, part)).await
                 {
@@ -305,21 +310,19 @@ impl Card<'_> {
     }
 }
 
-/// Unreachable while ids are short visible ASCII; refused rather than sent without a key.
-fn no_key() -> NotDone {
-    NotDone::Refused(Refusal::Invalid { code: "no_key".to_owned() })
-}
-
 impl Calls {
-    fn key(&self, step: &str) -> Result<IdempotencyKey, ()> {
-        IdempotencyKey::of(&self.name, step).map_err(|_| ())
+    /// The key of a call. That none can be made is unreachable while ids are short visible ASCII;
+    /// then it is refused rather than made without one.
+    fn key(&self, step: &str) -> Outcome<IdempotencyKey> {
+        let no_key = |_| NotDone::Refused(Refusal::Invalid { code: "no_key".to_owned() });
+        IdempotencyKey::of(&self.name, step).map_err(no_key)
     }
 
     /// Asks for the hold, or once more what became of it.
     async fn ask(&self) -> Outcome<Payment> {
         let no_card = || NotDone::Refused(Refusal::Invalid { code: "no_card".to_owned() });
         let authorise = self.authorise.as_ref().ok_or_else(no_card)?;
-        let key = self.key("authorise_card").map_err(|()| no_key())?;
+        let key = self.key("authorise_card")?;
         self.payments.call(Kind::Authorise, |it| it.authorise(&key, authorise)).await
     }
 
@@ -359,7 +362,7 @@ impl Calls {
 
     /// Ends a hold. One whose money was taken has no hold any more.
     async fn end(&self, payment: &PaymentId) -> Outcome<Ended> {
-        let key = self.key("authorise_card.undo").map_err(|()| no_key())?;
+        let key = self.key("authorise_card.undo")?;
         match self.payments.call(Kind::Void, |it| it.void(&key, payment)).await {
             Ok(_) => Ok(Ended::Held),
             Err(NotDone::Refused(why)) => {
@@ -393,7 +396,7 @@ impl Calls {
 
     /// Gives back all that was taken.
     async fn return_all(&self, payment: &PaymentId) -> Outcome<()> {
-        let key = self.key("capture_card.undo").map_err(|()| no_key())?;
+        let key = self.key("capture_card.undo")?;
         let refund = self.payments.call(Kind::Refund, |it| it.refund(&key, payment, Part::Rest));
         refund.await.map(|_| ())
     }
@@ -476,11 +479,6 @@ impl Calls {
     fn refused(&self, reason: &str, detail: &str) -> Action {
         let (reason, detail) = (reason.to_owned(), detail.to_owned());
         self.action(Command::Refused { turn: self.turn.clone(), reason, detail })
-    }
-
-    /// Unreachable while ids are short visible ASCII; refused rather than sent without a key.
-    fn no_key(&self) -> Action {
-        self.refused("payment_refused", "no idempotency key can be made of the purchase's id")
     }
 
     fn done(&self, payment: Option<&PaymentId>) -> Action {
