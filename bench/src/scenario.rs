@@ -15,6 +15,7 @@ use crate::baseline;
 use crate::load::outcome::Outcome;
 use crate::load::request::{Commands, Requests};
 use crate::load::{self, Load, Pace, bulk as bulk_load};
+use crate::machine::Machine;
 use crate::postgres::{Database, Postgres};
 use crate::process::{self, Server};
 use anyhow::bail;
@@ -45,10 +46,10 @@ pub(crate) struct Settings {
     /// Load before each measurement that is not counted
     #[arg(long, default_value_t = 3)]
     pub warm_up_seconds: u64,
-    /// Buffers of the private Postgres, MiB: enough that neither side is measured by how a small
-    /// server reads its own indexes back
-    #[arg(long, default_value_t = 2_048)]
-    pub shared_buffers_mb: u32,
+    /// Buffers of the private Postgres, MiB [default: a quarter of the machine's memory, as
+    /// Postgres's manual has it]
+    #[arg(long)]
+    pub shared_buffers_mb: Option<u32>,
     /// Connections of the baseline's pool
     #[arg(long, default_value_t = 32)]
     pub pool: u32,
@@ -109,6 +110,10 @@ impl<T> Sides<T> {
     }
 }
 
+fn quarter_of_memory_mb() -> u32 {
+    u32::try_from(Machine::this().memory_gib * 256).unwrap_or(256)
+}
+
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub settings: Settings,
@@ -124,7 +129,8 @@ impl Bench {
             bail!("no accrue at {}: cargo build --release -p accrue", binary.display());
         }
         let url = settings.database_url.as_deref();
-        let postgres = Postgres::start(url, settings.shared_buffers_mb).await?;
+        let buffers = settings.shared_buffers_mb.unwrap_or_else(quarter_of_memory_mb);
+        let postgres = Postgres::start(url, buffers).await?;
         Ok(Self { settings, postgres, notes: Vec::new() })
     }
 

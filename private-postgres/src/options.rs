@@ -54,6 +54,9 @@ impl Options {
             ("max_connections", self.connections_max.to_string()),
             ("shared_buffers", format!("{}MB", self.shared_buffers_mb)),
             ("max_wal_size", format!("{}MB", self.max_wal_size_mb)),
+            // Files of the write-ahead log are used again and not made anew: a new one is filled
+            // with zeros and synced first, while every commit waits.
+            ("min_wal_size", format!("{}MB", (self.max_wal_size_mb / 4).max(80))),
             ("checkpoint_timeout", "15min".into()),
             ("wal_compression", wal_compression.into()),
             ("synchronous_commit", "on".into()),
