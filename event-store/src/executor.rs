@@ -38,6 +38,10 @@ pub use request::{RawEvent, RawStream};
 use request::{Request, Work};
 use writer::Writer;
 
+/// Most loads at a time: while one is on its way, what is missed meanwhile does not wait for it.
+/// More of them would load less each, and a query costs more than a row.
+pub(crate) const LOADS_MAX: u32 = 2;
+
 /// Bounds and sizes of an executor.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -76,7 +80,10 @@ pub struct Executor {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) options: PgConnectOptions,
+    /// For snapshots.
     pub(crate) pool: PgPool,
+    /// For loading aggregates: [`LOADS_MAX`] connections.
+    pub(crate) loads: PgPool,
     pub(crate) codec: Codec,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tail: Tail,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::executor::{Executor, Limits, Parts};
+use crate::executor::{Executor, LOADS_MAX, Limits, Parts};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
@@ -63,8 +63,8 @@ pub enum OpenError {
     Database(#[from] sqlx::Error),
 }
 
-/// Connections for loading aggregates, for reading the tail and for snapshots.
-const LOG_CONNECTIONS_MAX: u32 = 6;
+/// Connections for reading the tail and for snapshots.
+const LOG_CONNECTIONS_MAX: u32 = 4;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../schemas/migrations");
 
@@ -101,6 +101,9 @@ impl Ledger {
         metrics.head.set(head);
         // Apart from the readers' pool, so that slow readers hold no command back.
         let inner = self::pool(&config.options, LOG_CONNECTIONS_MAX);
+        // One a load: a session that has read much of the log reads the next part faster than one
+        // that is new to it, so the loads keep to few.
+        let loads = self::pool(&config.options, LOADS_MAX);
         let tail = Tail::new(inner.clone(), config.codec.clone(), head);
         let stop = CancellationToken::new();
         let (others_tx, others) = mpsc::channel(16);
@@ -110,6 +113,7 @@ impl Ledger {
         let parts = Parts {
             options: config.options.clone(),
             pool: inner,
+            loads,
             codec: config.codec.clone(),
             clock: Arc::clone(&config.clock),
             tail: tail.clone(),

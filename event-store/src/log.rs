@@ -216,23 +216,6 @@ pub async fn version(
     .await
 }
 
-/// The sequences of these streams' last events, in their order; 0 for one without events.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn versions(conn: &mut PgConnection, streams: &[StreamKey]) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "SELECT coalesce((SELECT max(sequence) FROM events
-                           WHERE aggregate_type = k.t AND aggregate_id = k.id), 0)
-           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(t, id, ordinal)
-          ORDER BY ordinal",
-    )
-    .bind(streams.iter().map(|key| key.kind().as_str()).collect::<Vec<_>>())
-    .bind(streams.iter().map(|key| &**key.aggregate_id()).collect::<Vec<_>>())
-    .fetch_all(conn)
-    .await
-}
-
 /// The last position in the log; 0 when it is empty.
 ///
 /// # Errors

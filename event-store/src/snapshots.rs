@@ -48,79 +48,116 @@ pub async fn load(
     codec: &Codec,
     streams: &[StreamKey],
 ) -> sqlx::Result<Vec<Result<Folded, DecodeError>>> {
-    let mut folded = Vec::with_capacity(streams.len());
-    folded.extend(streams.iter().map(|key| Ok(Folded::empty(key.kind()))));
-    read_snapshots(conn, streams, &mut folded).await?;
-    read_events(conn, codec, streams, &mut folded).await?;
-    Ok(folded)
+    load_beside(conn, codec, streams, &[]).await.map(|(folded, _)| folded)
 }
 
-async fn read_snapshots(
-    conn: &mut PgConnection,
-    streams: &[StreamKey],
-    folded: &mut [Result<Folded, DecodeError>],
-) -> sqlx::Result<()> {
-    let rows = sqlx::query(
-        "SELECT k.ordinal, s.sequence, s.shape, s.state::text
-           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(t, id, ordinal)
-           JOIN snapshots s ON s.aggregate_type = k.t AND s.aggregate_id = k.id",
-    )
-    .bind(kinds(streams))
-    .bind(ids(streams))
-    .fetch_all(conn)
-    .await?;
-    for row in &rows {
-        let Some(at) = index(row, streams)? else { continue };
-        let kind = streams[at].kind();
-        let shape: Vec<u8> = row.try_get(2)?;
-        if shape != shape_of(kind) {
-            continue;
-        }
-        // A snapshot that does not parse is as good as none.
-        let Ok(state) = State::from_json(kind, row.try_get(3)?) else { continue };
-        let sequence = row.try_get(1)?;
-        folded[at] = Ok(Folded { state, sequence, snapshot: sequence });
-    }
-    Ok(())
-}
+/// One round trip. Per stream its snapshot, if that has our shape, and the events behind it; then,
+/// with negative ordinals, the last sequences of streams that are only compared. One lateral probe
+/// a stream: a join would read and sort whole streams.
+const LOAD: &str = "
+SELECT k.ordinal, found.sequence, found.event_type, found.event_version, found.body
+  FROM unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY AS k(t, id, shape, ordinal)
+  LEFT JOIN snapshots s
+    ON s.aggregate_type = k.t AND s.aggregate_id = k.id AND s.shape = k.shape
+ CROSS JOIN LATERAL (
+       SELECT s.sequence, NULL AS event_type, NULL AS event_version, s.state::text AS body
+        WHERE s.sequence IS NOT NULL
+        UNION ALL
+       SELECT sequence, event_type, event_version, payload::text FROM events
+        WHERE aggregate_type = k.t AND aggregate_id = k.id
+          AND sequence > coalesce(s.sequence, 0)) AS found
+ UNION ALL
+SELECT -v.ordinal,
+       coalesce((SELECT max(sequence) FROM events
+                  WHERE aggregate_type = v.t AND aggregate_id = v.id), 0),
+       NULL, NULL, NULL
+  FROM unnest($4::text[], $5::text[]) WITH ORDINALITY AS v(t, id, ordinal)
+ ORDER BY 1, 2";
 
-async fn read_events(
+/// As [`load`], and beside it the sequences of the last events of `compared`, in their order; 0
+/// for a stream without events.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn load_beside(
     conn: &mut PgConnection,
     codec: &Codec,
     streams: &[StreamKey],
-    folded: &mut [Result<Folded, DecodeError>],
-) -> sqlx::Result<()> {
-    let behind: Vec<i64> =
-        folded.iter().map(|it| it.as_ref().map_or(0, |folded| folded.sequence)).collect();
-    // One lateral probe a stream: a single join would read and sort whole streams.
-    let (kinds, ids) = (kinds(streams), ids(streams));
-    let mut rows = sqlx::query(
-        "SELECT k.ordinal, e.sequence, e.event_type, e.event_version, e.payload::text
-           FROM unnest($1::text[], $2::text[], $3::bigint[])
-                WITH ORDINALITY AS k(t, id, behind, ordinal)
-           JOIN LATERAL (SELECT sequence, event_type, event_version, payload FROM events
-                          WHERE aggregate_type = k.t AND aggregate_id = k.id
-                            AND sequence > k.behind
-                          ORDER BY sequence) e ON true
-          ORDER BY k.ordinal, e.sequence",
-    )
-    .bind(kinds)
-    .bind(ids)
-    .bind(behind)
-    .fetch(conn);
+    compared: &[StreamKey],
+) -> sqlx::Result<(Vec<Result<Folded, DecodeError>>, Vec<i64>)> {
+    let mut folded = Vec::with_capacity(streams.len());
+    folded.extend(streams.iter().map(|key| Ok(Folded::empty(key.kind()))));
+    let mut versions = vec![0; compared.len()];
+    let mut damaged = Vec::new();
+    let mut rows = sqlx::query(LOAD)
+        .bind(kinds(streams))
+        .bind(ids(streams))
+        .bind(streams.iter().map(|key| shape_of(key.kind())).collect::<Vec<_>>())
+        .bind(kinds(compared))
+        .bind(ids(compared))
+        .fetch(&mut *conn);
     // Row by row: many long streams together are more than memory should hold.
     while let Some(row) = rows.try_next().await? {
-        let Some(at) = index(&row, streams)? else { continue };
-        let Ok(entry) = &mut folded[at] else { continue };
-        let (name, version, payload) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        match codec.decode(streams[at].kind().as_str(), name, version, payload) {
-            Ok(decoded) => decoded.events().iter().for_each(|event| entry.state.evolve(event)),
-            Err(error) => {
-                folded[at] = Err(error);
-                continue;
+        let ordinal: i64 = row.try_get(0)?;
+        if ordinal < 0 {
+            if let Some(version) = index(-ordinal).and_then(|at| versions.get_mut(at)) {
+                *version = row.try_get(1)?;
             }
+            continue;
         }
-        entry.sequence = row.try_get(1)?;
+        let Some(at) = index(ordinal).filter(|at| *at < streams.len()) else { continue };
+        if row.try_get::<Option<&str>, _>(2)?.is_some() {
+            take_event(codec, &streams[at], &mut folded[at], &row)?;
+            continue;
+        }
+        let sequence = row.try_get(1)?;
+        match State::from_json(streams[at].kind(), row.try_get(4)?) {
+            Ok(state) => folded[at] = Ok(Folded { state, sequence, snapshot: sequence }),
+            Err(_) => damaged.push(at),
+        }
+    }
+    drop(rows);
+    for at in damaged {
+        folded[at] = whole(conn, codec, &streams[at]).await?;
+    }
+    Ok((folded, versions))
+}
+
+/// A stream from its start: a snapshot that does not parse is as good as none.
+async fn whole(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    stream: &StreamKey,
+) -> sqlx::Result<Result<Folded, DecodeError>> {
+    let mut rows = sqlx::query(
+        "SELECT 1::bigint, sequence, event_type, event_version, payload::text FROM events
+          WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence",
+    )
+    .bind(stream.kind().as_str())
+    .bind(&**stream.aggregate_id())
+    .fetch(conn);
+    let mut folded = Ok(Folded::empty(stream.kind()));
+    while let Some(row) = rows.try_next().await? {
+        take_event(codec, stream, &mut folded, &row)?;
+    }
+    Ok(folded)
+}
+
+/// Folds a row's event in.
+fn take_event(
+    codec: &Codec,
+    stream: &StreamKey,
+    folded: &mut Result<Folded, DecodeError>,
+    row: &PgRow,
+) -> sqlx::Result<()> {
+    let Ok(entry) = folded else { return Ok(()) };
+    let (name, version, payload) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    match codec.decode(stream.kind().as_str(), name, version, payload) {
+        Ok(decoded) => {
+            decoded.events().iter().for_each(|event| entry.state.evolve(event));
+            entry.sequence = row.try_get(1)?;
+        }
+        Err(error) => *folded = Err(error),
     }
     Ok(())
 }
@@ -133,10 +170,9 @@ fn ids(streams: &[StreamKey]) -> Vec<&str> {
     streams.iter().map(|key| &**key.aggregate_id()).collect()
 }
 
-/// The row's ordinal, which counts from 1, as an index.
-fn index(row: &PgRow, streams: &[StreamKey]) -> sqlx::Result<Option<usize>> {
-    let ordinal: i64 = row.try_get(0)?;
-    Ok(usize::try_from(ordinal - 1).ok().filter(|at| *at < streams.len()))
+/// An ordinal, which counts from 1, as an index.
+fn index(ordinal: i64) -> Option<usize> {
+    usize::try_from(ordinal - 1).ok()
 }
 
 /// Takes a snapshot of a stream from what is committed.

@@ -19,13 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
 use super::batch::{BATCH_COMMANDS_MAX, Decided, Pending, Touched};
 use super::cache::Cache;
 use super::hash::{HashMap, HashSet};
-use super::loader::{Loaded, Loader, Wanted};
+use super::loader::{Load, Loaded, Loader, Wanted};
 use super::request::{Key, Request, Work};
 use super::writer::{Job, Reason, Report, Write};
+use super::{LOADS_MAX, Parts};
 use crate::clock::Clock;
 use crate::log::Names;
 use crate::metrics::Metrics;
@@ -54,7 +54,7 @@ pub(super) struct Decider {
     writer: mpsc::Sender<Job>,
     reports: mpsc::Receiver<Report>,
     loader: Loader,
-    loaded: mpsc::Receiver<Loaded>,
+    loaded: mpsc::UnboundedReceiver<Loaded>,
     others: mpsc::Receiver<Vec<StreamKey>>,
     cache: Cache,
     /// Commands to be decided next, in this order.
@@ -64,13 +64,15 @@ pub(super) struct Decider {
     /// Streams that a parked command will change: later commands queue up behind it.
     blocked: HashSet<StreamKey>,
     wanted: Wanted,
-    loading: bool,
+    /// Loads that have begun and are not learnt from yet.
+    under_way: Vec<Load>,
     /// Number of the last load that began.
     loads: u64,
     /// Number of the last load whose result is of no use: it began before the lock was asked for.
     superseded: u64,
-    /// Streams forgotten while a load is under way: what it brings of them may be older.
-    outdated: HashSet<StreamKey>,
+    /// Streams forgotten while loads were under way, and the last of those loads: what they bring
+    /// of them may be older.
+    outdated: HashMap<StreamKey, u64>,
     /// Keys of commands that are not answered yet, with later requests under the same key.
     #[expect(clippy::vec_box, reason = "a request moves between queues; its box does not")]
     keys: HashMap<Key, Vec<Box<Request>>>,
@@ -122,11 +124,12 @@ impl Decider {
         writer: mpsc::Sender<Job>,
         reports: mpsc::Receiver<Report>,
     ) -> Self {
-        let (loaded_tx, loaded) = mpsc::channel(1);
+        // As many as loads were begun; a load that found no room for its word would be waited for
+        // in vain.
+        let (loaded_tx, loaded) = mpsc::unbounded_channel();
         let cache = Cache::new(parts.limits.cached_aggregates_max);
         let (clock, metrics) = (Arc::clone(&parts.clock), parts.metrics.clone());
-        let (pool, codec) = (parts.pool.clone(), parts.codec.clone());
-        let loader = Loader::new(Handle::current(), pool, codec, loaded_tx);
+        let loader = Loader::new(Handle::current(), parts, loaded_tx);
         Self {
             clock,
             metrics,
@@ -142,10 +145,10 @@ impl Decider {
             parked: VecDeque::new(),
             blocked: HashSet::default(),
             wanted: Wanted::default(),
-            loading: false,
+            under_way: Vec::new(),
             loads: 0,
             superseded: 0,
-            outdated: HashSet::default(),
+            outdated: HashMap::default(),
             keys: HashMap::default(),
             twins: 0,
             checks: 0,
@@ -218,7 +221,7 @@ impl Decider {
 
     fn is_done(&self) -> bool {
         let waiting = self.ready.len() + self.parked.len();
-        waiting == 0 && self.pending.is_empty() && self.in_flight.is_none() && !self.loading
+        waiting == 0 && self.pending.is_empty() && self.in_flight.is_none() && !self.is_loading()
     }
 
     /// Hands on what has gathered, to whoever is idle.
@@ -232,17 +235,21 @@ impl Decider {
                 Lock::Free | Lock::Held => {}
             }
         }
-        if !self.loading && self.lock != Lock::Wanted && !self.wanted.is_empty() {
-            self.loading = true;
+        let room = self.under_way.len() < LOADS_MAX as usize;
+        if room && self.lock != Lock::Wanted && !self.wanted.is_empty() {
             self.loads += 1;
-            self.loader.load(self.loads, mem::take(&mut self.wanted));
+            self.under_way.push(self.loader.load(self.loads, mem::take(&mut self.wanted)));
         }
+    }
+
+    fn is_loading(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// Is what was decided under the lock to be written now? What was decided elsewhere is not
     /// waited behind: a command on its stream would load the same state again and again.
     fn is_ripe(&self) -> bool {
-        let waits = !self.parked.is_empty() || self.loading;
+        let waits = !self.parked.is_empty() || self.is_loading();
         self.is_full() || !self.pending.raws.is_empty() || !waits
     }
 
@@ -350,7 +357,7 @@ impl Decider {
             self.lock = Lock::Wanted;
             // A load under way is not waited for: another one begins under the lock.
             self.superseded = self.loads;
-            self.loading = false;
+            self.under_way.clear();
             self.outdated.clear();
         }
         let mut ready = VecDeque::with_capacity(rejected.len());

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::Parts;
 use super::cache::Entry;
 use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
@@ -26,6 +27,14 @@ pub(super) struct Wanted {
     pub(super) versions: HashSet<StreamKey>,
     keys: HashSet<Key>,
     raws: HashSet<RawStream>,
+}
+
+/// What a load that is under way will bring.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) number: u64,
+    pub(super) streams: HashSet<StreamKey>,
+    pub(super) keys: HashSet<Key>,
 }
 
 /// What was found.
@@ -72,23 +81,26 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Loader {
     runtime: Handle,
+    /// For loads, as many at a time as it has connections.
+    loads: PgPool,
+    /// For snapshots.
     pool: PgPool,
     codec: Codec,
-    loaded: mpsc::Sender<Loaded>,
+    loaded: mpsc::UnboundedSender<Loaded>,
 }
 
 /// A load that was begun: whatever becomes of its task, the decider hears of it.
 struct Promise {
-    loaded: mpsc::Sender<Loaded>,
+    loaded: mpsc::UnboundedSender<Loaded>,
     number: u64,
     kept: bool,
 }
 
 impl Promise {
-    async fn keep(mut self, found: Loaded) {
+    fn keep(mut self, found: Loaded) {
         self.kept = true;
         // A decider that is gone needs nothing any more.
-        let _ = self.loaded.send(Loaded { number: self.number, ..found }).await;
+        let _ = self.loaded.send(Loaded { number: self.number, ..found });
     }
 }
 
@@ -96,25 +108,26 @@ impl Drop for Promise {
     fn drop(&mut self) {
         if !self.kept {
             let lost = Loaded { number: self.number, failed: true, ..Loaded::default() };
-            let _ = self.loaded.try_send(lost);
+            let _ = self.loaded.send(lost);
         }
     }
 }
 
 impl Loader {
-    /// `runtime` is where the pool's connections live.
+    /// `runtime` is where the pools' connections live.
     pub(super) fn new(
         runtime: Handle,
-        pool: PgPool,
-        codec: Codec,
-        loaded: mpsc::Sender<Loaded>,
+        parts: &Parts,
+        loaded: mpsc::UnboundedSender<Loaded>,
     ) -> Self {
-        Self { runtime, pool, codec, loaded }
+        let (loads, pool) = (parts.loads.clone(), parts.pool.clone());
+        Self { runtime, loads, pool, codec: parts.codec.clone(), loaded }
     }
 
     /// Loads beside the caller; the result comes over the channel, whatever happens.
-    pub(super) fn load(&self, number: u64, wanted: Wanted) {
-        let (pool, codec) = (self.pool.clone(), self.codec.clone());
+    pub(super) fn load(&self, number: u64, wanted: Wanted) -> Load {
+        let load = Load { number, streams: wanted.streams.clone(), keys: wanted.keys.clone() };
+        let (pool, codec) = (self.loads.clone(), self.codec.clone());
         let promise = Promise { loaded: self.loaded.clone(), number, kept: false };
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
@@ -126,8 +139,9 @@ impl Loader {
                     Loaded { failed: true, ..Loaded::default() }
                 }
             };
-            promise.keep(found).await;
+            promise.keep(found);
         });
+        load
     }
 
     /// Takes a snapshot of a stream that has grown, beside everything else.
@@ -144,9 +158,12 @@ impl Loader {
 async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Loaded> {
     let mut conn = pool.acquire().await?;
     let mut loaded = Loaded::default();
-    if !wanted.streams.is_empty() {
+    if !(wanted.streams.is_empty() && wanted.versions.is_empty()) {
         let streams: Vec<_> = wanted.streams.into_iter().collect();
-        let folded = snapshots::load(&mut conn, codec, &streams).await?;
+        let compared: Vec<_> = wanted.versions.into_iter().collect();
+        let (folded, versions) =
+            snapshots::load_beside(&mut conn, codec, &streams, &compared).await?;
+        loaded.versions = compared.into_iter().zip(versions).collect();
         for (key, folded) in streams.into_iter().zip(folded) {
             match folded {
                 Ok(Folded { state, sequence, snapshot }) => {
@@ -161,11 +178,6 @@ async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Load
                 }
             }
         }
-    }
-    if !wanted.versions.is_empty() {
-        let streams: Vec<_> = wanted.versions.into_iter().collect();
-        let versions = log::versions(&mut conn, &streams).await?;
-        loaded.versions = streams.into_iter().zip(versions).collect();
     }
     if !wanted.keys.is_empty() {
         loaded.answers = answers(&mut conn, codec, wanted.keys).await?;

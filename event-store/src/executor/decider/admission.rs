@@ -39,7 +39,12 @@ impl Decider {
     fn must_wait(&mut self, request: &Request) -> bool {
         let mut wait = false;
         if request.check {
-            self.wanted.check(request);
+            let asked = request
+                .key()
+                .is_some_and(|key| self.under_way.iter().any(|load| load.keys.contains(&key)));
+            if !asked {
+                self.wanted.check(request);
+            }
             wait = true;
         }
         wait |= request.needs_proof && !request.proven;
@@ -50,8 +55,10 @@ impl Decider {
         }
         for stream in request.streams.iter().chain(&request.settings) {
             if !self.cache.touch(stream) {
-                self.wanted.streams.insert(stream.clone());
                 wait = true;
+                if !self.under_way.iter().any(|load| load.streams.contains(stream)) {
+                    self.wanted.streams.insert(stream.clone());
+                }
             }
         }
         wait
@@ -60,10 +67,12 @@ impl Decider {
     /// Lets a request wait for the next load, which also shows whether memory is as new as the
     /// request: whoever waits anyway need not ask again.
     pub(super) fn park(&mut self, mut request: Box<Request>) {
-        if request.asked == 0 {
+        let first = request.asked == 0;
+        if first {
             request.asked = self.loads + 1;
         }
-        if !request.proven {
+        // A request that only happens to wait asks once; one that cannot do without asks again.
+        if !request.proven && (first || request.needs_proof) {
             let streams = request.streams.iter().chain(&request.settings);
             let known = streams.filter(|stream| self.cache.get(stream).is_some());
             self.wanted.versions.extend(known.cloned());
@@ -75,8 +84,8 @@ impl Decider {
     /// Drops a stream from memory, also from what a load under way may bring of it.
     pub(super) fn forget(&mut self, stream: &StreamKey) {
         self.cache.remove(stream);
-        if self.loading {
-            self.outdated.insert(stream.clone());
+        if self.is_loading() {
+            self.outdated.insert(stream.clone(), self.loads);
         }
     }
 
@@ -85,12 +94,11 @@ impl Decider {
         if loaded.number <= self.superseded {
             return;
         }
-        self.loading = false;
+        self.under_way.retain(|load| load.number != loaded.number);
         let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
-        let outdated = mem::take(&mut self.outdated);
         let mut read = HashSet::default();
         for (key, entry) in streams {
-            if outdated.contains(&key) {
+            if self.outdated.get(&key).is_some_and(|last| number <= *last) {
                 continue;
             }
             read.insert(key.clone());
@@ -99,6 +107,9 @@ impl Decider {
             if known.is_none_or(|known| known < entry.sequence) {
                 self.cache.insert(key, entry);
             }
+        }
+        if !self.is_loading() {
+            self.outdated.clear();
         }
         let parked = mem::take(&mut self.parked);
         self.blocked.clear();
