@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use accrue_domain::id::{CommandId, ProgramId};
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
 
 use crate::codec::Codec;
 use crate::log::{self, Names};
@@ -49,6 +51,16 @@ impl Stored {
     }
 }
 
+/// A command's id as the index holds it: the first 16 bytes of its SHA-256. Ids are up to 200
+/// characters of the client's making; what every command looks up and adds to is kept small.
+#[must_use]
+pub fn digest(id: &CommandId) -> Uuid {
+    let sum: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
+    let mut first = [0; 16];
+    first.copy_from_slice(&sum[..16]);
+    Uuid::from_bytes(first)
+}
+
 /// What is stored under each of these keys, in their order.
 ///
 /// # Errors
@@ -56,17 +68,17 @@ impl Stored {
 pub async fn find(
     conn: &mut PgConnection,
     codec: &Codec,
-    keys: &[(&ProgramId, &CommandId)],
+    keys: &[(&ProgramId, Uuid)],
 ) -> sqlx::Result<Vec<Option<Stored>>> {
     let programs: Vec<_> = keys.iter().map(|(program, _)| program.as_str()).collect();
-    let ids: Vec<_> = keys.iter().map(|(_, id)| id.as_str()).collect();
+    let commands: Vec<_> = keys.iter().map(|(_, command)| *command).collect();
     let rows = sqlx::query(
         "SELECT k.ordinal, i.fingerprint, i.position, i.events, i.version, i.refusal::text
-           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(program, key, ordinal)
-           JOIN idempotency i ON i.program = k.program AND i.key = k.key",
+           FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k(program, command, ordinal)
+           JOIN idempotency i ON i.program = k.program AND i.command = k.command",
     )
     .bind(programs)
-    .bind(ids)
+    .bind(commands)
     .fetch_all(&mut *conn)
     .await?;
     let mut found: Vec<Option<Stored>> = vec![None; keys.len()];

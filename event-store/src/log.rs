@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use accrue_domain::id::ProgramId;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -38,13 +39,13 @@ WITH head AS (
     INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at)
     SELECT position, base + 1, $2, $3, hash, $4 FROM head WHERE $1 > 0
 ), answered AS (
-    INSERT INTO idempotency (program, key, fingerprint, position, events, version, refusal,
+    INSERT INTO idempotency (program, command, fingerprint, position, events, version, refusal,
                              recorded_at)
-    SELECT k.program, k.key, k.fingerprint, head.base + k.last, k.events, k.version,
+    SELECT k.program, k.command, k.fingerprint, head.base + k.last, k.events, k.version,
            k.refusal::json, $4
-      FROM head, unnest($14::text[], $15::text[], $16::bytea[], $17::bigint[], $18::int[],
+      FROM head, unnest($14::text[], $15::uuid[], $16::bytea[], $17::bigint[], $18::int[],
                         $19::bigint[], $20::text[])
-           AS k(program, key, fingerprint, last, events, version, refusal)
+           AS k(program, command, fingerprint, last, events, version, refusal)
 ), timed AS (
     INSERT INTO timers (aggregate_type, aggregate_id, due_at)
     SELECT t, id, due FROM unnest($21::text[], $22::text[], $23::timestamptz[]) AS d(t, id, due)
@@ -90,9 +91,9 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The tenant.
-    pub program: Arc<str>,
-    /// The command's id.
-    pub key: Arc<str>,
+    pub program: ProgramId,
+    /// [`crate::idempotency::digest`] of the command's id.
+    pub command: Uuid,
     /// Digest of the request.
     pub fingerprint: [u8; 32],
     /// Index of its last event in the batch, from 1; events before it in the batch, if it has
@@ -141,8 +142,8 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
         .bind(column(|row| &row.payload))
         .bind(column(|row| &row.metadata))
         .bind(recorded)
-        .bind(answers.iter().map(|a| &*a.program).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| &*a.key).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.program.as_str()).collect::<Vec<_>>())
+        .bind(answers.iter().map(|a| a.command).collect::<Vec<_>>())
         .bind(answers.iter().map(|a| &a.fingerprint[..]).collect::<Vec<_>>())
         .bind(answers.iter().map(|a| a.last).collect::<Vec<_>>())
         .bind(answers.iter().map(|a| a.events).collect::<Vec<_>>())

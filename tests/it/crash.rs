@@ -161,7 +161,7 @@ async fn a_server_told_to_stop_keeps_its_word() {
         String::from_utf8(text).expect("UTF-8")
     });
     eventually("both kinds go through", async || {
-        let bulk = "SELECT count(*) FROM idempotency WHERE key LIKE 'bulk-%'";
+        let bulk = "SELECT count(*) FROM events WHERE metadata->>'command_id' LIKE 'bulk-%'";
         (load.accepted() > 300 && database.number(bulk).await > 500).then_some(())
     })
     .await;

@@ -30,8 +30,8 @@ WITH appended AS (
     INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at)
     VALUES ($11, $12, $13, $14, $14, $15)
 )
-INSERT INTO idempotency (program, key, fingerprint, position, events, version, recorded_at)
-SELECT * FROM unnest($16::text[], $17::text[], $18::bytea[], $19::bigint[], $20::int[],
+INSERT INTO idempotency (program, command, fingerprint, position, events, version, recorded_at)
+SELECT * FROM unnest($16::text[], $17::uuid[], $18::bytea[], $19::bigint[], $20::int[],
                      $21::bigint[], $22::timestamptz[])";
 
 #[derive(Debug, FromRow)]
@@ -51,7 +51,7 @@ struct Event {
 #[derive(Debug, FromRow)]
 struct Key {
     program: String,
-    key: String,
+    command: Uuid,
     fingerprint: Vec<u8>,
     position: i64,
     events: i32,
@@ -64,7 +64,7 @@ pub(crate) async fn measure(source: &Database, target: &Database) -> anyhow::Res
     let (mut source, mut target) = (source.connect().await?, target.connect().await?);
     migrate(&mut target).await?;
     let keys: Vec<Key> = sqlx::query_as(
-        "SELECT program, key, fingerprint, position, events, version, recorded_at
+        "SELECT program, command, fingerprint, position, events, version, recorded_at
            FROM idempotency
           ORDER BY position",
     )
@@ -126,7 +126,7 @@ async fn insert(conn: &mut PgConnection, events: &[Event], keys: &[Key]) -> anyh
         .bind(&[0_u8; 32][..])
         .bind(last.recorded_at)
         .bind(keys.iter().map(|it| &*it.program).collect::<Vec<_>>())
-        .bind(keys.iter().map(|it| &*it.key).collect::<Vec<_>>())
+        .bind(keys.iter().map(|it| it.command).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| &*it.fingerprint).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.position).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.events).collect::<Vec<_>>())
@@ -150,7 +150,7 @@ mod tests {
                '{\"PointsIssued\":{}}', '{}', now()
           FROM generate_series(1, 1250) AS n;
         INSERT INTO idempotency
-        SELECT 'default', 'k' || n, sha256('x'), least(n * 2, 1250), 2, 1, NULL, now()
+        SELECT md5('k' || n)::uuid, least(n * 2, 1250), 1, now(), 2, 'default', sha256('x'), NULL
           FROM generate_series(1, 626) AS n";
 
     async fn digest(database: &Database) -> (i64, i64, String) {
@@ -158,7 +158,7 @@ mod tests {
         sqlx::query_as(
             "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM idempotency),
                     (SELECT md5(string_agg(e::text, '|' ORDER BY position)) FROM events AS e) ||
-                    (SELECT md5(string_agg(i::text, '|' ORDER BY key)) FROM idempotency AS i)",
+                    (SELECT md5(string_agg(i::text, '|' ORDER BY command)) FROM idempotency AS i)",
         )
         .fetch_one(&mut conn)
         .await

@@ -96,9 +96,7 @@ impl Pending {
         version: i64,
         refusal: Option<Refusal>,
     ) {
-        if let Some(key) = request.key() {
-            self.keys.push(key);
-        }
+        self.keys.extend(request.key.clone());
         let count = self.events.len() - first;
         self.decided.push(Decided { request, first, count, version, refusal });
     }
@@ -133,11 +131,11 @@ impl Pending {
 }
 
 fn answer(decided: &Decided) -> Option<Answer> {
-    let key = decided.request.key()?;
+    let key = decided.request.key.as_ref()?;
     let super::request::Work::Command(envelope) = &decided.request.work else { return None };
     Some(Answer {
-        program: key.program.as_str().into(),
-        key: key.id.as_str().into(),
+        program: key.program.clone(),
+        command: key.command,
         fingerprint: envelope.fingerprint?,
         last: i64::try_from(decided.first + decided.count).unwrap_or(i64::MAX),
         events: i32::try_from(decided.count).unwrap_or(i32::MAX),

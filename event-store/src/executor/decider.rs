@@ -397,7 +397,7 @@ impl Decider {
     }
 
     fn finish(&mut self, request: Box<Request>, answer: Result<Receipt, ExecuteError>) {
-        let key = request.holds_key.then(|| request.key()).flatten();
+        let key = request.key.clone().filter(|_| request.holds_key);
         request.answer(answer);
         if let Some(key) = key {
             self.release(&key);

@@ -1,4 +1,4 @@
-//! Loads what the decider misses: many streams and keys in a few queries, beside it.
+//! Loads what the decider misses: many streams in one query, and many keys, beside it.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::Parts;
 use super::cache::Entry;
 use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
+use super::{LOADS_MAX, Parts};
 use crate::codec::{Codec, DecodeError};
 use crate::idempotency::{self, Stored};
 use crate::log;
@@ -74,7 +74,7 @@ impl Wanted {
         if let Work::Raw { stream, .. } = &request.work {
             self.raws.insert(stream.clone());
         }
-        self.keys.extend(request.key());
+        self.keys.extend(request.key.clone());
     }
 }
 
@@ -131,7 +131,7 @@ impl Loader {
         let promise = Promise { loaded: self.loaded.clone(), number, kept: false };
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
-            let find = tokio::spawn(async move { find(&pool, &codec, wanted).await });
+            let find = tokio::spawn(async move { find(&pool, &codec, &wanted).await });
             let found = match tokio::time::timeout(LOAD_TIMEOUT, find).await {
                 Ok(Ok(Ok(found))) => found,
                 failed => {
@@ -155,12 +155,34 @@ impl Loader {
     }
 }
 
-async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Loaded> {
+async fn find(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
+    // A Postgres that was started anew has left every session of the pool behind, which shows at
+    // its next use: nobody need be refused for that.
+    for _ in 0..LOADS_MAX {
+        match find_once(pool, codec, wanted).await {
+            Err(error) if is_gone(&error) => tracing::debug!(%error, "a session is gone"),
+            done => return done,
+        }
+    }
+    find_once(pool, codec, wanted).await
+}
+
+/// Was the session ended by the other side?
+fn is_gone(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // By a shutdown, or because another backend crashed: the last words of a closed session.
+        sqlx::Error::Database(told) => matches!(told.code().as_deref(), Some("57P01" | "57P02")),
+        _ => false,
+    }
+}
+
+async fn find_once(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
     let mut conn = pool.acquire().await?;
     let mut loaded = Loaded::default();
     if !(wanted.streams.is_empty() && wanted.versions.is_empty()) {
-        let streams: Vec<_> = wanted.streams.into_iter().collect();
-        let compared: Vec<_> = wanted.versions.into_iter().collect();
+        let streams: Vec<_> = wanted.streams.iter().cloned().collect();
+        let compared: Vec<_> = wanted.versions.iter().cloned().collect();
         let (folded, versions) =
             snapshots::load_beside(&mut conn, codec, &streams, &compared).await?;
         loaded.versions = compared.into_iter().zip(versions).collect();
@@ -180,12 +202,12 @@ async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Load
         }
     }
     if !wanted.keys.is_empty() {
-        loaded.answers = answers(&mut conn, codec, wanted.keys).await?;
+        loaded.answers = answers(&mut conn, codec, &wanted.keys).await?;
     }
-    for stream in wanted.raws {
+    for stream in &wanted.raws {
         let (kind, id) = (&*stream.aggregate_type, &*stream.aggregate_id);
         let sequence = log::version(&mut conn, kind, id).await?;
-        loaded.raws.insert(stream, sequence);
+        loaded.raws.insert(stream.clone(), sequence);
     }
     Ok(loaded)
 }
@@ -193,10 +215,10 @@ async fn find(pool: &PgPool, codec: &Codec, wanted: Wanted) -> sqlx::Result<Load
 async fn answers(
     conn: &mut PgConnection,
     codec: &Codec,
-    keys: HashSet<Key>,
+    keys: &HashSet<Key>,
 ) -> sqlx::Result<HashMap<Key, Found>> {
-    let keys: Vec<Key> = keys.into_iter().collect();
-    let pairs: Vec<_> = keys.iter().map(|key| (&key.program, &key.id)).collect();
+    let keys: Vec<Key> = keys.iter().cloned().collect();
+    let pairs: Vec<_> = keys.iter().map(|key| (&key.program, key.command)).collect();
     let stored = idempotency::find(conn, codec, &pairs).await?;
     let found = stored.into_iter().map(|it| it.map_or(Found::Nothing, Found::Answer));
     Ok(keys.into_iter().zip(found).collect())

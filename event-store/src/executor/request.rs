@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use accrue_domain::envelope::Envelope;
-use accrue_domain::id::{CommandId, ProgramId};
+use accrue_domain::id::ProgramId;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use crate::idempotency;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::stream::StreamKey;
 
@@ -55,7 +57,8 @@ pub struct RawEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) program: ProgramId,
-    pub(super) id: CommandId,
+    /// [`idempotency::digest`] of the command's id.
+    pub(super) command: Uuid,
 }
 
 /// A request with what the executor has learnt about it so far.
@@ -64,6 +67,9 @@ pub(super) struct Request {
     pub(super) work: Work,
     pub(super) dry_run: bool,
     pub(super) reply: Reply,
+    /// The key that its answer is kept under; none for a dry run, a raw append, or an id that no
+    /// retry can know.
+    pub(super) key: Option<Key>,
     /// The streams of its actions, in their order.
     pub(super) streams: Vec<StreamKey>,
     /// The stream of its program's settings.
@@ -101,12 +107,20 @@ impl Request {
             }
             Work::Raw { .. } => (Vec::new(), None),
         };
+        let key = match &work {
+            Work::Command(it) if it.fingerprint.is_some() && !dry_run => {
+                let command = idempotency::digest(&it.id);
+                Some(Key { program: it.program.clone(), command })
+            }
+            Work::Command(_) | Work::Raw { .. } => None,
+        };
         // A raw append is compared with its stream before it is let in.
         let check = matches!(work, Work::Raw { .. });
         let request = Self {
             work,
             dry_run,
             reply,
+            key,
             streams,
             settings,
             holds_key: false,
@@ -117,17 +131,6 @@ impl Request {
             attempts: 0,
         };
         (Box::new(request), answer)
-    }
-
-    /// The key that its answer is kept under; none for a dry run, a raw append, or an id that no
-    /// retry can know.
-    pub(super) fn key(&self) -> Option<Key> {
-        match &self.work {
-            Work::Command(it) if it.fingerprint.is_some() && !self.dry_run => {
-                Some(Key { program: it.program.clone(), id: it.id.clone() })
-            }
-            Work::Command(_) | Work::Raw { .. } => None,
-        }
     }
 
     pub(super) fn answer(self, answer: Result<Receipt, ExecuteError>) {

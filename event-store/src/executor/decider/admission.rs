@@ -18,14 +18,14 @@ impl Decider {
             return self.give_up(request, ExecuteError::Unavailable);
         }
         if !request.holds_key
-            && let Some(key) = request.key()
+            && let Some(key) = &request.key
         {
-            if let Some(waiting) = self.keys.get_mut(&key) {
+            if let Some(waiting) = self.keys.get_mut(key) {
                 waiting.push(request);
                 self.twins += 1;
                 return;
             }
-            self.keys.insert(key, Vec::new());
+            self.keys.insert(key.clone(), Vec::new());
             request.holds_key = true;
             request.check |= self.checks > 0;
         }
@@ -40,8 +40,9 @@ impl Decider {
         let mut wait = false;
         if request.check {
             let asked = request
-                .key()
-                .is_some_and(|key| self.under_way.iter().any(|load| load.keys.contains(&key)));
+                .key
+                .as_ref()
+                .is_some_and(|key| self.under_way.iter().any(|load| load.keys.contains(key)));
             if !asked {
                 self.wanted.check(request);
             }
@@ -129,9 +130,9 @@ impl Decider {
                 request.proven = self.compare(&request, &read, &versions);
             }
             if request.check
-                && let Some(key) = request.key()
+                && let Some(key) = &request.key
             {
-                match answers.remove(&key) {
+                match answers.remove(key) {
                     Some(Found::Nothing) => {
                         request.check = false;
                         self.checks = self.checks.saturating_sub(1);
