@@ -164,4 +164,12 @@ pub(crate) enum Schemas {
         /// The folder, `schemas/` in the repository
         dir: PathBuf,
     },
+    /// Say what would break readers of released events; ends with 1 if anything would
+    Check {
+        /// Folder of released event schemas, `schemas/released/<version>` in the repository
+        released: PathBuf,
+        /// Folder of the present ones
+        #[arg(default_value = "schemas/events")]
+        present: PathBuf,
+    },
 }

@@ -87,6 +87,9 @@ async fn perform(command: Command) -> Result<ExitCode> {
         }
         Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,
         Command::Schemas(cli::Schemas::Write { dir }) => schemas::write(&dir)?,
+        Command::Schemas(cli::Schemas::Check { released, present }) => {
+            schemas::check(&released, &present)?;
+        }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "accrue", &mut script);

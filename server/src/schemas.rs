@@ -1,4 +1,7 @@
 //! `accrue schemas write`: the contracts, made of the types, the same to the byte every time.
+//! `accrue schemas check`: whether readers of what was released can go on.
+
+mod compatible;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +11,10 @@ use accrue_domain::event::Event;
 use accrue_domain::{
     account, aggregate::Kind, campaign, product, program, purchase, sale, samples, wallet,
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
-use crate::web;
+use crate::{output, web};
 
 /// Writes everything. What no type stands behind any more is left alone: old events stay readable.
 pub(crate) fn write(dir: &Path) -> Result<()> {
@@ -23,6 +26,43 @@ pub(crate) fn write(dir: &Path) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Compares each released event's schema with the present one of the same name and version.
+pub(crate) fn check(released: &Path, present: &Path) -> Result<()> {
+    let mut breaks = Vec::new();
+    let mut count = 0;
+    let entries = fs::read_dir(released)
+        .with_context(|| format!("cannot read the folder {}", released.display()))?;
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(event) = name.strip_suffix(".schema.json") else { continue };
+        count += 1;
+        let path = present.join(&name);
+        if !path.exists() {
+            breaks.push(format!("{event}: there is no {} any more", path.display()));
+            continue;
+        }
+        let found = compatible::breaks(&read(&released.join(&name))?, &read(&path)?);
+        breaks.extend(found.into_iter().map(|what| format!("{event}: {what}")));
+    }
+    if count == 0 {
+        bail!("{} holds no event schemas (*.schema.json)", released.display());
+    }
+    breaks.sort();
+    match &breaks[..] {
+        [] => {
+            output::line(&format!("{count} released events: their readers can go on"))?;
+            Ok(())
+        }
+        _ => bail!("readers of released events would break:\n  {}", breaks.join("\n  ")),
+    }
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
 }
 
 /// The files by their names under `schemas/`.

@@ -35,8 +35,8 @@ async fn the_schemas_in_the_repository_are_what_the_program_writes() {
     program::run(["schemas", "write", path]).await.expect_success();
     let (written, mut kept) = (files(dir.path()), files(&workspace().join("schemas")));
     assert!(written.len() > 30, "{:?}", written.keys());
-    // Facts are migrated by hand.
-    kept.retain(|name, _| !name.starts_with("migrations/"));
+    // Facts are migrated by hand, and what was released stays as it was.
+    kept.retain(|name, _| !name.starts_with("migrations/") && !name.starts_with("released/"));
     for (name, text) in &written {
         let kept = kept.get(name).map(String::as_str).unwrap_or_default();
         assert!(kept == text, "schemas/{name} is not current: `cargo xtask schemas`");

@@ -30,6 +30,7 @@ mod private;
 mod purchase_crash;
 mod purchase_payments;
 mod purchase_position;
+mod released;
 mod snapshots;
 mod tour;
 mod upcast;
