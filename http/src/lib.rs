@@ -8,4 +8,5 @@ pub mod page;
 pub mod problem;
 pub mod purchase;
 pub mod receipt;
+pub mod saga_name;
 pub mod wait;

@@ -21,6 +21,19 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A page of so many items, made of one more where there are more; `key` is an item's place.
+    #[must_use]
+    pub fn of(mut items: Vec<T>, limit: i64, key: impl FnOnce(&T) -> String) -> Self {
+        let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
+        if more {
+            items.pop();
+        }
+        let next = items.last().filter(|_| more).map(|last| cursor(&key(last)));
+        Self { items, next }
+    }
+}
+
 /// Checks a page size.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub static MODEL: Model = Model {
 };
 
 /// The kind of saga that a purchase is.
-pub(crate) const PURCHASE: &str = "purchase";
+const PURCHASE: &str = "purchase";
 
 /// What the events so far change, by saga.
 #[derive(Debug, Default)]
