@@ -5,8 +5,10 @@
 //! - Per tender, what is given back never exceeds its share; in sum, never what was paid. However
 //!   it is refunded piece by piece, all of it together is exactly what was paid.
 //! - A unit is refunded once.
-//! - Refunds are carried out one after another, in the order of asking.
+//! - Refunds are carried out one after another, in the order of asking. One whose card's share
+//!   comes back from the provider is open again, and before all later ones.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,8 @@ use super::command::{Portion, RefundedLine};
 use super::error::Error;
 use super::event::RefundPart;
 use super::order::{Order, Tender, proportion};
-use super::step::Step;
+use super::step::{KeyNumber, Step};
+use super::trail::Stuck;
 use crate::digest::Fingerprint;
 use crate::id::RefundId;
 use crate::money::{Minor, Money};
@@ -34,6 +37,9 @@ pub enum Stage {
     CardDone,
     /// Given back, in part perhaps by people who took a stuck step upon themselves.
     Done,
+    /// As [`Stage::Done`], but for the card's share, which the provider could not give back after
+    /// all.
+    CardFailed,
 }
 
 /// A refund.
@@ -50,6 +56,14 @@ pub struct Refund {
     pub parts: Vec<RefundPart>,
     /// Where it stands.
     pub stage: Stage,
+    /// Under which key the card's share is called for.
+    pub key: KeyNumber,
+    /// When the first call under that key was given up.
+    pub(super) called: Option<DateTime<Utc>>,
+    /// What people are to look at.
+    pub(super) stuck: Option<Stuck>,
+    /// People gave the card's share back themselves.
+    pub(super) by_hand: bool,
     /// What was asked for, to tell a retry from another refund.
     pub(super) asked: Fingerprint,
 }
@@ -73,8 +87,43 @@ impl Refund {
         match self.stage {
             Stage::Open if self.part_of_card(order).is_some() => Some(Step::RefundCard),
             Stage::Open | Stage::CardDone => Some(Step::SettleRefund),
+            Stage::CardFailed => Some(Step::RefundCard),
             Stage::Done => None,
         }
+    }
+
+    /// What people are to look at.
+    #[must_use]
+    pub fn stuck(&self) -> Option<&str> {
+        self.stuck.as_ref().map(|it| it.detail.as_str())
+    }
+
+    /// The card's share is given back, by the provider or by people.
+    pub(super) fn card_done(&mut self) {
+        self.stuck = None;
+        self.stage = match self.stage {
+            Stage::Open | Stage::CardDone => Stage::CardDone,
+            Stage::CardFailed | Stage::Done => Stage::Done,
+        };
+    }
+
+    /// It was not, after all.
+    pub(super) fn card_failed(&mut self, stuck: Stuck) {
+        self.stuck = Some(stuck);
+        self.stage = match self.stage {
+            Stage::Open | Stage::CardDone => Stage::Open,
+            Stage::CardFailed | Stage::Done => Stage::CardFailed,
+        };
+    }
+
+    /// Is it news that the call under that key has come to nothing?
+    pub(super) fn is_news(&self, key: KeyNumber) -> bool {
+        let told = self.stuck.as_ref().is_some_and(|it| it.refused);
+        let called = match self.stage {
+            Stage::CardDone | Stage::Done => true,
+            Stage::Open | Stage::CardFailed => self.called.is_some() && !told,
+        };
+        called && self.key == key && !self.by_hand
     }
 
     /// Minor units that the card gives back, where it gives anything.
@@ -109,22 +158,28 @@ impl Refunds {
     /// The refund that is carried out now.
     #[must_use]
     pub fn open(&self) -> Option<&Refund> {
-        self.0.iter().find(|it| matches!(it.stage, Stage::Open | Stage::CardDone))
+        self.0.iter().find(|it| it.stage != Stage::Done)
     }
 
     pub(super) fn open_mut(&mut self) -> Option<&mut Refund> {
-        self.0.iter_mut().find(|it| matches!(it.stage, Stage::Open | Stage::CardDone))
+        self.0.iter_mut().find(|it| it.stage != Stage::Done)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &RefundId) -> Option<&mut Refund> {
+        self.0.iter_mut().find(|it| it.id == *id)
     }
 
     pub(super) fn next_step(&self, order: &Order) -> Option<Step> {
         self.open()?.step(order)
     }
 
-    pub(super) fn get(&self, id: &RefundId) -> Option<&Refund> {
+    /// That refund.
+    #[must_use]
+    pub fn get(&self, id: &RefundId) -> Option<&Refund> {
         self.0.iter().find(|it| it.id == *id)
     }
 
-    /// Minor units given back in all, points' share included.
+    /// Minor units of refunds that are done, points' share included.
     #[must_use]
     pub fn refunded(&self) -> i64 {
         let done = self.0.iter().filter(|it| it.stage == Stage::Done);
@@ -137,6 +192,12 @@ impl Refunds {
         let money = done.flat_map(|it| it.tenders(order));
         let money = money.filter(|(tender, _)| tender.is_money()).map(|(_, part)| part.money.get());
         Minor::new(money.fold(0, i64::saturating_add)).unwrap_or(Minor::MAX)
+    }
+
+    /// Have refunds that are done given every unit back?
+    pub(super) fn covers_all_units(&self, order: &Order) -> bool {
+        let done = self.0.iter().all(|it| it.stage == Stage::Done);
+        done && self.units_left(order, false).is_empty()
     }
 
     /// Units of a line, from 1, that are refunded or will be.

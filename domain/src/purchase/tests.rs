@@ -4,6 +4,7 @@ mod faults;
 mod order;
 mod properties;
 mod refund;
+mod returns;
 mod way;
 
 use chrono::{DateTime, TimeDelta, Utc};

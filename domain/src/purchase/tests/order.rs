@@ -93,6 +93,15 @@ fn a_gift_needs_no_tender_and_takes_none() {
     let mut bench = Bench::placed(place(&[(1, 0)], Vec::new()));
     bench.run();
     assert_eq!(bench.state(), "completed");
+    bench.must(refund("r", Portion::All { restock: true }));
+    assert_eq!(bench.state(), "completed", "it is on its way");
+    bench.run();
+    assert_eq!(bench.state(), "refunded");
+    let mut two = Bench::placed(place(&[(2, 0)], Vec::new()));
+    two.run();
+    two.must(refund("r", Portion::Lines(vec![units(1, 1)])));
+    two.run();
+    assert_eq!(two.state(), "completed", "one is left");
     assert_eq!(tenders(place(&[(1, 0)], vec![card()])).unwrap_err(), Error::TenderEmpty(1));
 }
 
