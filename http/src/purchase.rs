@@ -11,6 +11,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::money::MoneySchema;
+
 /// A purchase, and what it has come to.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Purchase)]
@@ -39,7 +41,7 @@ pub struct PurchaseView {
     /// What is bought, at the prices of the moment it was placed.
     pub lines: Vec<LineView>,
     /// The sum of the lines.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     pub total: Money,
     /// How it is paid.
     pub tenders: Vec<TenderView>,

@@ -283,21 +283,21 @@ impl Refunds {
             return Err(Error::NothingAsked);
         }
         let mut money = vec![0_i64; order.tenders.len()];
-        for (at, asked) in lines.iter().enumerate() {
+        for (at, asked) in (1..).zip(lines) {
             let number = asked.line;
             let index = usize::try_from(number).ok().and_then(|it| it.checked_sub(1));
             let line = index.and_then(|index| order.lines.get(index));
             let (Some(index), Some(line)) = (index, line) else {
-                return Err(Error::UnknownLine(number));
+                return Err(Error::UnknownLine { line: number, at });
             };
-            if lines.iter().take(at).any(|it| it.line == number) {
-                return Err(Error::LineTwice(number));
+            if lines.iter().take(at).filter(|it| it.line == number).count() > 1 {
+                return Err(Error::LineTwice { line: number, at });
             }
             let before = self.units(number);
             let after = before.saturating_add(asked.quantity.get());
             if after > line.quantity.get() {
                 let left = line.quantity.get().saturating_sub(before);
-                return Err(Error::ExceedsLine { line: number, left });
+                return Err(Error::ExceedsLine { line: number, at, left });
             }
             let from = order.split(order.amount_before(index, before));
             let until = order.split(order.amount_before(index, after));
