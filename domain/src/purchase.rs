@@ -29,6 +29,7 @@ pub mod refunds;
 pub mod step;
 pub mod trail;
 
+mod card_share;
 mod fold;
 mod place;
 mod saga;

@@ -273,6 +273,34 @@ async fn a_provider_that_goes_away_leaves_what_may_have_happened_to_people() {
     assert_eq!((&stock["on_hand"], &stock["available"]), (&json!(99), &json!(98)));
 }
 
+#[tokio::test]
+async fn a_card_takes_and_gives_back_tens_of_fils() {
+    let till = Till::open().await;
+    let dinars = |amount: i64| json!({"amount": amount, "currency": "KWD"});
+    let rug = json!({"id": "rug", "name": "Rug", "kind": "service", "price": dinars(1_005)});
+    till.client.post("/v1/products", rug).await.expect(201);
+    let order = |id: &str, quantity: i64| {
+        let lines = json!([{"product": "rug", "quantity": quantity}]);
+        let tenders = json!([{"kind": "card", "payment_method": GOOD_CARD}]);
+        json!({"id": id, "lines": lines, "tenders": tenders})
+    };
+    let odd = till.client.post("/v1/purchases", order("odd", 1)).await;
+    assert_snapshot!(odd.problem(), @"422 invalid-tenders /tenders/0/money");
+    till.client.post("/v1/purchases", order("p", 2)).await.expect(201);
+    let refund = async |body: Value| till.client.post("/v1/purchases/p/refund", body).await;
+    let odd = refund(json!({"amount": dinars(1_005)})).await;
+    assert_snapshot!(odd.problem(), @"422 invalid-amount /amount/amount");
+    for amount in [1_000, 1_010] {
+        let it = refund(json!({"lines": [{"line": 1, "quantity": 1}]})).await.expect(201).json();
+        assert_eq!(
+            it["refunds"].as_array().and_then(|it| it.last()).expect("one")["amount"],
+            amount,
+            "{it}"
+        );
+    }
+    assert_eq!(till.purchase("p").await["state"], "refunded");
+}
+
 /// Waits until a call of that step is on its way.
 async fn started(till: &Till, id: &str, step: &str) {
     let sql = format!(

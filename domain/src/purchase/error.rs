@@ -90,6 +90,16 @@ pub enum Error {
     /// The program does not say what points are worth.
     #[error("tender {0}: the program has no points rate in the order's currency")]
     NoPointsRate(usize),
+    /// A card's share that no card takes.
+    #[error("tender {tender}: by card expected a multiple of {step} minor units of {currency}")]
+    NotByCard {
+        /// The tender.
+        tender: usize,
+        /// What it has to be a multiple of.
+        step: i64,
+        /// Of the order.
+        currency: Currency,
+    },
     /// The tenders are more than the total.
     #[error("tender {tender}: only {left} minor units are left to pay")]
     TendersExceed {
@@ -134,6 +144,14 @@ pub enum Error {
         requested: i64,
         /// What is left.
         left: i64,
+    },
+    /// An amount of which the card would give back what no card takes, and no other tender can.
+    #[error("expected a multiple of {step} minor units of {currency}, which a card can give back")]
+    NotToCard {
+        /// What it has to be a multiple of.
+        step: i64,
+        /// Of the order.
+        currency: Currency,
     },
     /// A refund in another currency.
     #[error("expected {0}, the currency of the order")]
@@ -203,6 +221,7 @@ impl Refuse for Error {
             | Self::TenderRepeated(_)
             | Self::PointsWithoutAccount(_)
             | Self::NoPointsRate(_)
+            | Self::NotByCard { .. }
             | Self::TendersExceed { .. }
             | Self::TendersFallShort(_) => "invalid-tenders",
             Self::InvalidUntil => "invalid-until",
@@ -214,6 +233,7 @@ impl Refuse for Error {
                 "exceeds-paid"
             }
             Self::NothingAsked => "nothing-asked",
+            Self::NotToCard { .. } => "invalid-amount",
             Self::OtherCurrency(_) => "currency-mismatch",
             Self::UnknownLine { .. } => "unknown-line",
             Self::LineTwice { .. } => "line-twice",
@@ -254,6 +274,8 @@ impl Refuse for Error {
             | Self::TenderRepeated(_)
             | Self::PointsWithoutAccount(_)
             | Self::NoPointsRate(_)
+            | Self::NotByCard { .. }
+            | Self::NotToCard { .. }
             | Self::TendersExceed { .. }
             | Self::TendersFallShort(_)
             | Self::InvalidUntil
@@ -276,7 +298,9 @@ impl Refuse for Error {
             Self::UnknownLine { at, .. } | Self::LineTwice { at, .. } => of_line(*at, "line"),
             Self::ExceedsLine { at, .. } => of_line(*at, "quantity"),
             Self::TenderTwice(tender) => of_tender(*tender, "points"),
-            Self::TenderOpen(tender) => of_tender(*tender, "money"),
+            Self::TenderOpen(tender) | Self::NotByCard { tender, .. } => {
+                of_tender(*tender, "money")
+            }
             Self::TenderCurrency { tender, .. } => of_tender(*tender, "money/currency"),
             Self::TenderRepeated(tender)
             | Self::PointsWithoutAccount(tender)
@@ -289,6 +313,7 @@ impl Refuse for Error {
             Self::InvalidUntil | Self::InvalidTime(_) => "/until".into(),
             Self::InvalidText { field, .. } => (*field).into(),
             Self::OtherCurrency(_) => "/amount/currency".into(),
+            Self::NotToCard { .. } => "/amount/amount".into(),
             Self::ExceedsPaid { .. } => "/amount".into(),
             Self::RefundExists(_) => "/refund".into(),
             Self::Exists => "/purchase".into(),

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::card_share;
 use super::command::{Portion, RefundedLine};
 use super::error::Error;
 use super::event::RefundPart;
@@ -230,7 +231,7 @@ impl Refunds {
     pub(super) fn plan(&self, order: &Order, portion: &Portion) -> Result<Plan, Error> {
         let left = self.left(order);
         let sum = left.iter().map(|(money, _)| *money).fold(0, i64::saturating_add);
-        let (money, lines) = match portion {
+        let (mut money, lines) = match portion {
             Portion::All { restock } => {
                 let lines = self.units_left(order, *restock);
                 if sum == 0 && lines.is_empty() {
@@ -253,10 +254,21 @@ impl Refunds {
                 (share_out(amount.amount.get(), &left, sum), Vec::new())
             }
         };
+        let unpaid = card_share::round(order, &left, &mut money);
+        if unpaid > 0 && matches!(portion, Portion::Amount(_)) {
+            let currency = order.total.currency;
+            return Err(Error::NotToCard { step: currency.card_step(), currency });
+        }
         let amount = money.iter().copied().fold(0, i64::saturating_add);
         let amount = Minor::new(amount).unwrap_or(Minor::MAX);
         let parts = parts(order, &left, &money);
         Ok(Plan { amount: Money { amount, currency: order.total.currency }, lines, parts })
+    }
+
+    /// Are these all units that are not refunded?
+    fn are_last(&self, order: &Order, lines: &[RefundedLine]) -> bool {
+        let asked = |line| lines.iter().find(|it| it.line == line).map(|it| it.quantity);
+        self.units_left(order, false).iter().all(|it| asked(it.line) == Some(it.quantity))
     }
 
     /// All units that are not refunded.
@@ -308,6 +320,10 @@ impl Refunds {
         let requested = money.iter().copied().fold(0, i64::saturating_add);
         if requested > sum {
             return Err(Error::ExceedsPaid { requested, left: sum });
+        }
+        // With the last units goes what no card could take before.
+        if self.are_last(order, lines) {
+            return Ok(left.iter().map(|(money, _)| *money).collect());
         }
         let fits = money.iter().zip(left).all(|(money, (left, _))| money <= left);
         Ok(if fits { money } else { share_out(requested, left, sum) })

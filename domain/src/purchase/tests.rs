@@ -1,5 +1,6 @@
 //! Purchases, given / when / then.
 
+mod dinars;
 mod faults;
 mod order;
 mod properties;
