@@ -49,8 +49,7 @@ pub fn limit(limit: Option<i64>) -> Result<i64, Problem> {
 }
 
 /// Makes a cursor of the last item's key. Hexadecimal, so that nobody takes it for a name.
-#[must_use]
-pub fn cursor(key: &str) -> String {
+fn cursor(key: &str) -> String {
     use std::fmt::Write as _;
     key.bytes().fold(String::with_capacity(key.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
