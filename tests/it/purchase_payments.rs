@@ -301,6 +301,97 @@ async fn a_card_takes_and_gives_back_tens_of_fils() {
     assert_eq!(till.purchase("p").await["state"], "refunded");
 }
 
+/// Everything that a provider and a network do, that a void and a refund come through by themselves.
+fn troubles() -> [(&'static str, Switches); 9] {
+    let fail = |status, times| Some(Fail { status, times });
+    [
+        ("slow", Switches { slow_ms: 300, ..none() }),
+        ("later", Switches { slow_ms: 1_300, ..none() }),
+        ("hang", Switches { hang: 1, ..none() }),
+        ("fail", Switches { fail: fail(500, 2), ..none() }),
+        ("away", Switches { fail: fail(429, 2), ..none() }),
+        ("drop", Switches { drop_connection: 1, ..none() }),
+        ("twice", Switches { webhook_twice: true, ..none() }),
+        ("first", Switches { webhook_first: true, ..none() }),
+        ("both", Switches { webhook_first: true, webhook_twice: true, ..none() }),
+    ]
+}
+
+/// Waits until a purchase is back at its beginning. What is later than its caller waits for is so
+/// once: else it would be for people in the end.
+async fn comes_back(till: &Till, id: &str, trouble: &Switches) {
+    if trouble.slow_ms > 1_000 {
+        let sql = format!(
+            "SELECT count(*) FROM events WHERE event_type = 'PurchaseStepDelayed' \
+             AND aggregate_id LIKE '%/{id}' AND payload->'PurchaseStepDelayed'->>'way' = 'undo'"
+        );
+        eventually("nobody waits any more", async || {
+            (till.database.number(&sql).await > 0).then_some(())
+        })
+        .await;
+        till.calm().await;
+    }
+    let it = till.comes_to(id, "rejected").await;
+    assert_eq!(it["reason"], "cancelled", "{it}");
+}
+
+#[tokio::test]
+async fn a_void_meets_everything_that_can_go_wrong() {
+    let till = Till::open().await;
+    let troubles = troubles();
+    for (id, trouble) in &troubles {
+        till.calm().await;
+        till.place(id, CAREFUL_CARD, json!({})).await.expect(202);
+        till.comes_to(id, "waiting").await;
+        till.switch_only(CallKind::Void, trouble.clone()).await;
+        till.cancel(id).await.expect(202);
+        comes_back(&till, id, trouble).await;
+    }
+    till.adds_up(&troubles.map(|(id, _)| id)).await;
+}
+
+#[tokio::test]
+async fn giving_back_what_was_captured_meets_everything_that_can_go_wrong() {
+    let till = Till::open().await;
+    let troubles = troubles();
+    for (id, trouble) in &troubles {
+        captured_and_cancelled(&till, id, trouble.clone()).await;
+        comes_back(&till, id, trouble).await;
+    }
+    // What the provider refuses it refuses for ever, under that key.
+    let decline = Switches { decline: Some("expired_or_canceled_card".to_owned()), ..none() };
+    captured_and_cancelled(&till, "no", decline).await;
+    let it = till.comes_to("no", "stuck").await;
+    assert!(it["detail"].as_str().is_some_and(|it| it.contains("expired_or_canceled")), "{it}");
+    till.calm().await;
+    till.operate("no", "retry").await.expect(200);
+    eventually("it goes on", async || {
+        (till.purchase("no").await["state"] == "rejected").then_some(())
+    })
+    .await;
+    let all: Vec<_> = troubles.iter().map(|(id, _)| *id).chain(["no"]).collect();
+    till.adds_up(&all).await;
+    let it = till.totals().await;
+    assert_eq!((it.captured, it.refunded), (5_000, 5_000));
+}
+
+fn none() -> Switches {
+    Switches::default()
+}
+
+/// Cancels a purchase while its capture is on the way, which comes through. What is given back then
+/// meets the trouble.
+async fn captured_and_cancelled(till: &Till, id: &str, trouble: Switches) {
+    till.switch_only(CallKind::Capture, Switches { slow_ms: 600, ..none() }).await;
+    till.place(id, GOOD_CARD, json!({})).await.expect(202);
+    started(till, id, "capture_card").await;
+    let captured = till.totals().await.captured;
+    till.cancel(id).await.expect(202);
+    till.switch_only(CallKind::Refund, trouble).await;
+    eventually("it is captured", async || (till.totals().await.captured > captured).then_some(()))
+        .await;
+}
+
 /// Waits until a call of that step is on its way.
 async fn started(till: &Till, id: &str, step: &str) {
     let sql = format!(
