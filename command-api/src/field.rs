@@ -129,7 +129,7 @@ fn some_minor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Minor, D::Er
     Minor::new(units).map_err(Error::custom)
 }
 
-/// Money as bodies have it: minor units of a currency.
+/// Money as bodies and answers have it: minor units of a currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Derive, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Money, example = json!({"amount": 13912, "currency": "GBP"}))]

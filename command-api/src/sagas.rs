@@ -91,6 +91,9 @@ impl Command for AbandonSaga {
 }
 
 /// Try again what is stuck.
+///
+/// What the payment provider has refused is called anew, under another key: it would repeat its
+/// answer otherwise. What may have happened is called again under its own.
 #[utoipa::path(
     post, path = "/v1/sagas/{saga}/retry", tag = "sagas", operation_id = "retry_saga",
     params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = RetrySaga,

@@ -1,8 +1,7 @@
 //! Targets: what the path of a call names. In an envelope the same names are fields.
 
-use accrue_domain::id::{
-    AccountId, CampaignId, HoldId, OF_PURCHASE, ProductId, PurchaseId, SaleId, WalletId,
-};
+use accrue_domain::id::{AccountId, CampaignId, HoldId, ProductId, PurchaseId, SaleId, WalletId};
+use accrue_http::saga_name::SagaName;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -102,23 +101,6 @@ pub(crate) struct OfSaga {
     /// The saga: its kind and the id of what it is about.
     #[param(value_type = String, example = "purchase:p-1")]
     pub(crate) saga: SagaName,
-}
-
-/// A saga's name: so far every saga is that of a purchase.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct SagaName {
-    name: String,
-    pub(crate) purchase: PurchaseId,
-}
-
-impl TryFrom<String> for SagaName {
-    type Error = String;
-    fn try_from(name: String) -> Result<Self, String> {
-        let id = name.strip_prefix(OF_PURCHASE).ok_or("expected a saga such as purchase:p-1")?;
-        let purchase = PurchaseId::new(id).map_err(|error| error.to_string())?;
-        Ok(Self { name, purchase })
-    }
 }
 
 /// `/v1/sales/{sale}/…`
@@ -229,7 +211,7 @@ impl Target for OfSaga {
         Ok(Self { saga: named.saga.take().ok_or("saga")? })
     }
     fn ids(&self) -> [&str; 2] {
-        [&self.saga.name, ""]
+        [self.saga.as_str(), ""]
     }
 }
 

@@ -240,6 +240,8 @@ impl Command for RefundWallet {
         (status = 201, description = "Put in", body = ReceiptView),
         (status = 409, description = "The balance would be beyond what is counted",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -261,6 +263,8 @@ pub(crate) async fn top_up(
         (status = 404, description = "There is no such wallet",
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Not enough money, or the hold exists with other content",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
          body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
@@ -284,6 +288,8 @@ pub(crate) async fn hold(
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The hold has ended, has less, or is in another currency",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -306,6 +312,8 @@ pub(crate) async fn capture(
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The hold was captured",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -325,6 +333,8 @@ pub(crate) async fn release(
     responses(
         (status = 201, description = "Given back", body = ReceiptView),
         (status = 409, description = "The balance would be beyond what is counted",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
          body = Problem, content_type = "application/problem+json"),
         Problems,
     ),

@@ -1,5 +1,7 @@
 //! What every aggregate is: state that decides on commands and evolves by events.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -100,6 +102,10 @@ pub trait Refuse: std::error::Error {
     /// The field of the command at fault, where there is one, as a JSON pointer (`/points`).
     fn field(&self) -> Option<&'static str> {
         None
+    }
+    /// The same, of an element of a list too (`/lines/0/quantity`).
+    fn pointer(&self) -> Option<Cow<'static, str>> {
+        self.field().map(Cow::Borrowed)
     }
 }
 

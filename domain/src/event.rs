@@ -103,6 +103,7 @@ impl Event {
                 O::PurchaseRejected { .. } => ("PurchaseRejected", 1),
                 O::PurchaseRefundRequested { .. } => ("PurchaseRefundRequested", 1),
                 O::PurchaseRefunded { .. } => ("PurchaseRefunded", 1),
+                O::PurchaseRefundFailed { .. } => ("PurchaseRefundFailed", 1),
             },
             Self::Sale(event) => match event {
                 S::SaleRecorded { .. } => ("SaleRecorded", 1),
@@ -171,6 +172,7 @@ impl Event {
                 "PurchaseRejected",
                 "PurchaseRefundRequested",
                 "PurchaseRefunded",
+                "PurchaseRefundFailed",
             ],
             Kind::Sale => &["SaleRecorded", "SaleReturned"],
             Kind::Wallet => &[

@@ -31,6 +31,13 @@ impl Currency {
     pub fn exponent(self) -> u32 {
         self.0.exponent().map_or(0, u32::from)
     }
+
+    /// Cards take multiples of so many minor units: of currencies with three digits behind the
+    /// point the last one is always 0.
+    #[must_use]
+    pub fn card_step(self) -> i64 {
+        if self.exponent() == 3 { 10 } else { 1 }
+    }
 }
 
 impl Ord for Currency {

@@ -29,6 +29,7 @@ pub mod refunds;
 pub mod step;
 pub mod trail;
 
+mod card_share;
 mod fold;
 mod place;
 mod saga;
@@ -38,8 +39,8 @@ use error::Error;
 use event::Event;
 use order::Order;
 use refunds::{REFUNDS_MAX, Refunds};
-use step::{Step, Turn, Way};
-use trail::{Next, Phase, Trail};
+use step::{KeyNumber, Step, Turn, Way};
+use trail::{Next, Phase, Stuck, Trail};
 
 /// The state: the fold of a purchase's events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -114,18 +115,70 @@ impl Purchase {
     /// What it has come to.
     #[must_use]
     pub fn status(&self) -> Status {
-        if self.trail.stuck.is_some() {
+        if self.stuck().is_some() {
             return Status::Stuck;
         }
-        let total = self.order.as_ref().map_or(0, |order| order.total.amount.get());
         match self.trail.phase {
-            Phase::Forward | Phase::Back if self.trail.call.as_ref().is_some_and(|it| !it.out) => {
-                Status::Waiting
-            }
-            Phase::Forward | Phase::Back => Status::Running,
-            Phase::Completed if total > 0 && self.refunds.refunded() == total => Status::Refunded,
+            Phase::Completed if self.is_refunded() => Status::Refunded,
             Phase::Completed => Status::Completed,
-            Phase::Rejected => Status::Rejected,
+            Phase::Rejected if self.trail.done.is_empty() => Status::Rejected,
+            Phase::Forward | Phase::Back | Phase::Rejected => {
+                let waits = self.trail.call.as_ref().is_some_and(|it| !it.out);
+                if waits { Status::Waiting } else { Status::Running }
+            }
+        }
+    }
+
+    /// Was all of it given back? Of an order that cost nothing: every unit.
+    fn is_refunded(&self) -> bool {
+        let Some(order) = self.order.as_deref() else { return false };
+        match order.total.amount.get() {
+            0 => self.refunds.covers_all_units(order),
+            total => self.refunds.refunded() == total,
+        }
+    }
+
+    /// Is there nothing that could still happen to it? A completed one can be refunded, and what
+    /// was given back of a payment may come back from the provider.
+    #[must_use]
+    pub fn is_over_for_good(&self) -> bool {
+        self.status() == Status::Rejected && self.trail.payment.is_none()
+    }
+
+    /// What people are to look at.
+    #[must_use]
+    pub fn stuck(&self) -> Option<&Stuck> {
+        let refund = self.refunds.open().and_then(|refund| refund.stuck.as_ref());
+        self.trail.stuck.as_ref().or(refund)
+    }
+
+    /// Under which key a step is called, where it is one that people may ask for anew.
+    #[must_use]
+    pub fn key(&self, step: Step) -> KeyNumber {
+        let refund = self.refunds.open().filter(|_| step.is_of_refund());
+        refund.map_or(self.trail.key, |refund| refund.key)
+    }
+
+    /// When the first call of a step, under its present key, was given up.
+    #[must_use]
+    pub fn first_call(&self, step: Step, way: Way) -> Option<DateTime<Utc>> {
+        if step.is_of_refund() {
+            return self.refunds.open()?.called;
+        }
+        self.trail.first_call(step, way)
+    }
+
+    /// Is it news that the provider could not give that money back after all? The refund is none
+    /// where it was to undo the capture.
+    #[must_use]
+    pub fn is_news(&self, refund: Option<&RefundId>, key: KeyNumber) -> bool {
+        let Some(order) = self.order.as_deref() else { return false };
+        match refund {
+            None => self.trail.is_news(key),
+            Some(id) => self
+                .refunds
+                .get(id)
+                .is_some_and(|it| it.is_news(key) && it.part_of_card(order).is_some()),
         }
     }
 
@@ -133,7 +186,7 @@ impl Purchase {
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Next {
         let Some(order) = self.order.as_deref() else { return Next::Wait(None) };
-        if self.damage.is_some() {
+        if self.damage.is_some() || self.stuck().is_some() {
             return Next::Wait(None);
         }
         self.trail.next(order, self.refunds.next_step(order), now)
@@ -265,7 +318,10 @@ impl Aggregate for Purchase {
     /// When a timer is to look after it: a retry, a lost step, the end of its time.
     fn next_deadline(&self) -> Option<DateTime<Utc>> {
         let order = self.order.as_deref()?;
-        self.damage.is_none().then(|| self.trail.deadline(order, self.refunds.next_step(order)))?
+        if self.damage.is_some() || self.stuck().is_some() {
+            return None;
+        }
+        self.trail.deadline(order, self.refunds.next_step(order))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a command is answered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Refusal {
             code: error.code().to_owned(),
             kind: error.kind(),
             detail: error.to_string(),
-            field: error.field().map(str::to_owned),
+            field: error.pointer().map(Cow::into_owned),
         }
     }
 }

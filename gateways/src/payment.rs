@@ -141,8 +141,24 @@ pub struct Refund {
     pub payment: PaymentId,
     /// How much comes back.
     pub money: Money,
-    /// Whether the provider has settled it; if not, a webhook will tell.
-    pub settled: bool,
+    /// Where it stands. What is settled may fail all the same, days later: a webhook tells.
+    pub state: RefundState,
+    /// The key that it was called under, where it was one of ours.
+    pub key: Option<String>,
+}
+
+/// Where money on its way back stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundState {
+    /// It has come back.
+    Settled,
+    /// The provider has taken it on.
+    UnderWay,
+    /// It cannot come back this way, and is with us again.
+    Failed {
+        /// The provider's word for the reason.
+        code: String,
+    },
 }
 
 /// How much of a payment a call is about.
@@ -184,6 +200,12 @@ pub trait PaymentGateway: Send + Sync {
     /// # Errors
     /// [`NotDone`] says what is known instead; refused beyond what is left of the capture.
     async fn refund(&self, key: &IdempotencyKey, id: &PaymentId, part: Part) -> Outcome<Refund>;
+
+    /// What was given back of a payment, or is to be, or could not be; the newest first.
+    ///
+    /// # Errors
+    /// [`NotDone`] as for other calls, though reading has no effect.
+    async fn refunds(&self, id: &PaymentId) -> Outcome<Vec<Refund>>;
 
     /// A payment by the provider's name for it.
     ///

@@ -3,9 +3,11 @@
 
 pub mod extract;
 pub mod fallback;
+pub mod money;
 pub mod object;
 pub mod page;
 pub mod problem;
 pub mod purchase;
 pub mod receipt;
+pub mod saga_name;
 pub mod wait;

@@ -21,6 +21,19 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A page of so many items, made of one more where there are more; `key` is an item's place.
+    #[must_use]
+    pub fn of(mut items: Vec<T>, limit: i64, key: impl FnOnce(&T) -> String) -> Self {
+        let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
+        if more {
+            items.pop();
+        }
+        let next = items.last().filter(|_| more).map(|last| cursor(&key(last)));
+        Self { items, next }
+    }
+}
+
 /// Checks a page size.
 ///
 /// # Errors
@@ -36,8 +49,7 @@ pub fn limit(limit: Option<i64>) -> Result<i64, Problem> {
 }
 
 /// Makes a cursor of the last item's key. Hexadecimal, so that nobody takes it for a name.
-#[must_use]
-pub fn cursor(key: &str) -> String {
+fn cursor(key: &str) -> String {
     use std::fmt::Write as _;
     key.bytes().fold(String::with_capacity(key.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -2,6 +2,7 @@
 
 use accrue_domain::money::Money;
 use accrue_domain::purchase::command::RefundedLine;
+use accrue_domain::purchase::open::Open;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::{Refund, Stage};
 use accrue_domain::purchase::trail::Phase;
@@ -9,6 +10,8 @@ use accrue_domain::purchase::{Purchase, Status};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::money::MoneySchema;
 
 /// A purchase, and what it has come to.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -38,7 +41,7 @@ pub struct PurchaseView {
     /// What is bought, at the prices of the moment it was placed.
     pub lines: Vec<LineView>,
     /// The sum of the lines.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     pub total: Money,
     /// How it is paid.
     pub tenders: Vec<TenderView>,
@@ -56,10 +59,51 @@ pub struct PurchaseView {
     /// Your own note.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// What it is at, while something is left to do: also of a refund that is on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenView>,
     /// Position of its last event: what reads take as `min_position`.
     pub position: i64,
     /// Events of the purchase so far; also its `ETag`.
     pub version: i64,
+}
+
+/// The step that a purchase, or its refund, is at, and why it is not over.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = OpenStep)]
+pub struct OpenView {
+    /// `running`, `waiting` (for a payment provider or the customer) or `stuck`.
+    pub state: &'static str,
+    /// `hold_stock`, `hold_tenders`, `authorise_card`, `capture_card`, `settle`, `refund_card` or
+    /// `settle_refund`.
+    pub step: &'static str,
+    /// `do` or `undo`.
+    pub way: &'static str,
+    /// How often a call to the outside was tried for this step; 0 for a step within the ledger.
+    pub attempts: u32,
+    /// What is wrong, or came of the last attempt, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When it is tried again, or looked after; absent while it is stuck.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<DateTime<Utc>>,
+    /// What is not done by then is undone; absent where no time ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+}
+
+impl OpenView {
+    fn of(open: &Open<'_>) -> Self {
+        Self {
+            state: open.status.as_str(),
+            step: open.step.as_str(),
+            way: open.way.as_str(),
+            attempts: open.attempts,
+            detail: open.detail.map(str::to_owned),
+            next_at: open.next_at,
+            deadline: open.deadline,
+        }
+    }
 }
 
 /// A line of a purchase.
@@ -100,8 +144,11 @@ pub struct TenderView {
 pub struct RefundView {
     /// The refund.
     pub id: String,
-    /// `running` or `done`.
+    /// `running`, `stuck` or `done`.
     pub state: &'static str,
+    /// Where it is stuck: what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// How much in all, in minor units.
     pub amount: i64,
     /// For which units; empty for a part of the total.
@@ -130,7 +177,8 @@ impl PurchaseView {
         let trail = purchase.trail();
         let over = trail.phase() == Phase::Completed;
         let reason = trail.reason().filter(|_| !over);
-        let detail = trail.stuck().or(reason.map(|it| it.detail.as_str()));
+        let stuck = purchase.stuck().map(|it| it.detail.as_str());
+        let detail = stuck.or(reason.map(|it| it.detail.as_str()));
         Some(Self {
             id: id.to_owned(),
             account: order.account.as_ref().map(ToString::to_string),
@@ -148,6 +196,7 @@ impl PurchaseView {
             placed_at: order.placed_at,
             until: order.until,
             reference: order.reference.clone(),
+            open: purchase.open().as_ref().map(OpenView::of),
             position,
             version,
         })
@@ -195,12 +244,14 @@ fn refund(order: &Order, refund: &Refund) -> RefundView {
         TenderView { points, amount: part.money.get(), ..TenderView::of(tender) }
     });
     let state = match refund.stage {
-        Stage::Open | Stage::CardDone => "running",
+        _ if refund.stuck().is_some() => "stuck",
+        Stage::Open | Stage::CardDone | Stage::CardFailed => "running",
         Stage::Done => "done",
     };
     RefundView {
         id: refund.id.to_string(),
         state,
+        detail: refund.stuck().map(str::to_owned),
         amount: refund.amount.get(),
         lines: refund.lines.iter().map(RefundedLineView::of).collect(),
         tenders: tenders.collect(),

@@ -10,8 +10,8 @@ use accrue_http::wait::{WAIT_MAX, for_position};
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::OpenApi;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, OpenApi};
 
 use crate::live::Views;
 
@@ -75,6 +75,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     )]
     struct Reading;
     Reading::openapi()
+}
+
+/// What is read, at least as of then.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AsOf {
+    /// Wait until the answer contains this position of the log.
+    min_position: Option<i64>,
 }
 
 /// An answer with the version of what it shows, as `If-Match` takes it.

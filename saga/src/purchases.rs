@@ -18,6 +18,7 @@ pub mod hooks;
 pub mod payments;
 
 mod card;
+mod keys;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -48,6 +48,8 @@ pub(crate) struct Payments {
     pub(crate) attempts_max: u32,
     /// How long a provider that keeps failing is left alone.
     pub(crate) breaker_seconds: u32,
+    /// How long the provider is trusted to know an idempotency key.
+    pub(crate) keys_hours: u32,
 }
 
 impl std::fmt::Debug for Payments {
@@ -91,6 +93,7 @@ impl Payments {
         let retry_seconds_max = within(layers, "payments_retry_seconds_max", 1, 86_400)?;
         let attempts_max = within(layers, "payments_attempts_max", 1, 1_000)?;
         let breaker_seconds = within(layers, "payments_breaker_seconds", 1, 86_400)?;
+        let keys_hours = within(layers, "payments_keys_hours", 0, 8_760)?;
         Ok(Self {
             provider,
             key,
@@ -99,6 +102,7 @@ impl Payments {
             retry_seconds_max,
             attempts_max,
             breaker_seconds,
+            keys_hours,
         })
     }
 }

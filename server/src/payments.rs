@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::config::{self, Provider};
 
-/// Most calls that one step makes: asking again for a payment, ending it, looking at it.
+/// Most calls that one step makes, as a rule: asking again for a payment, ending it, looking at it.
 const CALLS_MAX: i64 = 3;
 
 /// What a step's lease has beyond its own time limit: nobody else makes it before.
@@ -67,7 +67,9 @@ pub(crate) async fn open(
     let open_for = Duration::from_secs(u64::from(config.breaker_seconds));
     let breaker = breaker::Settings { open_for, ..breaker::PAYMENT };
     let payments = Payments::new(Some(gateway), lease, chance);
-    Ok((payments.with_backoff(backoff).with_breaker(breaker), simulator))
+    let keys_kept = TimeDelta::hours(i64::from(config.keys_hours));
+    let payments = payments.with_backoff(backoff).with_breaker(breaker);
+    Ok((payments.with_keys_kept(keys_kept), simulator))
 }
 
 /// What webhooks are checked with; none where there is none, or nobody who would send them.

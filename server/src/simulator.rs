@@ -28,10 +28,13 @@ POST /_switches says what goes wrong; each post replaces the one before, {} ends
   hang             so many calls get no answer and have no effect
   fail             {\"status\": 500, \"times\": 2}: so many errors without effect
   drop_connection  so many calls are worked on and lose their connection instead of an answer
+  pending_refunds  true: refunds are taken on, and not settled
+  forget_keys      true: a call made again under its key is taken for a new one, as after a day
   webhook_twice    true: every webhook comes twice
   webhook_first    true: webhooks come before the answer to the call that caused them
 
 POST /_complete {\"payment\": \"pi_…\", \"outcome\": \"authorised\" | \"declined\"}: the customer acts.
+POST /_fail_refunds {\"reason\": \"lost_or_stolen_card\"}: refunds that were taken on come to nothing.
 POST /_webhooks {\"url\": …, \"secret\": …}: where webhooks go.
 GET  /_ledger: what was authorised, captured, refunded and released, by currency.
 

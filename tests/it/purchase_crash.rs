@@ -1,6 +1,7 @@
 //! The server dies at every step of a purchase, on the way there and on the way back, and again
 //! while it recovers: money, stock and points are conserved, and every purchase comes to its end.
 
+use accrue_domain::purchase::step::{Step, Way};
 use accrue_private_postgres::cluster::{Cluster, Mode};
 use accrue_private_postgres::options::Options;
 use accrue_tests::client::Client;
@@ -95,29 +96,54 @@ impl Deaths {
     }
 }
 
-/// Every place of the way there.
-const THERE: [&str; 14] = [
-    "hold_stock.before",
-    "hold_stock.after",
-    "hold_tenders.before",
-    "hold_tenders.after",
-    "authorise_card.before",
-    "authorise_card.started",
-    "authorise_card.answered",
-    "authorise_card.after",
-    "capture_card.before",
-    "capture_card.started",
-    "capture_card.answered",
-    "capture_card.after",
-    "settle.before",
-    "settle.after",
-];
+/// The part of a story that a move is in. Whoever adds a step says here where the server dies at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    There,
+    /// On the way back of an order whose card is declined.
+    Back,
+    /// On the way back of one whose card was charged, or may have been.
+    BackFromCard,
+    OfRefund,
+    /// There is no such move.
+    None,
+}
+
+const fn part(step: Step, way: Way) -> Part {
+    match (step, way) {
+        (
+            Step::HoldStock
+            | Step::HoldTenders
+            | Step::AuthoriseCard
+            | Step::CaptureCard
+            | Step::Settle,
+            Way::Do,
+        ) => Part::There,
+        (Step::HoldStock | Step::HoldTenders, Way::Undo) => Part::Back,
+        (Step::AuthoriseCard | Step::CaptureCard, Way::Undo) => Part::BackFromCard,
+        (Step::RefundCard | Step::SettleRefund, Way::Do) => Part::OfRefund,
+        (Step::Settle | Step::RefundCard | Step::SettleRefund, Way::Undo) => Part::None,
+    }
+}
+
+/// Every place of the moves of a part.
+fn places(of: Part) -> Vec<String> {
+    let moves = Step::ALL.into_iter().flat_map(|step| [(step, Way::Do), (step, Way::Undo)]);
+    let moves = moves.filter(|(step, way)| part(*step, *way) == of);
+    let named = moves.flat_map(|(step, way)| {
+        let undo = if way == Way::Undo { ".undo" } else { "" };
+        let outside: &[&str] = &["before", "started", "answered", "after"];
+        let moments = if step.is_outside() { outside } else { &["before", "after"] };
+        moments.iter().map(move |moment| format!("{}{undo}.{moment}", step.as_str()))
+    });
+    named.collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_every_step_of_the_way_there() {
     let mut deaths = Deaths::open().await;
-    for place in THERE {
-        let purchase = deaths.purchase(place, "pm_card_visa", 1).await;
+    for place in places(Part::There) {
+        let purchase = deaths.purchase(&place, "pm_card_visa", 1).await;
         assert_eq!(purchase["state"], "completed", "{place}: {purchase}");
         deaths.sold += 1;
         deaths.holds().await;
@@ -128,13 +154,8 @@ async fn death_at_every_step_of_the_way_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_every_step_of_the_way_back() {
     let mut deaths = Deaths::open().await;
-    for place in [
-        "hold_tenders.undo.before",
-        "hold_tenders.undo.after",
-        "hold_stock.undo.before",
-        "hold_stock.undo.after",
-    ] {
-        let purchase = deaths.purchase(place, "pm_card_chargeDeclined", 1).await;
+    for place in places(Part::Back) {
+        let purchase = deaths.purchase(&place, "pm_card_chargeDeclined", 1).await;
         let end = (&purchase["state"], &purchase["reason"]);
         assert_eq!(end, (&json!("rejected"), &json!("payment_declined")), "{place}");
         deaths.holds().await;
@@ -160,18 +181,19 @@ async fn death_at_every_step_of_the_way_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn death_on_the_way_there_and_again_on_the_way_back() {
     let mut deaths = Deaths::open().await;
-    for (first, second) in [
-        ("authorise_card.after", "time_out.before"),
-        ("authorise_card.after", "time_out.after"),
-        ("authorise_card.started", "authorise_card.undo.before"),
-        ("authorise_card.answered", "authorise_card.undo.started"),
-        ("authorise_card.after", "authorise_card.undo.answered"),
-        ("authorise_card.after", "authorise_card.undo.after"),
-        ("capture_card.started", "capture_card.undo.before"),
-        ("capture_card.answered", "capture_card.undo.started"),
-        ("capture_card.answered", "capture_card.undo.answered"),
-        ("capture_card.started", "capture_card.undo.after"),
-    ] {
+    let time_out = ["time_out.before", "time_out.after"].map(str::to_owned);
+    let all = time_out.into_iter().chain(places(Part::BackFromCard));
+    let (mut authorised, mut captured) = (
+        ["authorise_card.after", "authorise_card.started", "authorise_card.answered"]
+            .into_iter()
+            .cycle(),
+        ["capture_card.started", "capture_card.answered"].into_iter().cycle(),
+    );
+    for second in all {
+        // By turns the provider was reached, has answered, or that was noted.
+        let first =
+            if second.starts_with("capture_card") { captured.next() } else { authorised.next() };
+        let first = first.expect("there is always another");
         let id = deaths.next();
         deaths.arm(first).await;
         let until = Utc::now() + TimeDelta::milliseconds(1_500);
@@ -183,8 +205,8 @@ async fn death_on_the_way_there_and_again_on_the_way_back() {
             (Utc::now() > until).then_some(())
         })
         .await;
-        deaths.begin(second);
-        deaths.dies(second).await;
+        deaths.begin(&second);
+        deaths.dies(&second).await;
         deaths.revive().await;
         let purchase = deaths.shop.ended(&id).await;
         let end = (&purchase["state"], &purchase["reason"]);
@@ -197,21 +219,14 @@ async fn death_on_the_way_there_and_again_on_the_way_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_every_step_of_a_refund() {
     let mut deaths = Deaths::open().await;
-    for place in [
-        "refund_card.before",
-        "refund_card.started",
-        "refund_card.answered",
-        "refund_card.after",
-        "settle_refund.before",
-        "settle_refund.after",
-    ] {
+    for place in places(Part::OfRefund) {
         let id = deaths.next();
         let bought = deaths.shop.buy(&id, 1, mixed("pm_card_visa")).await.expect(201);
         assert_eq!(bought.json()["state"], "completed");
-        deaths.arm(place).await;
+        deaths.arm(&place).await;
         let refund = json!({"id": "r", "all": true, "restock": true});
         deaths.send(&format!("/v1/purchases/{id}/refund"), refund).await;
-        deaths.dies(place).await;
+        deaths.dies(&place).await;
         deaths.revive().await;
         assert_eq!(deaths.shop.ended(&id).await["state"], "refunded", "{place}");
         deaths.holds().await;
@@ -295,9 +310,8 @@ async fn a_postgres_that_stops_at_every_step() {
     let shop = Shop::open_on(Database::create_in(&cluster).await).await;
     let mut deaths = Deaths { shop, purchases: 0, sold: 0 };
     let folder = tempfile::tempdir().expect("a folder");
-    let back = ["hold_tenders.undo.before", "hold_tenders.undo.after", "hold_stock.undo.before"];
-    let refund = ["refund_card.started", "refund_card.answered", "settle_refund.before"];
-    for place in THERE.iter().chain(&back).chain(&refund) {
+    let (back, refund) = (places(Part::Back), places(Part::OfRefund));
+    for place in places(Part::There).iter().chain(&back).chain(&refund) {
         let (declined, refunded) = (back.contains(place), refund.contains(place));
         let id = deaths.next();
         if refunded {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use accrue_gateways::payment::simulator::{
-    CallKind, Completed, Completion, Simulator, Switches, Totals, WebhookTarget,
+    CallKind, Completed, Completion, RefundFailure, Simulator, Switches, Totals, WebhookTarget,
 };
 use serde_json::{Value, json};
 
@@ -198,6 +198,11 @@ impl Till {
     pub async fn customer_acts(&self, id: &str, outcome: Completed) {
         let payment = self.payment(id).await;
         self.tell("/_complete", &Completion { payment, outcome }).await;
+    }
+
+    /// Refunds that the provider took on come to nothing, and their webhooks have been tried.
+    pub async fn fail_refunds(&self) {
+        self.tell("/_fail_refunds", &RefundFailure::default()).await;
     }
 
     /// The provider's name for the payment that a purchase waits for.

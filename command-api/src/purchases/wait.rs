@@ -158,7 +158,7 @@ impl Seen<'_> {
         }
         while let Some((state, _)) = &self.at
             && !PurchaseView::is_final(state)
-            && state.trail().stuck().is_none()
+            && state.stuck().is_none()
             && state.trail().request().is_none()
         {
             match tokio::time::timeout_at(until, watch.next()).await {

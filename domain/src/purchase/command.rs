@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::event::Effect;
-use super::step::{Step, Turn};
+use super::step::{KeyNumber, Step, Turn};
 use crate::id::{AccountId, ProductId, RefundId, WalletId};
 use crate::money::Money;
 use crate::payment_method::PaymentMethod;
@@ -90,6 +90,15 @@ pub enum Command {
     },
     /// Stop it if its time is over.
     TimeOut,
+    /// The payment provider could not give money back that it had taken on to give back.
+    RefundFailed {
+        /// Of which refund; none: of what was captured, on the way back.
+        refund: Option<RefundId>,
+        /// Under which key it was called.
+        key: KeyNumber,
+        /// What the provider says about it.
+        detail: String,
+    },
 }
 
 /// An order to place.

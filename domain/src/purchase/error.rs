@@ -1,5 +1,7 @@
 //! Why a purchase says no.
 
+use std::borrow::Cow;
+
 use crate::aggregate::{RefusalKind, Refuse};
 use crate::expiry;
 use crate::id::RefundId;
@@ -88,6 +90,16 @@ pub enum Error {
     /// The program does not say what points are worth.
     #[error("tender {0}: the program has no points rate in the order's currency")]
     NoPointsRate(usize),
+    /// A card's share that no card takes.
+    #[error("tender {tender}: by card expected a multiple of {step} minor units of {currency}")]
+    NotByCard {
+        /// The tender.
+        tender: usize,
+        /// What it has to be a multiple of.
+        step: i64,
+        /// Of the order.
+        currency: Currency,
+    },
     /// The tenders are more than the total.
     #[error("tender {tender}: only {left} minor units are left to pay")]
     TendersExceed {
@@ -133,20 +145,40 @@ pub enum Error {
         /// What is left.
         left: i64,
     },
+    /// An amount of which the card would give back what no card takes, and no other tender can.
+    #[error("expected a multiple of {step} minor units of {currency}, which a card can give back")]
+    NotToCard {
+        /// What it has to be a multiple of.
+        step: i64,
+        /// Of the order.
+        currency: Currency,
+    },
     /// A refund in another currency.
     #[error("expected {0}, the currency of the order")]
     OtherCurrency(Currency),
     /// The order has no such line.
-    #[error("the order has no line {0}")]
-    UnknownLine(u32),
+    #[error("the order has no line {line}")]
+    UnknownLine {
+        /// The line.
+        line: u32,
+        /// Its place in the refund.
+        at: usize,
+    },
     /// A line stands twice in a refund.
-    #[error("line {0} stands twice in the refund")]
-    LineTwice(u32),
+    #[error("line {line} stands twice in the refund")]
+    LineTwice {
+        /// The line.
+        line: u32,
+        /// Its second place in the refund.
+        at: usize,
+    },
     /// More units than are left of a line.
     #[error("of line {line}, {left} units are left")]
     ExceedsLine {
         /// The line.
         line: u32,
+        /// Its place in the refund.
+        at: usize,
         /// What is left.
         left: i64,
     },
@@ -189,6 +221,7 @@ impl Refuse for Error {
             | Self::TenderRepeated(_)
             | Self::PointsWithoutAccount(_)
             | Self::NoPointsRate(_)
+            | Self::NotByCard { .. }
             | Self::TendersExceed { .. }
             | Self::TendersFallShort(_) => "invalid-tenders",
             Self::InvalidUntil => "invalid-until",
@@ -200,9 +233,10 @@ impl Refuse for Error {
                 "exceeds-paid"
             }
             Self::NothingAsked => "nothing-asked",
+            Self::NotToCard { .. } => "invalid-amount",
             Self::OtherCurrency(_) => "currency-mismatch",
-            Self::UnknownLine(_) => "unknown-line",
-            Self::LineTwice(_) => "line-twice",
+            Self::UnknownLine { .. } => "unknown-line",
+            Self::LineTwice { .. } => "line-twice",
             Self::RefundExists(_) => "refund-exists",
             Self::TooManyRefunds => "limit-exceeded",
             Self::NotStuck => "not-stuck",
@@ -240,6 +274,8 @@ impl Refuse for Error {
             | Self::TenderRepeated(_)
             | Self::PointsWithoutAccount(_)
             | Self::NoPointsRate(_)
+            | Self::NotByCard { .. }
+            | Self::NotToCard { .. }
             | Self::TendersExceed { .. }
             | Self::TendersFallShort(_)
             | Self::InvalidUntil
@@ -247,39 +283,40 @@ impl Refuse for Error {
             | Self::InvalidText { .. }
             | Self::NothingAsked
             | Self::OtherCurrency(_)
-            | Self::UnknownLine(_)
-            | Self::LineTwice(_) => RefusalKind::Invalid,
+            | Self::UnknownLine { .. }
+            | Self::LineTwice { .. } => RefusalKind::Invalid,
         }
     }
 
-    fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::LineCount(_)
-            | Self::UnknownProduct(_)
-            | Self::Retired(_)
-            | Self::PriceDiffers { .. }
-            | Self::MixedCurrencies { .. }
-            | Self::TotalTooLarge
-            | Self::TooManyUnits(_)
-            | Self::UnknownLine(_)
-            | Self::LineTwice(_)
-            | Self::ExceedsLine { .. } => Some("/lines"),
-            Self::TenderCount(_)
-            | Self::TenderCurrency { .. }
-            | Self::TenderOpen(_)
-            | Self::TenderTwice(_)
-            | Self::TenderEmpty(_)
-            | Self::TenderRepeated(_)
-            | Self::PointsWithoutAccount(_)
-            | Self::NoPointsRate(_)
-            | Self::TendersExceed { .. }
-            | Self::TendersFallShort(_) => Some("/tenders"),
-            Self::InvalidUntil | Self::InvalidTime(_) => Some("/until"),
-            Self::InvalidText { field, .. } => Some(field),
-            Self::OtherCurrency(_) => Some("/amount/currency"),
-            Self::ExceedsPaid { .. } => Some("/amount"),
-            Self::RefundExists(_) => Some("/refund"),
-            Self::Exists => Some("/purchase"),
+    fn pointer(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::UnknownProduct(line) | Self::Retired(line) => of_line(*line, "product"),
+            Self::PriceDiffers { line, .. } => of_line(*line, "price"),
+            Self::MixedCurrencies { line, .. } => of_line(*line, "product"),
+            Self::TooManyUnits(line) => of_line(*line, "quantity"),
+            Self::LineCount(_) | Self::TotalTooLarge => "/lines".into(),
+            Self::UnknownLine { at, .. } | Self::LineTwice { at, .. } => of_line(*at, "line"),
+            Self::ExceedsLine { at, .. } => of_line(*at, "quantity"),
+            Self::TenderTwice(tender) => of_tender(*tender, "points"),
+            Self::TenderOpen(tender) | Self::NotByCard { tender, .. } => {
+                of_tender(*tender, "money")
+            }
+            Self::TenderCurrency { tender, .. } => of_tender(*tender, "money/currency"),
+            Self::TenderRepeated(tender)
+            | Self::PointsWithoutAccount(tender)
+            | Self::NoPointsRate(tender) => of_tender(*tender, "kind"),
+            // Its amount may be that of its money or that of its points.
+            Self::TenderEmpty(tender) | Self::TendersExceed { tender, .. } => {
+                numbered("/tenders", *tender)
+            }
+            Self::TenderCount(_) | Self::TendersFallShort(_) => "/tenders".into(),
+            Self::InvalidUntil | Self::InvalidTime(_) => "/until".into(),
+            Self::InvalidText { field, .. } => (*field).into(),
+            Self::OtherCurrency(_) => "/amount/currency".into(),
+            Self::NotToCard { .. } => "/amount/amount".into(),
+            Self::ExceedsPaid { .. } => "/amount".into(),
+            Self::RefundExists(_) => "/refund".into(),
+            Self::Exists => "/purchase".into(),
             Self::Unknown
             | Self::Over(_)
             | Self::NotCompleted
@@ -288,7 +325,20 @@ impl Refuse for Error {
             | Self::TooManyRefunds
             | Self::NotStuck
             | Self::OutOfTurn
-            | Self::Damaged(_) => None,
-        }
+            | Self::Damaged(_) => return None,
+        })
     }
+}
+
+/// The JSON pointer of an element by its number, from 1.
+fn numbered(list: &str, number: usize) -> Cow<'static, str> {
+    format!("{list}/{}", number.saturating_sub(1)).into()
+}
+
+fn of_line(number: usize, field: &str) -> Cow<'static, str> {
+    format!("{}/{field}", numbered("/lines", number)).into()
+}
+
+fn of_tender(number: usize, field: &str) -> Cow<'static, str> {
+    format!("{}/{field}", numbered("/tenders", number)).into()
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::RefundedLine;
 use super::order::{Line, Tender};
-use super::step::{Step, Way};
+use super::step::{KeyNumber, Step, Way};
 use crate::digest::Fingerprint;
 use crate::id::{AccountId, RefundId};
 use crate::money::{Minor, Money};
@@ -141,6 +141,9 @@ pub enum Event {
         way: Way,
         /// What was wrong last.
         detail: String,
+        /// It was refused, and surely had no effect: to be called under another key, if at all.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refused: bool,
     },
     /// Somebody asked to try the stuck step again.
     PurchaseRetried {
@@ -148,6 +151,10 @@ pub enum Event {
         reason: String,
         /// Who.
         actor: String,
+        /// The key under which a call that was refused is made anew. Absent: under the same one,
+        /// since what was called before may have happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<KeyNumber>,
     },
     /// Somebody took the stuck step upon themselves; the rest goes on without it.
     PurchaseStepAbandoned {
@@ -223,5 +230,15 @@ pub enum Event {
         returned: Minor,
         /// Minor units of money that were paid.
         paid: Minor,
+    },
+    /// The payment provider took on to give the card's money back, and then could not.
+    PurchaseRefundFailed {
+        /// The refund; absent where it was to undo the capture of an order that was not completed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refund: Option<RefundId>,
+        /// Under which key it was called.
+        key: KeyNumber,
+        /// What the provider says about it.
+        detail: String,
     },
 }

@@ -1,11 +1,14 @@
 //! How events make the state.
 
 use super::Purchase;
-use super::event::Event;
+use super::event::{Effect, Event};
 use super::order::Order;
 use super::refunds::{Refund, Stage};
-use super::step::{Step, Way};
-use super::trail::{Phase, Reason, Request};
+use super::step::{KeyNumber, Step, Way};
+use super::trail::{Phase, Reason, Request, Stuck};
+
+/// What a purchase waits for that waits for its customer.
+const ASKED: &str = "the customer is asked to act";
 
 /// An event that does not follow from those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,10 +66,14 @@ impl Purchase {
             Event::PurchasePlaced { .. } => return Err(Damage::PlacedTwice),
             Event::PurchaseStepStarted { step, way, attempt, until } => {
                 trail.started(*step, *way, *attempt, *until);
+                if step.is_of_refund() {
+                    let refund = self.refunds.open_mut().ok_or(Damage::NoRefund)?;
+                    refund.called.get_or_insert(*until);
+                }
             }
             Event::PurchaseStepDone { step: Step::RefundCard, .. } => {
                 trail.call = None;
-                self.refunds.open_mut().ok_or(Damage::NoRefund)?.stage = Stage::CardDone;
+                self.refunds.open_mut().ok_or(Damage::NoRefund)?.card_done();
             }
             Event::PurchaseStepDone { step, payment } => trail.step_done(*step, payment.as_ref()),
             Event::PurchaseStepRefused { reason, detail, .. } => {
@@ -76,13 +83,14 @@ impl Purchase {
                 }
                 trail.turn(Reason { code: reason.clone(), detail: detail.clone() });
             }
-            Event::PurchaseStepDelayed { step, way, effect, retry_at, .. } => {
-                trail.delayed(*step, *way, *effect, *retry_at);
+            Event::PurchaseStepDelayed { step, way, effect, retry_at, detail } => {
+                trail.delayed(*step, *way, *effect, *retry_at, detail);
             }
             Event::PurchaseActionRequired { payment, url, retry_at } => {
                 trail.payment = Some(payment.clone());
                 trail.request = Some(Request { url: url.clone() });
-                trail.delayed(Step::AuthoriseCard, Way::Do, super::event::Effect::None, *retry_at);
+                let (step, way) = (Step::AuthoriseCard, Way::Do);
+                trail.delayed(step, way, Effect::None, *retry_at, ASKED);
             }
             Event::PurchaseStepUndone { step } => trail.step_undone(*step),
             Event::PurchaseCancelled { reason, .. } => {
@@ -93,23 +101,57 @@ impl Purchase {
                 let detail = "it was not completed in time".to_owned();
                 trail.turn(Reason { code: "timed_out".to_owned(), detail });
             }
-            Event::PurchaseStuck { detail, .. } => trail.stuck = Some(detail.clone()),
-            Event::PurchaseRetried { .. } => {
-                trail.stuck = None;
+            Event::PurchaseStuck { step, detail, refused, .. } => {
+                let stuck = Some(Stuck { detail: detail.clone(), refused: *refused });
+                if step.is_of_refund() {
+                    self.refunds.open_mut().ok_or(Damage::NoRefund)?.stuck = stuck;
+                } else {
+                    trail.stuck = stuck;
+                }
+            }
+            Event::PurchaseRetried { key, .. } => {
                 trail.call = None;
+                if trail.phase == Phase::Completed {
+                    let refund = self.refunds.open_mut().ok_or(Damage::NoRefund)?;
+                    refund.stuck = None;
+                    if let Some(key) = key {
+                        (refund.key, refund.called) = (*key, None);
+                    }
+                } else {
+                    trail.stuck = None;
+                    if let Some(key) = key {
+                        trail.renew(*key);
+                    }
+                }
             }
             // People give the card's part back themselves; the rest of the refund goes on.
             Event::PurchaseStepAbandoned { step: Step::RefundCard, .. } => {
-                trail.stuck = None;
                 trail.call = None;
-                self.refunds.open_mut().ok_or(Damage::NoRefund)?.stage = Stage::CardDone;
+                let refund = self.refunds.open_mut().ok_or(Damage::NoRefund)?;
+                refund.by_hand = true;
+                refund.card_done();
             }
             // The next event is the refund's end.
             Event::PurchaseStepAbandoned { step: Step::SettleRefund, .. } => {
-                trail.stuck = None;
                 trail.call = None;
+                self.refunds.open_mut().ok_or(Damage::NoRefund)?.stuck = None;
             }
-            Event::PurchaseStepAbandoned { step, .. } => trail.step_undone(*step),
+            Event::PurchaseStepAbandoned { step, .. } => {
+                trail.by_hand |= *step == Step::CaptureCard;
+                trail.step_undone(*step);
+            }
+            Event::PurchaseRefundFailed { refund, detail, .. } => {
+                let stuck = Stuck { detail: detail.clone(), refused: true };
+                match refund {
+                    // Another refund's call may be out: it is made again under its own key.
+                    Some(refund) => {
+                        trail.call = None;
+                        let refund = self.refunds.get_mut(refund).ok_or(Damage::NoRefund)?;
+                        refund.card_failed(stuck);
+                    }
+                    None => trail.return_failed(stuck),
+                }
+            }
             Event::PurchaseCompleted { .. } => {
                 trail.phase = Phase::Completed;
                 trail.call = None;
@@ -136,6 +178,10 @@ impl Purchase {
                     lines: lines.clone(),
                     parts: parts.clone(),
                     stage: Stage::Open,
+                    key: KeyNumber::default(),
+                    called: None,
+                    stuck: None,
+                    by_hand: false,
                     asked: asked.clone(),
                 });
             }

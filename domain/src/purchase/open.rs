@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::step::{Step, Way};
 use super::{Purchase, Status};
+use crate::aggregate::Aggregate as _;
 
 /// The move of a purchase that has not come to its end, or of its open refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +19,13 @@ pub struct Open<'a> {
     pub attempts: u32,
     /// When this began: the order's placing, or the asking of its latest refund.
     pub since: DateTime<Utc>,
-    /// What people are to look at, or why what was done is being undone.
+    /// What people are to look at, what came of the last attempt, or why what was done is being
+    /// undone; the most pressing of these.
     pub detail: Option<&'a str>,
+    /// When it is tried again, or looked after; none while it is stuck.
+    pub next_at: Option<DateTime<Utc>>,
+    /// When it is turned round, if it is not past that by then; none where nothing turns it.
+    pub deadline: Option<DateTime<Utc>>,
 }
 
 impl Purchase {
@@ -31,7 +37,8 @@ impl Purchase {
         let trail = &self.trail;
         let (step, way) = trail.pending(order, self.refunds.next_step(order))?;
         let call = trail.call.as_ref().filter(|call| call.step == step && call.way == way);
-        let wrong = self.damage.as_deref().or(trail.stuck.as_deref());
+        let stuck = self.stuck().map(|it| it.detail.as_str());
+        let wrong = self.damage.as_deref().or(stuck);
         let status = match call {
             _ if wrong.is_some() => Status::Stuck,
             Some(call) if !call.out => Status::Waiting,
@@ -44,7 +51,10 @@ impl Purchase {
             way,
             attempts: call.map_or(0, |call| call.attempts),
             since: trail.since.unwrap_or(order.placed_at),
-            detail: wrong.or(why),
+            // What is wrong with the step comes before why the purchase is being undone at all.
+            detail: wrong.or(call.and_then(|call| call.trouble.as_deref())).or(why),
+            next_at: self.next_deadline(),
+            deadline: trail.bound(order).filter(|_| wrong.is_none()),
         })
     }
 }

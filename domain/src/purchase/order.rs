@@ -189,6 +189,11 @@ impl Order {
     }
 }
 
+/// Is it so many whole steps?
+pub(super) fn is_multiple(amount: i64, step: i64) -> bool {
+    amount.checked_rem(step) == Some(0)
+}
+
 /// `floor(part * share / whole)`; nothing of nothing.
 pub(super) fn proportion(part: i64, share: i64, whole: i64) -> i64 {
     i128::from(part)

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::command::{Asked, Offer, Place, Quote};
 use super::error::{Error, LINES_MAX, TENDERS_MAX, UNTIL_DAYS_MAX};
-use super::order::{Line, Order, Tender};
+use super::order::{Line, Order, Tender, is_multiple};
 use crate::aggregate::Context;
 use crate::digest::Fingerprint;
 use crate::expiry::instant;
@@ -145,6 +145,10 @@ impl Bill<'_> {
             }
             if money > left {
                 return Err(Error::TendersExceed { tender: number, left });
+            }
+            let (step, currency) = (self.total.currency.card_step(), self.total.currency);
+            if matches!(tender, Tender::Card { .. }) && !is_multiple(money, step) {
+                return Err(Error::NotByCard { tender: number, step, currency });
             }
             if tenders.iter().any(|before| is_repeated(before, &tender)) {
                 return Err(Error::TenderRepeated(number));

@@ -5,16 +5,20 @@
 //! - Per tender, what is given back never exceeds its share; in sum, never what was paid. However
 //!   it is refunded piece by piece, all of it together is exactly what was paid.
 //! - A unit is refunded once.
-//! - Refunds are carried out one after another, in the order of asking.
+//! - Refunds are carried out one after another, in the order of asking. One whose card's share
+//!   comes back from the provider is open again, and before all later ones.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::card_share;
 use super::command::{Portion, RefundedLine};
 use super::error::Error;
 use super::event::RefundPart;
 use super::order::{Order, Tender, proportion};
-use super::step::Step;
+use super::step::{KeyNumber, Step};
+use super::trail::Stuck;
 use crate::digest::Fingerprint;
 use crate::id::RefundId;
 use crate::money::{Minor, Money};
@@ -34,6 +38,9 @@ pub enum Stage {
     CardDone,
     /// Given back, in part perhaps by people who took a stuck step upon themselves.
     Done,
+    /// As [`Stage::Done`], but for the card's share, which the provider could not give back after
+    /// all.
+    CardFailed,
 }
 
 /// A refund.
@@ -50,6 +57,14 @@ pub struct Refund {
     pub parts: Vec<RefundPart>,
     /// Where it stands.
     pub stage: Stage,
+    /// Under which key the card's share is called for.
+    pub key: KeyNumber,
+    /// When the first call under that key was given up.
+    pub(super) called: Option<DateTime<Utc>>,
+    /// What people are to look at.
+    pub(super) stuck: Option<Stuck>,
+    /// People gave the card's share back themselves.
+    pub(super) by_hand: bool,
     /// What was asked for, to tell a retry from another refund.
     pub(super) asked: Fingerprint,
 }
@@ -73,8 +88,43 @@ impl Refund {
         match self.stage {
             Stage::Open if self.part_of_card(order).is_some() => Some(Step::RefundCard),
             Stage::Open | Stage::CardDone => Some(Step::SettleRefund),
+            Stage::CardFailed => Some(Step::RefundCard),
             Stage::Done => None,
         }
+    }
+
+    /// What people are to look at.
+    #[must_use]
+    pub fn stuck(&self) -> Option<&str> {
+        self.stuck.as_ref().map(|it| it.detail.as_str())
+    }
+
+    /// The card's share is given back, by the provider or by people.
+    pub(super) fn card_done(&mut self) {
+        self.stuck = None;
+        self.stage = match self.stage {
+            Stage::Open | Stage::CardDone => Stage::CardDone,
+            Stage::CardFailed | Stage::Done => Stage::Done,
+        };
+    }
+
+    /// It was not, after all.
+    pub(super) fn card_failed(&mut self, stuck: Stuck) {
+        self.stuck = Some(stuck);
+        self.stage = match self.stage {
+            Stage::Open | Stage::CardDone => Stage::Open,
+            Stage::CardFailed | Stage::Done => Stage::CardFailed,
+        };
+    }
+
+    /// Is it news that the call under that key has come to nothing?
+    pub(super) fn is_news(&self, key: KeyNumber) -> bool {
+        let told = self.stuck.as_ref().is_some_and(|it| it.refused);
+        let called = match self.stage {
+            Stage::CardDone | Stage::Done => true,
+            Stage::Open | Stage::CardFailed => self.called.is_some() && !told,
+        };
+        called && self.key == key && !self.by_hand
     }
 
     /// Minor units that the card gives back, where it gives anything.
@@ -109,22 +159,28 @@ impl Refunds {
     /// The refund that is carried out now.
     #[must_use]
     pub fn open(&self) -> Option<&Refund> {
-        self.0.iter().find(|it| matches!(it.stage, Stage::Open | Stage::CardDone))
+        self.0.iter().find(|it| it.stage != Stage::Done)
     }
 
     pub(super) fn open_mut(&mut self) -> Option<&mut Refund> {
-        self.0.iter_mut().find(|it| matches!(it.stage, Stage::Open | Stage::CardDone))
+        self.0.iter_mut().find(|it| it.stage != Stage::Done)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &RefundId) -> Option<&mut Refund> {
+        self.0.iter_mut().find(|it| it.id == *id)
     }
 
     pub(super) fn next_step(&self, order: &Order) -> Option<Step> {
         self.open()?.step(order)
     }
 
-    pub(super) fn get(&self, id: &RefundId) -> Option<&Refund> {
+    /// That refund.
+    #[must_use]
+    pub fn get(&self, id: &RefundId) -> Option<&Refund> {
         self.0.iter().find(|it| it.id == *id)
     }
 
-    /// Minor units given back in all, points' share included.
+    /// Minor units of refunds that are done, points' share included.
     #[must_use]
     pub fn refunded(&self) -> i64 {
         let done = self.0.iter().filter(|it| it.stage == Stage::Done);
@@ -137,6 +193,12 @@ impl Refunds {
         let money = done.flat_map(|it| it.tenders(order));
         let money = money.filter(|(tender, _)| tender.is_money()).map(|(_, part)| part.money.get());
         Minor::new(money.fold(0, i64::saturating_add)).unwrap_or(Minor::MAX)
+    }
+
+    /// Have refunds that are done given every unit back?
+    pub(super) fn covers_all_units(&self, order: &Order) -> bool {
+        let done = self.0.iter().all(|it| it.stage == Stage::Done);
+        done && self.units_left(order, false).is_empty()
     }
 
     /// Units of a line, from 1, that are refunded or will be.
@@ -169,7 +231,7 @@ impl Refunds {
     pub(super) fn plan(&self, order: &Order, portion: &Portion) -> Result<Plan, Error> {
         let left = self.left(order);
         let sum = left.iter().map(|(money, _)| *money).fold(0, i64::saturating_add);
-        let (money, lines) = match portion {
+        let (mut money, lines) = match portion {
             Portion::All { restock } => {
                 let lines = self.units_left(order, *restock);
                 if sum == 0 && lines.is_empty() {
@@ -192,10 +254,21 @@ impl Refunds {
                 (share_out(amount.amount.get(), &left, sum), Vec::new())
             }
         };
+        let unpaid = card_share::round(order, &left, &mut money);
+        if unpaid > 0 && matches!(portion, Portion::Amount(_)) {
+            let currency = order.total.currency;
+            return Err(Error::NotToCard { step: currency.card_step(), currency });
+        }
         let amount = money.iter().copied().fold(0, i64::saturating_add);
         let amount = Minor::new(amount).unwrap_or(Minor::MAX);
         let parts = parts(order, &left, &money);
         Ok(Plan { amount: Money { amount, currency: order.total.currency }, lines, parts })
+    }
+
+    /// Are these all units that are not refunded?
+    fn are_last(&self, order: &Order, lines: &[RefundedLine]) -> bool {
+        let asked = |line| lines.iter().find(|it| it.line == line).map(|it| it.quantity);
+        self.units_left(order, false).iter().all(|it| asked(it.line) == Some(it.quantity))
     }
 
     /// All units that are not refunded.
@@ -222,21 +295,21 @@ impl Refunds {
             return Err(Error::NothingAsked);
         }
         let mut money = vec![0_i64; order.tenders.len()];
-        for (at, asked) in lines.iter().enumerate() {
+        for (at, asked) in (1..).zip(lines) {
             let number = asked.line;
             let index = usize::try_from(number).ok().and_then(|it| it.checked_sub(1));
             let line = index.and_then(|index| order.lines.get(index));
             let (Some(index), Some(line)) = (index, line) else {
-                return Err(Error::UnknownLine(number));
+                return Err(Error::UnknownLine { line: number, at });
             };
-            if lines.iter().take(at).any(|it| it.line == number) {
-                return Err(Error::LineTwice(number));
+            if lines.iter().take(at).filter(|it| it.line == number).count() > 1 {
+                return Err(Error::LineTwice { line: number, at });
             }
             let before = self.units(number);
             let after = before.saturating_add(asked.quantity.get());
             if after > line.quantity.get() {
                 let left = line.quantity.get().saturating_sub(before);
-                return Err(Error::ExceedsLine { line: number, left });
+                return Err(Error::ExceedsLine { line: number, at, left });
             }
             let from = order.split(order.amount_before(index, before));
             let until = order.split(order.amount_before(index, after));
@@ -247,6 +320,10 @@ impl Refunds {
         let requested = money.iter().copied().fold(0, i64::saturating_add);
         if requested > sum {
             return Err(Error::ExceedsPaid { requested, left: sum });
+        }
+        // With the last units goes what no card could take before.
+        if self.are_last(order, lines) {
+            return Ok(left.iter().map(|(money, _)| *money).collect());
         }
         let fits = money.iter().zip(left).all(|(money, (left, _))| money <= left);
         Ok(if fits { money } else { share_out(requested, left, sum) })

@@ -41,7 +41,7 @@ impl Draft<'_> {
                 } else {
                     // What must be undone or given back, and is refused, is for people to see.
                     let detail = format!("{reason}: {detail}");
-                    self.push(Event::PurchaseStuck { step, way, detail });
+                    self.push(Event::PurchaseStuck { step, way, detail, refused: true });
                 }
             }
             Command::Delay { turn, effect, detail, retry_at } => {
@@ -51,7 +51,7 @@ impl Draft<'_> {
                     Some(retry_at) => {
                         Event::PurchaseStepDelayed { step, way, effect, detail, retry_at }
                     }
-                    None => Event::PurchaseStuck { step, way, detail },
+                    None => Event::PurchaseStuck { step, way, detail, refused: false },
                 });
             }
             Command::AskCustomer { payment, url, retry_at } => {
@@ -68,8 +68,11 @@ impl Draft<'_> {
             }
             Command::Retry { reason, actor } => {
                 check_verb(&reason, &actor)?;
-                self.stuck()?;
-                self.push(Event::PurchaseRetried { reason, actor });
+                let (step, _) = self.stuck()?;
+                // Under the key of what was refused the provider would say the same again.
+                let refused = self.state.stuck().is_some_and(|it| it.refused);
+                let key = (refused && step.is_outside()).then(|| self.state.key(step).next());
+                self.push(Event::PurchaseRetried { reason, actor, key });
             }
             Command::Abandon { reason, actor } => {
                 check_verb(&reason, &actor)?;
@@ -79,6 +82,12 @@ impl Draft<'_> {
                     self.refunded()?;
                 }
                 self.reject_if_undone();
+            }
+            Command::RefundFailed { refund, key, detail } => {
+                // Told again, or about a call that people have replaced since.
+                if self.state.is_news(refund.as_ref(), key) {
+                    self.push(Event::PurchaseRefundFailed { refund, key, detail });
+                }
             }
         }
         Ok(())
@@ -147,7 +156,7 @@ impl Draft<'_> {
         let refund = self.state.refunds.next_step(order);
         let pending = self.state.trail.pending(order, refund);
         let pending = pending.map(|(step, way)| self.state.turn(step, way));
-        let stuck = self.state.trail.stuck.is_some();
+        let stuck = self.state.stuck().is_some();
         if stuck || pending.as_ref() != Some(turn) { Err(Error::OutOfTurn) } else { Ok(()) }
     }
 
@@ -155,7 +164,7 @@ impl Draft<'_> {
     fn stuck(&self) -> Result<(Step, Way), Error> {
         let order = self.order()?;
         let refund = self.state.refunds.next_step(order);
-        let stuck = self.state.trail.stuck.is_some();
+        let stuck = self.state.stuck().is_some();
         let pending = self.state.trail.pending(order, refund).filter(|_| stuck);
         pending.ok_or(Error::NotStuck)
     }

@@ -26,6 +26,17 @@ pub enum Step {
 }
 
 impl Step {
+    /// Every step.
+    pub const ALL: [Self; 7] = [
+        Self::HoldStock,
+        Self::HoldTenders,
+        Self::AuthoriseCard,
+        Self::CaptureCard,
+        Self::Settle,
+        Self::RefundCard,
+        Self::SettleRefund,
+    ];
+
     /// The name in JSON, in command ids and in idempotency keys.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -72,6 +83,39 @@ impl Way {
             Self::Do => "do",
             Self::Undo => "undo",
         }
+    }
+}
+
+/// Which of the keys of a call: a provider answers a call under the key of one that it has refused
+/// with the same refusal for ever, so a call that people ask for anew has a key of its own.
+///
+/// Invariant: from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct KeyNumber(u32);
+
+impl Default for KeyNumber {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl KeyNumber {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// That of the next key.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// All keys up to this one, the first first.
+    pub fn until(self) -> impl Iterator<Item = Self> {
+        (1..=self.0).map(Self)
     }
 }
 

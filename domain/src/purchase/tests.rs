@@ -1,9 +1,11 @@
 //! Purchases, given / when / then.
 
+mod dinars;
 mod faults;
 mod order;
 mod properties;
 mod refund;
+mod returns;
 mod way;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Effect;
 use super::order::Order;
-use super::step::{Step, Way};
+use super::step::{KeyNumber, Step, Way};
 
 /// How long a step within the ledger is left to whoever is at it before a timer takes it up: many
 /// times what a commit takes.
@@ -59,6 +59,27 @@ pub struct Call {
     pub(super) out: bool,
     /// When it is tried again.
     pub next: DateTime<Utc>,
+    /// What came of the last attempt, for people.
+    pub trouble: Option<String>,
+}
+
+/// What people are to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stuck {
+    /// For people.
+    pub detail: String,
+    /// The provider said no, so that the last call surely had no effect.
+    pub refused: bool,
+}
+
+/// The first call of a step under its present key: when it was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FirstCall {
+    step: Step,
+    way: Way,
+    until: DateTime<Utc>,
 }
 
 impl Call {
@@ -91,8 +112,14 @@ pub struct Trail {
     pub(super) reason: Option<Reason>,
     /// The card's money was taken, or may have been, and was given back in its turn.
     pub(super) returned: bool,
-    /// What people are to look at.
-    pub(super) stuck: Option<String>,
+    /// The first calls of its steps; a refund keeps its own.
+    first_calls: Vec<FirstCall>,
+    /// Under which keys what was done is undone.
+    pub(super) key: KeyNumber,
+    /// People gave back themselves what was taken.
+    pub(super) by_hand: bool,
+    /// What people are to look at; a refund keeps its own.
+    pub(super) stuck: Option<Stuck>,
     /// When the move that is to be made now became possible.
     pub(super) since: Option<DateTime<Utc>>,
 }
@@ -153,30 +180,22 @@ impl Trail {
         self.returned
     }
 
-    /// What people are to look at.
-    #[must_use]
-    pub fn stuck(&self) -> Option<&str> {
-        self.stuck.as_deref()
-    }
-
     /// The move that is to be made, whatever the time; none when all is over.
     pub(super) fn pending(&self, order: &Order, refund: Option<Step>) -> Option<(Step, Way)> {
         match self.phase {
             Phase::Forward => {
                 order.steps().find(|step| !self.done.contains(step)).map(|step| (step, Way::Do))
             }
-            Phase::Back => self.done.last().map(|step| (*step, Way::Undo)),
+            // Behind the end there is something to undo only where the provider has come back on
+            // what it had undone.
+            Phase::Back | Phase::Rejected => self.done.last().map(|step| (*step, Way::Undo)),
             Phase::Completed => refund.map(|step| (step, Way::Do)),
-            Phase::Rejected => None,
         }
     }
 
     /// What is to be done at that time. `refund` is the next step of an open refund.
     pub(super) fn next(&self, order: &Order, refund: Option<Step>, now: DateTime<Utc>) -> Next {
         let Some((step, way)) = self.pending(order, refund) else { return Next::Wait(None) };
-        if self.stuck.is_some() {
-            return Next::Wait(None);
-        }
         let forward = self.phase == Phase::Forward;
         let bound = self.bound(order);
         if bound.is_some_and(|until| until <= now) {
@@ -193,7 +212,7 @@ impl Trail {
 
     /// When it is turned round. Once the card's money is taken there is nothing left that can
     /// take long, and turning round would only give it back.
-    fn bound(&self, order: &Order) -> Option<DateTime<Utc>> {
+    pub(super) fn bound(&self, order: &Order) -> Option<DateTime<Utc>> {
         let open = self.phase == Phase::Forward && !self.done.contains(&Step::CaptureCard);
         open.then_some(order.until)
     }
@@ -201,9 +220,6 @@ impl Trail {
     /// When a timer is to look after it.
     pub(super) fn deadline(&self, order: &Order, refund: Option<Step>) -> Option<DateTime<Utc>> {
         self.pending(order, refund)?;
-        if self.stuck.is_some() {
-            return None;
-        }
         let bound = self.bound(order);
         let since = self.since.unwrap_or(order.placed_at);
         let next = match &self.call {
@@ -216,16 +232,59 @@ impl Trail {
     /// A call to the outside begins; one that was out and never came back may have happened.
     pub(super) fn started(&mut self, step: Step, way: Way, attempt: u32, until: DateTime<Utc>) {
         let before = self.call.take().filter(|call| call.step == step && call.way == way);
-        let unknown = before.is_some_and(|call| call.may_have_happened());
-        self.call = Some(Call { step, way, attempts: attempt, unknown, out: true, next: until });
+        let unknown = before.as_ref().is_some_and(Call::may_have_happened);
+        let trouble = before.and_then(|call| call.trouble);
+        let (attempts, next) = (attempt, until);
+        self.call = Some(Call { step, way, attempts, unknown, out: true, next, trouble });
+        if !step.is_of_refund() && self.first_call(step, way).is_none() {
+            self.first_calls.push(FirstCall { step, way, until });
+        }
+    }
+
+    /// When the first call of a step under its present key was given up.
+    pub(super) fn first_call(&self, step: Step, way: Way) -> Option<DateTime<Utc>> {
+        let first = self.first_calls.iter().find(|it| (it.step, it.way) == (step, way));
+        first.map(|it| it.until)
+    }
+
+    /// What was refused on the way back is called anew, under other keys.
+    pub(super) fn renew(&mut self, key: KeyNumber) {
+        self.key = key;
+        self.first_calls.retain(|it| it.way == Way::Do);
+    }
+
+    /// Is it news that giving back what was captured, under that key, has come to nothing?
+    pub(super) fn is_news(&self, key: KeyNumber) -> bool {
+        let back = matches!(self.phase, Phase::Back | Phase::Rejected) && self.payment.is_some();
+        let told = self.stuck.as_ref().is_some_and(|it| it.refused);
+        let called = !self.done.contains(&Step::CaptureCard)
+            || (self.first_call(Step::CaptureCard, Way::Undo).is_some() && !told);
+        back && called && self.key == key && !self.by_hand
+    }
+
+    /// What was captured, and taken for given back, is to be given back once more.
+    pub(super) fn return_failed(&mut self, stuck: Stuck) {
+        self.done.retain(|step| *step != Step::CaptureCard);
+        self.done.push(Step::CaptureCard);
+        self.returned = false;
+        self.call = None;
+        self.stuck = Some(stuck);
     }
 
     /// It came to nothing yet.
-    pub(super) fn delayed(&mut self, step: Step, way: Way, effect: Effect, next: DateTime<Utc>) {
+    pub(super) fn delayed(
+        &mut self,
+        step: Step,
+        way: Way,
+        effect: Effect,
+        next: DateTime<Utc>,
+        trouble: &str,
+    ) {
         let before = self.call.take().filter(|call| call.step == step && call.way == way);
         let (attempts, before) = before.map_or((0, false), |call| (call.attempts, call.unknown));
         let unknown = before || effect == Effect::Unknown;
-        self.call = Some(Call { step, way, attempts, unknown, out: false, next });
+        let trouble = Some(trouble.to_owned());
+        self.call = Some(Call { step, way, attempts, unknown, out: false, next, trouble });
     }
 
     /// The way turns: a step outside that may have happened is one to undo.

@@ -9,7 +9,7 @@ use crate::product::Offering;
 use crate::purchase::command::RefundedLine;
 use crate::purchase::event::{Effect, Event, RefundPart};
 use crate::purchase::order::{Line, Tender};
-use crate::purchase::step::{Step, Way};
+use crate::purchase::step::{KeyNumber, Step, Way};
 use crate::quantity::Quantity;
 
 pub(super) fn events() -> Vec<Event> {
@@ -75,8 +75,13 @@ fn back() -> Vec<Event> {
             step: Step::AuthoriseCard,
             way: Way::Undo,
             detail: "no answer in time".to_owned(),
+            refused: true,
         },
-        Event::PurchaseRetried { reason: reason(), actor: actor() },
+        Event::PurchaseRetried {
+            reason: reason(),
+            actor: actor(),
+            key: Some(KeyNumber::default().next()),
+        },
         Event::PurchaseStepAbandoned {
             step: Step::AuthoriseCard,
             way: Way::Undo,
@@ -126,6 +131,11 @@ fn ends() -> Vec<Event> {
             lines: returned(),
             returned: minor(205),
             paid: minor(1_230),
+        },
+        Event::PurchaseRefundFailed {
+            refund: Some(refund()),
+            key: KeyNumber::default(),
+            detail: "the provider could not give it back: lost_or_stolen_card".to_owned(),
         },
     ]
 }

@@ -9,6 +9,8 @@
 //! - `POST /_switches` takes [`Switches`] and replaces the ones before; `GET` tells what is left of them.
 //! - `POST /_complete` takes [`Completion`]: the customer acts on a payment that waits for them. It
 //!   is answered when the webhook of that has been tried.
+//! - `POST /_fail_refunds` takes [`RefundFailure`]: every refund that has not failed does now, as an
+//!   issuer may decide days after the provider took it on. It is answered as that above.
 //! - `POST /_webhooks` takes [`WebhookTarget`]: where webhooks go from then on.
 //! - `GET /_ledger` answers with [`Totals`] by currency.
 
@@ -74,6 +76,20 @@ pub enum Completed {
     Authorised,
     /// The issuer does not.
     Declined,
+}
+
+/// Why refunds that were taken on come to nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefundFailure {
+    /// Stripe's word for it.
+    pub reason: String,
+}
+
+impl Default for RefundFailure {
+    fn default() -> Self {
+        Self { reason: "lost_or_stolen_card".to_owned() }
+    }
 }
 
 /// Where webhooks are to go.
@@ -144,6 +160,7 @@ fn router(service: Service) -> Router {
         .route("/v1/{*path}", any(api))
         .route("/_switches", get(switches).post(set_switches))
         .route("/_complete", post(complete))
+        .route("/_fail_refunds", post(fail_refunds))
         .route("/_webhooks", post(set_webhooks))
         .route("/_ledger", get(ledger))
         .with_state(service)
@@ -207,6 +224,16 @@ async fn complete(
     respond(&answer)
 }
 
+async fn fail_refunds(
+    State(service): State<Service>,
+    Json(RefundFailure { reason }): Json<RefundFailure>,
+) -> StatusCode {
+    let events = lock(&service.world).fail_refunds(&reason, Utc::now());
+    let twice = lock(&service.switches).webhook_twice;
+    service.delivery.send(events, twice, true).await;
+    StatusCode::NO_CONTENT
+}
+
 /// A call as it came in.
 #[derive(Debug)]
 struct Request {
@@ -261,6 +288,8 @@ impl Service {
                 path,
                 form: &request.form,
                 key: text("idempotency-key"),
+                forget_keys: fate.forget_keys,
+                pending_refunds: fate.pending_refunds,
                 decline: fate.decline.as_deref(),
                 customer_action: fate.customer_action,
                 now: Utc::now(),

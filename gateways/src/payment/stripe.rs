@@ -30,8 +30,11 @@ const API_VERSION: &str = "2024-06-20";
 /// Longest answer that is read, in bytes. An intent takes about four thousand.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// Most payments that a search answers with; Stripe's own limit for a page.
+/// Most payments or refunds that one answer lists; Stripe's own limit for a page.
 const FOUND_MAX: &str = "100";
+
+/// Most pages of refunds that are read: far more than a purchase can have.
+const PAGES_MAX: usize = 20;
 
 /// Where Stripe is, and as whom to call it.
 #[derive(Clone)]
@@ -183,12 +186,35 @@ impl PaymentGateway for Stripe {
     }
 
     async fn refund(&self, key: &IdempotencyKey, id: &PaymentId, part: Part) -> Outcome<Refund> {
-        let mut form = vec![("payment_intent", id.as_str().to_owned())];
+        // The key is written on it, so that it is found where the provider has forgotten the key.
+        let mut form = vec![
+            ("payment_intent", id.as_str().to_owned()),
+            ("metadata[key]", key.as_str().to_owned()),
+        ];
         if let Part::Of(money) = part {
             form.push(("amount", units(money)?));
         }
         let refund: wire::Refund = self.post(key, "/v1/refunds", &form).await?;
         verdict::of_refund(refund, id)
+    }
+
+    async fn refunds(&self, id: &PaymentId) -> Outcome<Vec<Refund>> {
+        let mut refunds: Vec<Refund> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![("payment_intent", id.as_str()), ("limit", FOUND_MAX)];
+            let last = refunds.last().map(|it| it.id.clone());
+            query.extend(last.as_deref().map(|last| ("starting_after", last)));
+            let request = self.request(Method::GET, "/v1/refunds").query(&query);
+            let page: wire::Refunds = call(request).await?;
+            let more = page.has_more && !page.data.is_empty();
+            for refund in page.data {
+                refunds.push(refund.refund(id)?);
+            }
+            if !more {
+                return Ok(refunds);
+            }
+        }
+        Err(verdict::not_understood())
     }
 
     async fn look_up(&self, id: &PaymentId) -> Outcome<Payment> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::payment_method::PaymentMethod;
 use accrue_gateways::payment::names::{IdempotencyKey, Reference};
-use accrue_gateways::payment::simulator::{Simulator, Switches, Totals, WebhookEndpoint};
+use accrue_gateways::payment::simulator::{
+    RefundFailure, Simulator, Switches, Totals, WebhookEndpoint,
+};
 use accrue_gateways::payment::stripe::{Settings, Stripe};
 use accrue_gateways::payment::{Authorise, Outcome, Payment, PaymentGateway};
 
@@ -42,6 +44,14 @@ impl World {
     pub(crate) async fn switch(&self, switches: &Switches) {
         let url = format!("{}/_switches", self.simulator.base_url());
         let answer = reqwest::Client::new().post(url).json(switches).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// Refunds that were taken on come to nothing.
+    pub(crate) async fn fail_refunds(&self) {
+        let url = format!("{}/_fail_refunds", self.simulator.base_url());
+        let failure = RefundFailure::default();
+        let answer = reqwest::Client::new().post(url).json(&failure).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 

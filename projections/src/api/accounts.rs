@@ -4,7 +4,7 @@ use accrue_domain::aggregate::Kind;
 use accrue_domain::id::AccountId;
 use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -53,13 +53,8 @@ pub(super) async fn list(
     for_position(&views.balances, query.min_position).await?;
     let now = views.ledger.clock().now();
     let mut conn = views.ledger.pool().acquire().await?;
-    let mut items = balances::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.account));
-    Ok(Json(Page { items, next }))
+    let items = balances::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
+    Ok(Json(Page::of(items, limit, |last| last.account.clone())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

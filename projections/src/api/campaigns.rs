@@ -2,7 +2,7 @@
 
 use accrue_domain::id::CampaignId;
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use axum::{Json, Router, routing};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::versioned;
+use super::{AsOf, versioned};
 use crate::live::Views;
 use crate::models::campaigns::{self, CampaignView, Summary};
 
@@ -48,26 +48,13 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.campaigns, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;
-    let mut items = campaigns::page(&mut conn, program.as_str(), &after, limit + 1).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.campaign));
-    Ok(Json(Page { items, next }))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
+    let items = campaigns::page(&mut conn, program.as_str(), &after, limit + 1).await?;
+    Ok(Json(Page::of(items, limit, |last| last.campaign.clone())))
 }
 
 /// A campaign. Its `ETag` is what `If-Match` of a change takes.
 #[utoipa::path(get, path = "/v1/campaigns/{campaign}", tag = "campaigns", operation_id = "get_campaign",
-    params(("campaign" = String, Path, description = "The campaign"), GetQuery,
+    params(("campaign" = String, Path, description = "The campaign"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = CampaignView, headers(("ETag" = String, description = "The campaign's version in the log"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -77,7 +64,7 @@ pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
     Path(id): Path<CampaignId>,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_position(&views.campaigns, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;

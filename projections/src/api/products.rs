@@ -3,7 +3,7 @@
 use accrue_domain::id::ProductId;
 use accrue_domain::product::{Offering, Product};
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{for_log, versioned};
+use super::{AsOf, for_log, versioned};
 use crate::live::Views;
 use crate::models::stock::{self, Counts, Filter, ProductView, Status};
 
@@ -66,13 +66,8 @@ pub(super) async fn list(
     for_position(&views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();
     let mut conn = views.ledger.pool().acquire().await?;
-    let mut items = stock::page(&mut conn, program.as_str(), filter, limit + 1, now).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.product));
-    Ok(Json(Page { items, next }))
+    let items = stock::page(&mut conn, program.as_str(), filter, limit + 1, now).await?;
+    Ok(Json(Page::of(items, limit, |last| last.product.clone())))
 }
 
 /// What to look for; nothing in particular where only blanks were typed.
@@ -86,17 +81,9 @@ fn search(q: Option<&str>) -> Result<Option<&str>, Problem> {
     Ok(Some(q))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
-}
-
 /// A product, as the log has it.
 #[utoipa::path(get, path = "/v1/products/{product}", tag = "products", operation_id = "get_product",
-    params(("product" = String, Path, description = "The product"), GetQuery,
+    params(("product" = String, Path, description = "The product"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = ProductView, headers(("ETag" = String, description = "The product's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -106,7 +93,7 @@ pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
     Path(id): Path<ProductId>,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("product", id.as_str());

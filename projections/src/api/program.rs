@@ -6,22 +6,14 @@ use accrue_http::problem::Problem;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Router, routing};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{for_log, versioned};
+use super::{AsOf, for_log, versioned};
 use crate::live::Views;
 
 pub(super) fn routes() -> Router<Views> {
     Router::new().route("/v1/program", routing::get(get))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
 }
 
 /// A program's settings.
@@ -40,14 +32,14 @@ pub(super) struct ProgramView {
 
 /// The settings of the caller's program; the defaults where it was never configured.
 #[utoipa::path(get, path = "/v1/program", tag = "program", operation_id = "get_program",
-    params(GetQuery, ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
+    params(AsOf, ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = ProgramView, headers(("ETag" = String, description = "The program's version"))),
               (status = 422, body = Problem, content_type = "application/problem+json"),
               (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     let found = views.ledger.load::<program::Program>(&program, program.as_str()).await?;

@@ -5,7 +5,7 @@ use accrue_domain::event::Event;
 use accrue_domain::id::PurchaseId;
 use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::event::Event as Happened;
-use accrue_domain::purchase::step::{Step, Way};
+use accrue_domain::purchase::step::{KeyNumber, Step, Way};
 use accrue_event_store::log_query::read_stream_until;
 use accrue_event_store::record::Recorded;
 use accrue_event_store::stream::StreamKey;
@@ -16,10 +16,10 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::{Router, routing};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{for_log, versioned};
+use super::{AsOf, for_log, versioned};
 use crate::live::Views;
 
 pub(super) mod list;
@@ -31,14 +31,6 @@ pub(super) fn routes() -> Router<Views> {
     Router::new()
         .route("/v1/purchases", routing::get(list::list))
         .route("/v1/purchases/{purchase}", routing::get(get))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
 }
 
 /// A purchase and its trail.
@@ -59,7 +51,7 @@ pub(super) struct StepView {
     at: DateTime<Utc>,
     /// `placed`, `started`, `done`, `undone`, `refused`, `delayed`, `customer_asked`,
     /// `cancelled`, `timed_out`, `stuck`, `retried`, `abandoned`, `completed`, `rejected`,
-    /// `refund_requested` or `refunded`.
+    /// `refund_requested`, `refunded` or `refund_failed`.
     what: &'static str,
     /// `hold_stock`, `hold_tenders`, `authorise_card`, `capture_card`, `settle`, `refund_card` or
     /// `settle_refund`.
@@ -83,6 +75,9 @@ pub(super) struct StepView {
     /// Who asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
+    /// Of a retry: the number of the key under which what was refused is called anew, from 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u32>,
     /// The refund that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<String>,
@@ -92,7 +87,7 @@ pub(super) struct StepView {
 
 /// A purchase: its state, tenders, refunds, and the steps that were taken.
 #[utoipa::path(get, path = "/v1/purchases/{purchase}", tag = "purchases", operation_id = "get_purchase",
-    params(("purchase" = String, Path, description = "The purchase"), GetQuery,
+    params(("purchase" = String, Path, description = "The purchase"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = PurchaseWithSteps, headers(("ETag" = String, description = "The purchase's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -102,7 +97,7 @@ pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
     Path(id): Path<PurchaseId>,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("purchase", id.as_str());
@@ -165,12 +160,15 @@ fn step(recorded: &Recorded, event: &Happened) -> StepView {
             StepView { detail: reason.clone(), actor: actor.clone(), ..at("cancelled") }
         }
         Happened::PurchaseTimedOut {} => at("timed_out"),
-        Happened::PurchaseStuck { step, way, detail } => {
+        Happened::PurchaseStuck { step, way, detail, .. } => {
             StepView { detail: Some(detail.clone()), ..of("stuck", step, *way) }
         }
-        Happened::PurchaseRetried { reason, actor } => {
-            StepView { detail: Some(reason.clone()), actor: Some(actor.clone()), ..at("retried") }
-        }
+        Happened::PurchaseRetried { reason, actor, key } => StepView {
+            detail: Some(reason.clone()),
+            actor: Some(actor.clone()),
+            key: key.map(KeyNumber::get),
+            ..at("retried")
+        },
         Happened::PurchaseStepAbandoned { step, way, reason, actor } => StepView {
             detail: Some(reason.clone()),
             actor: Some(actor.clone()),
@@ -188,5 +186,10 @@ fn step(recorded: &Recorded, event: &Happened) -> StepView {
         Happened::PurchaseRefunded { refund, .. } => {
             StepView { refund: Some(refund.to_string()), ..at("refunded") }
         }
+        Happened::PurchaseRefundFailed { refund, detail, .. } => StepView {
+            refund: refund.as_ref().map(ToString::to_string),
+            detail: Some(detail.clone()),
+            ..at("refund_failed")
+        },
     }
 }

@@ -1,9 +1,9 @@
 //! Sagas that are not at their end: what runs, what waits, and what people are to look at.
 
-use accrue_domain::id::PurchaseId;
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
+use accrue_http::saga_name::SagaName;
 use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,9 +11,9 @@ use axum::{Json, Router, routing};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::versioned;
+use super::{AsOf, versioned};
 use crate::live::Views;
-use crate::models::sagas::{self, Cursor, PURCHASE, SagaView};
+use crate::models::sagas::{self, Cursor, SagaView};
 
 pub(super) fn routes() -> Router<Views> {
     Router::new()
@@ -54,14 +54,8 @@ pub(super) async fn list(
     let now = views.ledger.clock().now();
     let mut conn = views.ledger.pool().acquire().await?;
     let (program, state) = (program.as_str(), query.state);
-    let page = sagas::page(&mut conn, program, state, after.as_ref(), limit + 1, now).await?;
-    let mut items = page;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&Cursor::behind(last).text()));
-    Ok(Json(Page { items, next }))
+    let items = sagas::page(&mut conn, program, state, after.as_ref(), limit + 1, now).await?;
+    Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))
 }
 
 fn place(cursor: &str) -> Result<Cursor, Problem> {
@@ -69,33 +63,9 @@ fn place(cursor: &str) -> Result<Cursor, Problem> {
         .ok_or_else(|| Problem::invalid("cursor", "expected the `next` of an earlier page"))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
-}
-
-/// The name of a saga: its kind, a colon, and whose story it is.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Name(String);
-
-impl TryFrom<String> for Name {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let id = text.strip_prefix(PURCHASE).and_then(|rest| rest.strip_prefix(':'));
-        let id =
-            id.ok_or_else(|| format!("expected {PURCHASE}: and the purchase, got {text:?}"))?;
-        PurchaseId::new(id).map_err(|error| error.to_string())?;
-        Ok(Self(text))
-    }
-}
-
 /// One saga, while it is not at its end: 404 behind that.
 #[utoipa::path(get, path = "/v1/sagas/{saga}", tag = "sagas", operation_id = "get_saga",
-    params(("saga" = String, Path, description = "Its name, such as `purchase:order-17`"), GetQuery,
+    params(("saga" = String, Path, description = "Its name, such as `purchase:order-17`"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = SagaView, headers(("ETag" = String, description = "The saga's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -104,13 +74,13 @@ impl TryFrom<String> for Name {
 pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
-    Path(Name(name)): Path<Name>,
-    Query(query): Query<GetQuery>,
+    Path(name): Path<SagaName>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_position(&views.sagas, query.min_position).await?;
     let now = views.ledger.clock().now();
     let mut conn = views.ledger.pool().acquire().await?;
-    let found = sagas::by_name(&mut conn, program.as_str(), &name, now).await?;
-    let saga = found.ok_or_else(|| Problem::not_found("saga", &name))?;
+    let found = sagas::by_name(&mut conn, program.as_str(), name.as_str(), now).await?;
+    let saga = found.ok_or_else(|| Problem::not_found("saga", name.as_str()))?;
     Ok(versioned(saga.version, &saga))
 }

@@ -4,6 +4,7 @@ use accrue_domain::id::SaleId;
 use accrue_domain::money::Money;
 use accrue_domain::sale::{Line, Sale};
 use accrue_http::extract::{Path, Program, Query};
+use accrue_http::money::MoneySchema;
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -39,10 +40,10 @@ pub(super) struct SaleView {
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     /// What was paid in all, in minor units: `{"amount": 13912, "currency": "GBP"}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     total: Money,
     /// What came back of it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     returned: Money,
     /// What was bought: `{"product", "quantity", "amount"}`, with `"kind": "charge"` where it is no goods.
     #[schema(value_type = Vec<Object>)]

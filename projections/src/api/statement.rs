@@ -2,7 +2,7 @@
 
 use accrue_domain::id::AccountId;
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{self, Page, cursor, limit};
+use accrue_http::page::{self, Page, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -53,16 +53,11 @@ pub(super) async fn get(
     for_position(&views.statement, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;
     let account = (program.as_str(), id.as_str());
-    let mut items = of_account(&mut conn, account, query.order, after, limit + 1).await?;
+    let items = of_account(&mut conn, account, query.order, after, limit + 1).await?;
     if items.is_empty() && after.is_none() {
         return Err(Problem::not_found("account", id.as_str()));
     }
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.key().text()));
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page::of(items, limit, |last| last.key().text())))
 }
 
 fn key(cursor: &str) -> Result<Key, Problem> {

@@ -8,10 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Router, routing};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
-use super::versioned;
+use super::{AsOf, versioned};
 use crate::live::Views;
 use crate::models::stock::{StockOf, StockView, by_product};
 
@@ -19,19 +17,11 @@ pub(super) fn routes() -> Router<Views> {
     Router::new().route("/v1/products/{product}/stock", routing::get(get))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
-}
-
 /// How much of a product there is. An overdue hold sets nothing aside, whether its release is
 /// recorded yet or not. A service has no stock: 404, as for what was never created.
 #[utoipa::path(get, path = "/v1/products/{product}/stock", tag = "products",
     operation_id = "get_stock",
-    params(("product" = String, Path, description = "The product"), GetQuery,
+    params(("product" = String, Path, description = "The product"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = StockView, headers(("ETag" = String, description = "The product's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -41,7 +31,7 @@ pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
     Path(id): Path<ProductId>,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_position(&views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();

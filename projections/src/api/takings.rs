@@ -1,7 +1,7 @@
 //! Takings: what was taken and given back, day by day.
 
 use accrue_http::extract::{Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -56,13 +56,8 @@ pub(super) async fn list(
     for_position(&views.takings, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;
     let program = program.as_str();
-    let mut items = takings::page(&mut conn, program, range, after.as_ref(), limit + 1).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&Cursor::behind(last).text()));
-    Ok(Json(Page { items, next }))
+    let items = takings::page(&mut conn, program, range, after.as_ref(), limit + 1).await?;
+    Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))
 }
 
 fn day(field: &'static str, day: Option<String>) -> Result<Option<NaiveDate>, Problem> {

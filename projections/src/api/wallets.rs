@@ -3,7 +3,7 @@
 use accrue_domain::id::WalletId;
 use accrue_domain::wallet::Wallet;
 use accrue_http::extract::{Path, Program, Query};
-use accrue_http::page::{Page, cursor, key, limit};
+use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{for_log, versioned};
+use super::{AsOf, for_log, versioned};
 use crate::live::Views;
 use crate::models::wallets::{self, Balance, Summary};
 
@@ -34,8 +34,8 @@ pub(super) struct ListQuery {
     min_position: Option<i64>,
 }
 
-/// Wallets in the order of their ids. A hold that is overdue counts as held until its release is
-/// recorded, which takes a moment.
+/// Wallets in the order of their ids. A hold that is overdue sets nothing aside, whether that is
+/// recorded yet or not.
 #[utoipa::path(get, path = "/v1/wallets", tag = "wallets", operation_id = "list_wallets",
     params(ListQuery, ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = Page<Summary>),
@@ -50,21 +50,9 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.wallets, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;
-    let mut items = wallets::page(&mut conn, program.as_str(), &after, limit + 1).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.wallet));
-    Ok(Json(Page { items, next }))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// Wait until the answer contains this position of the log.
-    min_position: Option<i64>,
+    let now = views.ledger.clock().now();
+    let items = wallets::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
+    Ok(Json(Page::of(items, limit, |last| last.wallet.clone())))
 }
 
 /// A wallet.
@@ -84,7 +72,7 @@ pub(super) struct WalletView {
 /// A wallet, as the log has it. A hold that is overdue sets nothing aside, whether that is recorded
 /// yet or not.
 #[utoipa::path(get, path = "/v1/wallets/{wallet}", tag = "wallets", operation_id = "get_wallet",
-    params(("wallet" = String, Path, description = "The wallet"), GetQuery,
+    params(("wallet" = String, Path, description = "The wallet"), AsOf,
            ("Accrue-Program" = Option<String>, Header, description = "The program; `default` where absent")),
     responses((status = 200, body = WalletView, headers(("ETag" = String, description = "The wallet's version"))),
               (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -94,7 +82,7 @@ pub(super) async fn get(
     State(views): State<Views>,
     Program(program): Program,
     Path(id): Path<WalletId>,
-    Query(query): Query<GetQuery>,
+    Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     // Before the wallet is read: what the log has by now, the answer has, too.

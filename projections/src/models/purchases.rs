@@ -40,8 +40,6 @@ pub(crate) struct Story {
     pub(crate) purchase: Purchase,
     /// Position of its first event: purchases were placed in this order.
     pub(crate) placed_position: Position,
-    /// What came of the last call to the outside, while that is made again.
-    pub(crate) trouble: Option<String>,
     pub(crate) place: Place,
 }
 
@@ -80,27 +78,6 @@ impl Story {
     fn take(&mut self, place: Place, event: &Happened) {
         self.purchase.evolve(&without_tokens(event));
         self.place = place;
-        match event {
-            Happened::PurchaseStepDelayed { detail, .. } => self.trouble = Some(detail.clone()),
-            Happened::PurchaseActionRequired { .. } => {
-                self.trouble = Some("the customer is asked to act".to_owned());
-            }
-            // The next try: it may come to the same.
-            Happened::PurchaseStepStarted { .. } => {}
-            Happened::PurchasePlaced { .. }
-            | Happened::PurchaseStepDone { .. }
-            | Happened::PurchaseStepRefused { .. }
-            | Happened::PurchaseStepUndone { .. }
-            | Happened::PurchaseCancelled { .. }
-            | Happened::PurchaseTimedOut {}
-            | Happened::PurchaseStuck { .. }
-            | Happened::PurchaseRetried { .. }
-            | Happened::PurchaseStepAbandoned { .. }
-            | Happened::PurchaseCompleted { .. }
-            | Happened::PurchaseRejected { .. }
-            | Happened::PurchaseRefundRequested { .. }
-            | Happened::PurchaseRefunded { .. } => self.trouble = None,
-        }
     }
 
     /// As a table keeps it.

@@ -10,7 +10,6 @@
 //!   `purchases`. No clock: how old a saga is, its reader works out.
 
 use accrue_domain::aggregate::Kind;
-use accrue_domain::purchase::Status;
 use accrue_event_store::follow::FollowError;
 use accrue_event_store::record::Recorded;
 use async_trait::async_trait;
@@ -28,7 +27,7 @@ pub use read::{Count, Cursor, SagaView, State, by_name, count, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "sagas",
-    version: 2,
+    version: 3,
     tables: &["sagas", "saga_purchases"],
     kinds: &[Kind::Purchase],
     ddl: include_str!("sagas.sql"),
@@ -36,7 +35,7 @@ pub static MODEL: Model = Model {
 };
 
 /// The kind of saga that a purchase is.
-pub(crate) const PURCHASE: &str = "purchase";
+const PURCHASE: &str = "purchase";
 
 /// What the events so far change, by saga.
 #[derive(Debug, Default)]
@@ -67,7 +66,7 @@ impl Fold for Sagas {
 fn stories(told: &[Told]) -> Result<Rows, FollowError> {
     let mut rows = Rows::new("saga_purchases (program, purchase, story, position)", 4);
     for Told { id, story, .. } in told {
-        if story.purchase.status() != Status::Rejected {
+        if !story.purchase.is_over_for_good() {
             let (program, purchase) = split(id);
             rows.begin();
             rows.text(program).text(purchase).text(&story.json()?).bigint(story.place.position);
@@ -100,16 +99,11 @@ fn open(told: &[Told]) -> Rows {
     for Told { id, story, .. } in told {
         let Some(at) = story.purchase.open() else { continue };
         let (program, id) = split(id);
-        let trouble = story.trouble.as_deref();
         rows.begin();
         rows.text(program).text(&name(id)).text(PURCHASE).text(id);
         rows.text(at.status.as_str()).text(at.step.as_str()).text(at.way.as_str());
         rows.bigint(at.attempts.into());
-        rows.instant(accrue_domain::aggregate::Aggregate::next_deadline(&story.purchase));
-        rows.instant(Some(at.since));
-        // What is wrong with the step comes before why the purchase is being undone at all.
-        let stuck = at.status == Status::Stuck;
-        rows.optional(if stuck { at.detail.or(trouble) } else { trouble.or(at.detail) });
+        rows.instant(at.next_at).instant(Some(at.since)).optional(at.detail);
         rows.bigint(story.place.version).bigint(story.place.position);
     }
     rows

@@ -115,7 +115,9 @@ impl Fold for Takings {
                 | Purchase::PurchaseRetried { .. }
                 | Purchase::PurchaseStepAbandoned { .. }
                 | Purchase::PurchaseRejected { .. }
-                | Purchase::PurchaseRefundRequested { .. } => {}
+                | Purchase::PurchaseRefundRequested { .. }
+                // What failed behind that is owed still, and given back by somebody in the end.
+                | Purchase::PurchaseRefundFailed { .. } => {}
             }
         }
         Ok(())

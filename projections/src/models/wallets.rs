@@ -3,8 +3,9 @@
 //! Fed by: wallet events. Read by: `GET /v1/wallets`.
 //! Rebuild: drop the table and replay; nothing here is a source of truth.
 //! Invariants
-//! - Rows are a function of the events alone: no clock. What an overdue hold sets aside counts as
-//!   held until its release is recorded; `GET /v1/wallets/{wallet}` asks the log, and knows.
+//! - Rows are a function of the events alone: no clock. That a hold is overdue is for whoever reads
+//!   them, who frees what it set aside, as the log does.
+//! - A hold with a deadline has a row while its end is not recorded. Others need none.
 //! - `available + held` is what came in and was not captured.
 
 use std::collections::BTreeMap;
@@ -12,23 +13,26 @@ use std::sync::Arc;
 
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
+use accrue_domain::id::HoldId;
 use accrue_domain::money::{Currency, Money};
 use accrue_domain::wallet::event::Event as Wallet;
 use accrue_event_store::follow::FollowError;
 use accrue_event_store::record::{Position, Recorded};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::copy::Rows;
 use crate::model::{Fold, Model, expect_rows};
 use crate::models::split;
 
 /// The model.
 pub static MODEL: Model = Model {
     name: "wallets",
-    version: 1,
-    tables: &["wallets"],
+    version: 2,
+    tables: &["wallets", "wallet_holds"],
     kinds: &[Kind::Wallet],
     ddl: include_str!("wallets.sql"),
     fold: || Box::<Wallets>::default(),
@@ -37,10 +41,17 @@ pub static MODEL: Model = Model {
 /// Rows that a load keeps before it writes them: a wallet changes again and again.
 const PENDING_MAX: usize = 100_000;
 
-/// What the events so far change, by row, in the order of the table.
+/// What the events so far change, by row, in the order of the tables.
 #[derive(Debug, Default)]
 struct Wallets {
     rows: BTreeMap<(Arc<str>, Currency), Change>,
+    holds: BTreeMap<(Arc<str>, HoldId), HoldChange>,
+}
+
+#[derive(Debug)]
+enum HoldChange {
+    Placed { money: Money, until: DateTime<Utc>, position: Position },
+    Ended,
 }
 
 #[derive(Debug, Default)]
@@ -64,13 +75,15 @@ impl Fold for Wallets {
     }
 
     fn part(&mut self) -> Option<Box<dyn Fold>> {
-        (self.rows.len() > PENDING_MAX).then(|| Box::new(std::mem::take(self)) as Box<dyn Fold>)
+        let many = self.rows.len() + self.holds.len() > PENDING_MAX;
+        many.then(|| Box::new(std::mem::take(self)) as Box<dyn Fold>)
     }
 
     async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError> {
         let rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
         begin(conn, &rows).await?;
-        change(conn, &rows).await
+        change(conn, &rows).await?;
+        Ok(holds(conn, std::mem::take(&mut self.holds)).await?)
     }
 }
 
@@ -82,20 +95,26 @@ impl Wallets {
                 row.available += money.amount.get();
                 row.may_begin = true;
             }
-            Wallet::WalletMoneyHeld { money, .. } => {
+            Wallet::WalletMoneyHeld { hold, money, until, .. } => {
                 let row = self.row(it, *money);
                 row.available -= money.amount.get();
                 row.held += money.amount.get();
+                if let Some(until) = *until {
+                    let placed = HoldChange::Placed { money: *money, until, position: it.position };
+                    self.holds.insert((Arc::clone(&it.row.aggregate_id), hold.clone()), placed);
+                }
             }
-            Wallet::WalletMoneyCaptured { money, released, .. } => {
+            Wallet::WalletMoneyCaptured { hold, money, released, .. } => {
                 let row = self.row(it, *money);
                 row.available += released.get();
                 row.held -= money.amount.get() + released.get();
+                self.end(it, hold);
             }
-            Wallet::WalletMoneyReleased { money, .. } => {
+            Wallet::WalletMoneyReleased { hold, money, .. } => {
                 let row = self.row(it, *money);
                 row.available += money.amount.get();
                 row.held -= money.amount.get();
+                self.end(it, hold);
             }
         }
     }
@@ -105,6 +124,10 @@ impl Wallets {
         let row = self.rows.entry(key).or_default();
         row.position = it.position;
         row
+    }
+
+    fn end(&mut self, it: &Recorded, hold: &HoldId) {
+        self.holds.insert((Arc::clone(&it.row.aggregate_id), hold.clone()), HoldChange::Ended);
     }
 }
 
@@ -152,6 +175,39 @@ async fn change(conn: &mut PgConnection, rows: &[Row]) -> Result<(), FollowError
     expect_rows("wallets", rows.len(), done.rows_affected(), first.position)
 }
 
+/// Holds with a deadline that were placed, and any that have ended: whether these had one is not
+/// told then. An id may name one hold after another, so rows go before others come.
+async fn holds(
+    conn: &mut PgConnection,
+    changes: BTreeMap<(Arc<str>, HoldId), HoldChange>,
+) -> sqlx::Result<()> {
+    let columns = "wallet_holds (program, wallet, hold, currency, amount, until, position)";
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(columns, 7);
+    for ((id, hold), change) in &changes {
+        if let HoldChange::Placed { money, until, position } = change {
+            let (program, wallet) = split(id);
+            rows.begin();
+            rows.text(program).text(wallet).text(hold.as_str());
+            rows.text(money.currency.code()).bigint(money.amount.get());
+            rows.instant(Some(*until)).bigint(*position);
+        }
+    }
+    sqlx::query(
+        "DELETE FROM wallet_holds h USING unnest($1::text[], $2::text[], $3::text[])
+                                          AS d(program, wallet, hold)
+          WHERE h.program = d.program AND h.wallet = d.wallet AND h.hold = d.hold",
+    )
+    .bind(changes.keys().map(|(id, _)| split(id).0).collect::<Vec<_>>())
+    .bind(changes.keys().map(|(id, _)| split(id).1).collect::<Vec<_>>())
+    .bind(changes.keys().map(|(_, hold)| hold.as_str()).collect::<Vec<_>>())
+    .execute(&mut *conn)
+    .await?;
+    rows.send(conn).await
+}
+
 /// A wallet in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = WalletSummary)]
@@ -177,7 +233,7 @@ pub struct Balance {
     pub held: i64,
 }
 
-/// Wallets behind `after`, in the order of their ids.
+/// Wallets behind `after`, in the order of their ids. What is overdue then sets nothing aside.
 ///
 /// # Errors
 /// As Postgres gives them.
@@ -186,18 +242,26 @@ pub async fn page(
     program: &str,
     after: &str,
     limit: i64,
+    now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Summary>> {
     let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
-        "SELECT wallet, currency, available, held, position
-           FROM wallets
-          WHERE program = $1 AND wallet IN (
+        "SELECT w.wallet, w.currency, w.available + coalesce(overdue.amount, 0),
+                w.held - coalesce(overdue.amount, 0), w.position
+           FROM wallets w
+           LEFT JOIN LATERAL (
+                SELECT sum(h.amount)::bigint AS amount
+                  FROM wallet_holds h
+                 WHERE h.program = w.program AND h.wallet = w.wallet
+                   AND h.currency = w.currency AND h.until <= $4) overdue ON TRUE
+          WHERE w.program = $1 AND w.wallet IN (
                 SELECT DISTINCT wallet FROM wallets
                  WHERE program = $1 AND wallet > $2 ORDER BY wallet LIMIT $3)
-          ORDER BY wallet, currency",
+          ORDER BY w.wallet, w.currency",
     )
     .bind(program)
     .bind(after)
     .bind(limit)
+    .bind(now)
     .fetch_all(conn)
     .await?;
     let mut page: Vec<Summary> = Vec::new();

@@ -10,7 +10,7 @@ use accrue_domain::purchase::command::{
 };
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
-use accrue_domain::purchase::step::{Step, Turn, Way};
+use accrue_domain::purchase::step::{KeyNumber, Step, Turn, Way};
 use accrue_domain::purchase::{Purchase, Status};
 use accrue_domain::quantity::Quantity;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -138,6 +138,12 @@ impl Dice {
         match (state.open(), self.roll(40)) {
             (_, 0) => Command::Cancel { reason: None, actor: None },
             (_, 1) => Command::TimeOut,
+            // Of money that was given back, where there is any: else it says nothing.
+            (_, 2) => Command::RefundFailed {
+                refund: state.refunds().iter().next().map(|it| it.id.clone()),
+                key: KeyNumber::default(),
+                detail: "lost_or_stolen_card".to_owned(),
+            },
             (Some(open), 2..) if open.status == Status::Stuck => match self.roll(2) {
                 0 => Command::Retry { reason, actor },
                 _ => Command::Abandon { reason, actor },

@@ -3,6 +3,7 @@
 use accrue_domain::id::HoldId;
 use accrue_domain::wallet::command::Command;
 use axum::http::StatusCode;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{World, hour, money, wallet};
@@ -37,9 +38,12 @@ async fn an_overdue_hold_counts_as_released_before_that_is_recorded() {
     let (_, overdue) = web.json("/v1/wallets/ada").await;
     let free = json!({"currency": "USD", "available": 500, "held": 0});
     assert_eq!((&overdue["balances"], &overdue["version"]), (&balances(free.clone()), &json!(3)));
-    // The list is of what was recorded.
     let (_, list) = web.json("/v1/wallets?min_position=3").await;
+    assert_eq!(list["items"][0]["balances"], balances(free.clone()), "the list says so, too");
+    world.clock.set(hour(5) - TimeDelta::seconds(1));
+    let (_, list) = web.json("/v1/wallets").await;
     assert_eq!(list["items"][0]["balances"], balances(held));
+    world.clock.set(hour(5));
     let settled = world.act(vec![wallet("ada", Command::Settle)]).await.unwrap();
     let (_, list) = web.json(&format!("/v1/wallets?min_position={}", settled.position)).await;
     assert_eq!(

@@ -3,7 +3,10 @@
 //! Invariants
 //! - Each call that changes something carries a key that follows from the purchase and the step,
 //!   so however often it is made it has one effect.
+//! - A call that people ask for anew, because it was refused, has a key of its own: see `keys`.
 //! - A step counts as refused only when the provider says so. Anything else is tried again.
+//! - Providers forget keys, Stripe after a day. Where the first call under a key is nearly as old,
+//!   what it has come to is looked up, and the call made again only if there is nothing of it.
 //! - What may have happened is undone by first making sure: an authorisation whose answer was
 //!   lost is asked for again under its own key, which tells the payment without making another.
 
@@ -12,19 +15,20 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use accrue_domain::action::Action;
-use accrue_domain::id::{ProgramId, PurchaseId};
+use accrue_domain::id::{ProgramId, PurchaseId, RefundId};
 use accrue_domain::money::{Minor, Money};
 use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::command::Command;
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
-use accrue_domain::purchase::step::{Step, Turn, Way};
+use accrue_domain::purchase::step::{KeyNumber, Step, Turn, Way};
 use accrue_gateways::payment::names::{IdempotencyKey, PaymentId, Reference};
 use accrue_gateways::payment::{
-    Authorise, NotDone, Outcome, Part, Payment, Refusal, State, Trouble,
+    Authorise, NotDone, Outcome, Part, Payment, Refund, RefundState, Refusal, State, Trouble,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::keys::{Keys, no_key};
 use super::name;
 use super::payments::{Kind, Payments};
 use crate::story::{Outside, Story};
@@ -72,8 +76,9 @@ pub(super) struct Card<'a> {
 struct Calls {
     payments: Payments,
     id: PurchaseId,
-    /// The purchase's name at the provider: program and id.
-    name: String,
+    keys: Keys,
+    /// Which of these may have been forgotten.
+    old: Old,
     authorise: Option<Authorise>,
     payment: Option<PaymentId>,
     /// Where the customer is sent, as the provider said once: a look-up does not tell it again.
@@ -85,6 +90,15 @@ struct Calls {
     /// The clock when this was planned, and the moment of that.
     now: DateTime<Utc>,
     planned: Instant,
+}
+
+/// Is the first call of a step so long ago that the provider may have forgotten its key?
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    authorise: bool,
+    capture: bool,
+    give_back: bool,
+    refund: bool,
 }
 
 /// How a hold has ended.
@@ -158,16 +172,7 @@ impl Card<'_> {
                 let Some(payment) = calls.payment.clone() else {
                     return calls.refused("payment_declined", "there is no payment to capture");
                 };
-                let key = match calls.key("capture_card") {
-                    Ok(key) => key,
-                    Err(not_done) => return calls.not_done(&not_done),
-                };
-                let part = Part::Of(money);
-                match calls
-                    .payments
-                    .call(Kind::Capture, |it| it.capture(&key, &payment, part))
-                    .await
-                {
+                match calls.take(&payment, money).await {
                     Ok(payment) => calls.done(Some(&payment.id)),
                     Err(NotDone::Refused(why)) => calls.not_captured(&payment, money, why).await,
                     Err(not_done) => calls.not_done(&not_done),
@@ -200,23 +205,18 @@ impl Card<'_> {
     pub(super) fn refund(&self) -> Outside {
         let refund = self.state.refunds().open();
         let amount = refund.and_then(|refund| refund.part_of_card(self.order));
-        let step = refund.map(|refund| format!("refund.{}", refund.id));
+        let id = refund.map(|refund| refund.id.clone());
         let currency = self.order.total.currency;
         self.outside(Step::RefundCard, Way::Do, move |calls| {
             Box::pin(async move {
-                let (Some(payment), Some(amount), Some(step)) =
-                    (calls.payment.clone(), amount, step)
+                let (Some(payment), Some(amount), Some(id)) = (calls.payment.clone(), amount, id)
                 else {
                     return calls.refused("payment_unknown", "there is no payment to refund");
                 };
-                let key = match calls.key(&step) {
-                    Ok(key) => key,
-                    Err(not_done) => return calls.not_done(&not_done),
-                };
                 let part = Part::Of(Money { amount, currency });
-                match calls.payments.call(Kind::Refund, |it| it.refund(&key, &payment, part)).await
-                {
-                    Ok(_) => calls.done(None),
+                let keys = calls.keys.refund(&id);
+                match calls.return_once(&payment, part, keys, calls.old.refund).await {
+                    Ok(()) => calls.done(None),
                     Err(not_done) => calls.not_done(&not_done),
                 }
             })
@@ -262,6 +262,52 @@ impl Card<'_> {
         Money { amount, currency: self.order.total.currency }
     }
 
+    fn old(&self) -> Old {
+        let kept = self.payments.keys_kept();
+        let is_old = |step, way| {
+            let first = self.state.first_call(step, way);
+            first.is_some_and(|first| self.now.signed_duration_since(first) >= kept)
+        };
+        Old {
+            authorise: is_old(Step::AuthoriseCard, Way::Do),
+            capture: is_old(Step::CaptureCard, Way::Do),
+            // Ending a hold gives the money back where it was taken after all.
+            give_back: is_old(Step::CaptureCard, Way::Undo)
+                || is_old(Step::AuthoriseCard, Way::Undo),
+            refund: is_old(Step::RefundCard, Way::Do),
+        }
+    }
+
+    /// What the provider has taken on to give back, and could not, as far as that is news.
+    pub(super) fn failed(&self, refunds: &[Refund]) -> Option<Action> {
+        let failed = |key: &str| {
+            refunds.iter().find_map(|it| match &it.state {
+                RefundState::Failed { code } if it.key.as_deref() == Some(key) => Some(code),
+                RefundState::Failed { .. } | RefundState::Settled | RefundState::UnderWay => None,
+            })
+        };
+        let (refund, key, code) = self.refundable().find_map(|(refund, key)| {
+            let keys = self.calls(Step::RefundCard, Way::Do).keys;
+            let name = keys.of(refund.as_ref(), key)?;
+            Some((refund, key, failed(name.as_str())?.clone()))
+        })?;
+        let detail = format!("the provider could not give the card's money back: {code}");
+        let command = Command::RefundFailed { refund, key, detail };
+        Some(Action::Purchase(self.story.id.clone(), command))
+    }
+
+    /// Is there anything of which it would be news that it could not be given back?
+    pub(super) fn may_fail(&self) -> bool {
+        self.refundable().next().is_some()
+    }
+
+    fn refundable(&self) -> impl Iterator<Item = (Option<RefundId>, KeyNumber)> {
+        let back = (None, self.state.key(Step::CaptureCard));
+        let refunds = self.state.refunds().iter().map(|it| (Some(it.id.clone()), it.key));
+        let all = refunds.chain([back]);
+        all.filter(|(refund, key)| self.state.is_news(refund.as_ref(), *key))
+    }
+
     fn outside(
         &self,
         step: Step,
@@ -287,6 +333,7 @@ impl Card<'_> {
     fn calls(&self, step: Step, way: Way) -> Calls {
         let Story { program, id } = self.story;
         let name = reference(program, id);
+        let (back, refund) = (self.state.key(Step::CaptureCard), self.state.key(Step::RefundCard));
         let money = self.money();
         let authorise = self.order.card().and_then(|(method, _)| {
             let reference = Reference::parse(&name).ok()?;
@@ -297,7 +344,8 @@ impl Card<'_> {
         Calls {
             payments: self.payments.clone(),
             id: id.clone(),
-            name,
+            keys: Keys::new(name, back, refund),
+            old: self.old(),
             authorise,
             payment: trail.payment().and_then(|id| PaymentId::parse(id).ok()),
             url: trail.request().and_then(|it| it.url.clone()),
@@ -311,18 +359,19 @@ impl Card<'_> {
 }
 
 impl Calls {
-    /// The key of a call. That none can be made is unreachable while ids are short visible ASCII;
-    /// then it is refused rather than made without one.
-    fn key(&self, step: &str) -> Outcome<IdempotencyKey> {
-        let no_key = |_| NotDone::Refused(Refusal::Invalid { code: "no_key".to_owned() });
-        IdempotencyKey::of(&self.name, step).map_err(no_key)
-    }
-
     /// Asks for the hold, or once more what became of it.
     async fn ask(&self) -> Outcome<Payment> {
         let no_card = || NotDone::Refused(Refusal::Invalid { code: "no_card".to_owned() });
         let authorise = self.authorise.as_ref().ok_or_else(no_card)?;
-        let key = self.key("authorise_card")?;
+        if self.old.authorise {
+            let reference = &authorise.reference;
+            let found = self.payments.call(Kind::LookUp, |it| it.find(reference)).await?;
+            // What a search has not taken in by now is not there.
+            if let Some(payment) = most_alive(found) {
+                return Ok(payment);
+            }
+        }
+        let key = self.keys.authorise()?;
         self.payments.call(Kind::Authorise, |it| it.authorise(&key, authorise)).await
     }
 
@@ -333,6 +382,7 @@ impl Calls {
             return Ok(payment.clone());
         }
         match self.ask().await {
+            Ok(Payment { state: State::Declined | State::Voided, .. }) => Err(self.undone()),
             Ok(payment) => Ok(payment.id),
             Err(NotDone::Refused(Refusal::CustomerAction { payment: Some(payment), .. })) => {
                 Ok(payment)
@@ -362,7 +412,7 @@ impl Calls {
 
     /// Ends a hold. One whose money was taken has no hold any more.
     async fn end(&self, payment: &PaymentId) -> Outcome<Ended> {
-        let key = self.key("authorise_card.undo")?;
+        let key = self.keys.void()?;
         match self.payments.call(Kind::Void, |it| it.void(&key, payment)).await {
             Ok(_) => Ok(Ended::Held),
             Err(NotDone::Refused(why)) => {
@@ -394,10 +444,45 @@ impl Calls {
         }
     }
 
+    /// Takes the money.
+    async fn take(&self, payment: &PaymentId, money: Money) -> Outcome<Payment> {
+        if self.old.capture {
+            let found = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await?;
+            if found.state == State::Captured && found.captured == money.amount {
+                return Ok(found);
+            }
+        }
+        let (key, part) = (self.keys.capture()?, Part::Of(money));
+        self.payments.call(Kind::Capture, |it| it.capture(&key, payment, part)).await
+    }
+
     /// Gives back all that was taken.
     async fn return_all(&self, payment: &PaymentId) -> Outcome<()> {
-        let key = self.key("capture_card.undo")?;
-        let refund = self.payments.call(Kind::Refund, |it| it.refund(&key, payment, Part::Rest));
+        let keys = self.keys.give_back();
+        self.return_once(payment, Part::Rest, keys, self.old.give_back).await
+    }
+
+    /// Gives money back under the last of these keys, unless that has been done under one of them.
+    async fn return_once(
+        &self,
+        payment: &PaymentId,
+        part: Part,
+        keys: Outcome<Vec<IdempotencyKey>>,
+        old: bool,
+    ) -> Outcome<()> {
+        let keys = keys?;
+        // A refusal may have been that of a second call, behind one whose answer was lost.
+        if old || keys.len() > 1 {
+            let there = self.payments.call(Kind::LookUp, |it| it.refunds(payment)).await?;
+            let ours =
+                |it: &&Refund| keys.iter().any(|key| it.key.as_deref() == Some(key.as_str()));
+            let failed = |it: &&Refund| matches!(it.state, RefundState::Failed { .. });
+            if there.iter().filter(ours).any(|it| !failed(&it)) {
+                return Ok(());
+            }
+        }
+        let Some(key) = keys.last() else { return Err(no_key()) };
+        let refund = self.payments.call(Kind::Refund, |it| it.refund(key, payment, part));
         refund.await.map(|_| ())
     }
 
@@ -493,4 +578,16 @@ impl Calls {
     fn action(&self, command: Command) -> Action {
         Action::Purchase(self.id.clone(), command)
     }
+}
+
+/// Of several payments under one name the one that holds or has taken money, or may yet: a call
+/// that was taken for a new one leaves two.
+fn most_alive(found: Vec<Payment>) -> Option<Payment> {
+    let rank = |it: &Payment| match it.state {
+        State::Captured => 0,
+        State::Authorised => 1,
+        State::InProgress | State::CustomerAction => 2,
+        State::Declined | State::Voided => 3,
+    };
+    found.into_iter().min_by_key(rank)
 }

@@ -5,6 +5,8 @@
 //! - A webhook is a cue and nothing more. What counts is what the provider answers when it is
 //!   asked about that payment, so one that is old, early, repeated or out of order is harmless.
 //! - What it leads to is durable before it is acknowledged; else it is to be sent again.
+//! - Money that the provider had taken on to give back, and could not, is noted with its purchase,
+//!   which is stuck then: for people to retry or to abandon.
 //! - A payment that turns up when its purchase is on its way back, or over without it, is undone
 //!   under the keys of the purchase's own way back: one effect, whoever comes first.
 
@@ -100,7 +102,7 @@ impl Hooks {
             let Some((state, _)) = state else { return Ok(Led::ToNothing) };
             let Some(order) = state.order() else { return Ok(Led::ToNothing) };
             let card = self.card(&story, order, &state);
-            let late = match answer(&card, &found) {
+            let late = match self.answer(&card, &found).await? {
                 Answer::Nothing => return Ok(Led::ToNothing),
                 Answer::Note(note) => {
                     match self.stories.tell(&story, &stream, "webhook", note).await {
@@ -137,6 +139,18 @@ impl Hooks {
         state: &'a Purchase,
     ) -> Card<'a> {
         Card { payments: &self.payments, story, order, state, now: self.ledger.clock().now() }
+    }
+
+    /// What is to be done, given what the payment and its refunds are found to be.
+    async fn answer(&self, card: &Card<'_>, found: &Payment) -> Result<Answer, Missed> {
+        if card.may_fail() {
+            let refunds = self.payments.call(Call::LookUp, |it| it.refunds(&found.id)).await;
+            let failed = card.failed(&refunds.map_err(Missed::Provider)?);
+            if let Some(note) = failed {
+                return Ok(Answer::Note(note));
+            }
+        }
+        Ok(answer(card, found))
     }
 }
 

@@ -16,6 +16,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+/// How long a provider is trusted to know an idempotency key where nobody says otherwise. Stripe
+/// keeps them for 24 hours.
+pub const KEYS_KEPT: TimeDelta = TimeDelta::hours(20);
+
 /// The kinds of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -41,6 +45,8 @@ pub struct Payments {
     backoff: Backoff,
     /// Longer than a call can take: behind it another process may make it.
     lease: TimeDelta,
+    /// How long the provider is trusted to know a key.
+    keys_kept: TimeDelta,
     /// 32 random bits.
     chance: fn() -> u32,
     calls: Family<Ended, Counter>,
@@ -62,7 +68,14 @@ impl Payments {
         chance: fn() -> u32,
     ) -> Self {
         let breaker = Arc::new(Mutex::new(Breaker::new(breaker::PAYMENT)));
-        Self { gateway, breaker, backoff: retry::PAYMENT, lease, chance, calls: Family::default() }
+        let (backoff, keys_kept, calls) = (retry::PAYMENT, KEYS_KEPT, Family::default());
+        Self { gateway, breaker, backoff, lease, keys_kept, chance, calls }
+    }
+
+    /// The same with a provider that is trusted to know a key for so long.
+    #[must_use]
+    pub fn with_keys_kept(self, keys_kept: TimeDelta) -> Self {
+        Self { keys_kept, ..self }
     }
 
     /// The same with other pauses between attempts.
@@ -104,6 +117,10 @@ impl Payments {
 
     pub(super) const fn lease(&self) -> TimeDelta {
         self.lease
+    }
+
+    pub(super) const fn keys_kept(&self) -> TimeDelta {
+        self.keys_kept
     }
 
     pub(super) const fn attempts_max(&self) -> u32 {

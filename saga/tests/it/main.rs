@@ -4,6 +4,8 @@
 
 mod awards;
 mod deadlines;
+mod forgotten_keys;
 mod housekeeping;
+mod provider;
 mod purchases;
 mod world;

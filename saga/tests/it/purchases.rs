@@ -1,10 +1,8 @@
 //! Random orders, cancellations and refunds, with a payment provider that misbehaves, two runners
-//! at work and a clock that jumps, against a model of money, stock and points that knows nothing
-//! of steps: only what was asked for, and what each purchase says it has come to.
+//! at work and a clock that jumps, against a model of money, stock and points, those included that
+//! a campaign awards, that knows nothing of steps: only what was asked for, and what each purchase says it has come to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use accrue_domain::account::Account;
 use accrue_domain::action::Action;
@@ -25,15 +23,12 @@ use accrue_domain::quantity::{Delta, Quantity};
 use accrue_domain::wallet::Wallet;
 use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_event_store::receipt::ExecuteError;
-use accrue_gateways::breaker;
-use accrue_gateways::payment::simulator::{Simulator, Totals};
-use accrue_gateways::payment::stripe::{Settings as Provider, Stripe};
-use accrue_gateways::retry::Backoff;
-use accrue_saga::purchases::payments::Payments;
+use accrue_gateways::payment::simulator::Totals;
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{World, envelope, issue, noon};
+use crate::provider::Provider;
+use crate::world::{World, campaign, each, envelope, issue, noon};
 
 /// Pence of one unit of each product.
 const PRICES: [i64; 3] = [100, 333, 1_999];
@@ -77,7 +72,7 @@ impl Asking {
 
 struct Market {
     world: World,
-    provider: Simulator,
+    provider: Provider,
     dice: Dice,
     asked: Vec<Asking>,
     commands: usize,
@@ -101,7 +96,7 @@ fn wallet() -> WalletId {
 
 impl Market {
     async fn open(seed: u64) -> Self {
-        let (world, provider) = (World::new().await, Simulator::start(None).await.unwrap());
+        let (world, provider) = (World::new().await, Provider::start().await);
         let rate = PointsRate { points: Amount::new(1).unwrap(), amount: Minor::new(1).unwrap() };
         let settings = Settings { points_rate: Some(rate), ..Settings::default() };
         world.execute(Action::Program(program::Command::Configure(settings))).await;
@@ -122,21 +117,9 @@ impl Market {
         let top_up = OnWallet::TopUp { money: pounds(MONEY), reference: None };
         world.execute(Action::Wallet(wallet(), top_up)).await;
         world.execute(issue("m", POINTS, None)).await;
+        // A point for every ten pence.
+        world.execute(campaign("tenth", each("$.amount*10"))).await;
         Self { world, provider, dice: Dice(seed), asked: Vec::new(), commands: 0 }
-    }
-
-    fn payments(&self) -> Payments {
-        let stripe = Stripe::new(Provider {
-            base_url: self.provider.base_url(),
-            secret_key: "sk_test_market".to_owned(),
-            call_timeout: Duration::from_millis(300),
-            connect_timeout: Duration::from_millis(200),
-        });
-        let breaker = breaker::Settings { failures_max: 5, open_for: Duration::from_millis(20) };
-        let backoff = Backoff { delay_ms_base: 500, delay_ms_max: 60_000, attempts_max: 4 };
-        Payments::new(Some(Arc::new(stripe.unwrap())), TimeDelta::seconds(2), || 1 << 31)
-            .with_backoff(backoff)
-            .with_breaker(breaker)
     }
 
     /// Sends a command that may be refused.
@@ -152,22 +135,6 @@ impl Market {
             Err(ExecuteError::Refused { .. }) => false,
             Err(error) => panic!("{error}"),
         }
-    }
-
-    async fn switch(&self, switches: Value) {
-        let url = format!("{}/_switches", self.provider.base_url());
-        let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-        let body = switches.to_string();
-        let request = client.post(url).header("content-type", "application/json").body(body);
-        assert!(request.send().await.unwrap().status().is_success(), "{switches}");
-    }
-
-    async fn totals(&self) -> Totals {
-        let url = format!("{}/_ledger", self.provider.base_url());
-        let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-        let text = client.get(url).send().await.unwrap().text().await.unwrap();
-        let ledger: BTreeMap<String, Totals> = serde_json::from_str(&text).unwrap();
-        ledger.get("gbp").copied().unwrap_or_default()
     }
 
     async fn order(&mut self) {
@@ -266,7 +233,7 @@ impl Market {
             4 => json!({"decline": "generic_decline"}),
             _ => json!({}),
         };
-        self.switch(switches).await;
+        self.provider.switch(switches).await;
     }
 
     fn jump(&mut self) {
@@ -295,7 +262,7 @@ impl Market {
 
     /// With a provider that behaves and a clock that goes on, everything comes to its end.
     async fn come_to_an_end(&mut self) {
-        self.switch(json!({})).await;
+        self.provider.switch(json!({})).await;
         for _ in 0..2_000 {
             let mut open = 0;
             for at in 0..self.asked.len() {
@@ -332,12 +299,13 @@ impl Market {
             money -= asking.wallet;
             points -= asking.points;
             card += asking.card;
+            let (paid, mut returned) = (asking.wallet + asking.card, 0);
             let (mut left, mut units) = (asking.total(), asking.lines.clone());
             for refund in state.refunds().iter().filter(|it| it.stage == Stage::Done) {
-                let (amount, returned) =
+                let (amount, goods) =
                     model_refund(&asking.refunds[refund.id.as_str()], asking, left, &mut units);
                 left -= amount;
-                for (product, count) in returned {
+                for (product, count) in goods {
                     stock[product] += count;
                 }
                 // How the parts are shared is the purchase's; that they sum to it is not.
@@ -351,8 +319,12 @@ impl Market {
                         "wallet" => money += part.money.get(),
                         _ => card -= part.money.get(),
                     }
+                    returned += if tender.is_money() { part.money.get() } else { 0 };
                 }
             }
+            // Earned on what was paid in money, and taken back in proportion.
+            let earned = paid / 10;
+            points += earned - if paid > 0 { earned * returned / paid } else { 0 };
             assert!(left >= 0, "seed {seed}: more was given back than paid");
         }
         for (at, expected) in stock.into_iter().enumerate() {
@@ -365,8 +337,9 @@ impl Market {
         let there = (balance.available.get(), balance.held.get());
         assert_eq!(there, (money, 0), "seed {seed}: wallet");
         let account = self.world.load::<Account>("m").await;
-        assert_eq!((account.balance(), account.held()), (points, 0), "seed {seed}: points");
-        let Totals { authorised, captured, refunded, released } = self.totals().await;
+        let there = (account.balance(), account.held(), account.debt().get());
+        assert_eq!(there, (points, 0, 0), "seed {seed}: points");
+        let Totals { authorised, captured, refunded, released } = self.provider.totals().await;
         let there = (captured - refunded, authorised - captured - released);
         assert_eq!(there, (card, 0), "seed {seed}: card");
     }
@@ -407,7 +380,7 @@ async fn money_stock_and_points_are_conserved_whatever_happens() {
     for seed in SEEDS {
         let mut market = Market::open(seed).await;
         let config = || accrue_saga::Config {
-            payments: market.payments(),
+            payments: market.provider.payments(),
             ..accrue_saga::Config::default()
         };
         // Two of them, as where two processes have the role.
@@ -416,18 +389,21 @@ async fn money_stock_and_points_are_conserved_whatever_happens() {
             market.make_move().await;
         }
         market.come_to_an_end().await;
+        market.world.caught_up(&one).await;
         one.end().await;
         other.end().await;
         market.check(seed).await;
-        let ends = ["completed", "rejected"].map(|end| {
-            let name = if end == "completed" { "PurchaseCompleted" } else { "PurchaseRejected" };
-            format!("SELECT count(*) FROM events WHERE event_type = '{name}'")
-        });
+        let count = |name| format!("SELECT count(*) FROM events WHERE event_type = '{name}'");
+        let (completed, rejected) = (count("PurchaseCompleted"), count("PurchaseRejected"));
         let (completed, rejected) =
-            (market.world.number(&ends[0]).await, market.world.number(&ends[1]).await);
+            (market.world.number(&completed).await, market.world.number(&rejected).await);
         let placed = i64::try_from(market.asked.len()).unwrap();
         assert_eq!(completed + rejected, placed, "seed {seed}: each ended once");
         assert!(completed > 0 && rejected > 0, "seed {seed}: {completed} and {rejected}");
+        let (awarded, reversed) = (count("PointsIssued"), count("PointsReversed"));
+        let (awarded, reversed) =
+            (market.world.number(&awarded).await, market.world.number(&reversed).await);
+        assert!(awarded > 1 && reversed > 0, "seed {seed}: {awarded} and {reversed}");
         assert!(noon() < accrue_event_store::clock::Clock::now(&*market.world.clock));
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 19] = [
+pub(super) const SETTINGS: [Setting; 20] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
@@ -30,6 +30,7 @@ pub(super) const SETTINGS: [Setting; 19] = [
     Setting { key: "payments_retry_seconds_max", default: "300" },
     Setting { key: "payments_attempts_max", default: "12" },
     Setting { key: "payments_breaker_seconds", default: "15" },
+    Setting { key: "payments_keys_hours", default: "20" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -92,6 +93,10 @@ pub(crate) struct ServerFlags {
     /// How long a payment provider that keeps failing is left alone [default: 15]
     #[arg(long, value_name = "SECONDS")]
     payments_breaker_seconds: Option<String>,
+    /// How long the payment provider is trusted to know an idempotency key: behind that a call is
+    /// looked up before it is made again [default: 20]
+    #[arg(long, value_name = "HOURS")]
+    payments_keys_hours: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -124,6 +129,7 @@ impl ServerFlags {
             ("payments_retry_seconds_max", &self.payments_retry_seconds_max),
             ("payments_attempts_max", &self.payments_attempts_max),
             ("payments_breaker_seconds", &self.payments_breaker_seconds),
+            ("payments_keys_hours", &self.payments_keys_hours),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));

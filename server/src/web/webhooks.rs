@@ -72,10 +72,6 @@ pub(super) async fn payments(
     let tolerance = TimeDelta::seconds(TOLERANCE_SECONDS);
     let now = ledger.clock().now();
     let event = webhook::verify(&body, header, &secret, now, tolerance).map_err(wrong)?;
-    if event.kind.contains("refund") && event.kind.ends_with("failed") {
-        // Noted as given back when the provider took it on: people are to look at it.
-        tracing::error!(event.id, payment = ?event.payment, "the provider could not refund");
-    }
     if let Some(payment) = &event.payment {
         let led = hooks.payment_changed(payment).await.map_err(missed)?;
         tracing::debug!(event.id, event.kind, %payment, ?led, "a webhook was taken");

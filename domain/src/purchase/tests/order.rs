@@ -1,6 +1,7 @@
 //! What is frozen when an order is placed, and what cannot be ordered.
 
 use super::*;
+use crate::aggregate::Refuse as _;
 use crate::money::Currency;
 use crate::purchase::order::Tender;
 
@@ -93,6 +94,15 @@ fn a_gift_needs_no_tender_and_takes_none() {
     let mut bench = Bench::placed(place(&[(1, 0)], Vec::new()));
     bench.run();
     assert_eq!(bench.state(), "completed");
+    bench.must(refund("r", Portion::All { restock: true }));
+    assert_eq!(bench.state(), "completed", "it is on its way");
+    bench.run();
+    assert_eq!(bench.state(), "refunded");
+    let mut two = Bench::placed(place(&[(2, 0)], Vec::new()));
+    two.run();
+    two.must(refund("r", Portion::Lines(vec![units(1, 1)])));
+    two.run();
+    assert_eq!(two.state(), "completed", "one is left");
     assert_eq!(tenders(place(&[(1, 0)], vec![card()])).unwrap_err(), Error::TenderEmpty(1));
 }
 
@@ -117,4 +127,22 @@ fn the_same_order_again_changes_nothing_and_another_is_refused() {
     assert_eq!(bench.must(Command::Place(Box::new(dearer))), [] as [&str; 0]);
     let other = Place { reference: Some("x".to_owned()), ..order };
     assert_eq!(bench.refuses(Command::Place(Box::new(other))), Error::Exists);
+}
+
+#[test]
+fn a_refusal_points_at_its_line_or_tender() {
+    let currency = Currency::GBP;
+    for (error, pointer) in [
+        (Error::Retired(2), "/lines/1/product"),
+        (Error::PriceDiffers { line: 500, price: 1, currency }, "/lines/499/price"),
+        (Error::TooManyUnits(1), "/lines/0/quantity"),
+        (Error::LineTwice { line: 7, at: 3 }, "/lines/2/line"),
+        (Error::ExceedsLine { line: 7, at: 1, left: 0 }, "/lines/0/quantity"),
+        (Error::TenderOpen(1), "/tenders/0/money"),
+        (Error::TenderCurrency { tender: 3, expected: currency }, "/tenders/2/money/currency"),
+        (Error::TendersExceed { tender: 2, left: 5 }, "/tenders/1"),
+        (Error::LineCount(0), "/lines"),
+    ] {
+        assert_eq!(error.pointer().as_deref(), Some(pointer), "{error}");
+    }
 }

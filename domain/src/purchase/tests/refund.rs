@@ -66,10 +66,10 @@ fn no_more_than_is_left() {
         Portion::Lines(all.iter().map(|(line, count)| units(*line, *count)).collect())
     };
     let wrong = |bench: &Bench, portion| bench.refuses(refund("x", portion));
-    assert_eq!(wrong(&bench, lines(&[(1, 3)])), Error::ExceedsLine { line: 1, left: 2 });
-    assert_eq!(wrong(&bench, lines(&[(3, 1)])), Error::UnknownLine(3));
-    assert_eq!(wrong(&bench, lines(&[(0, 1)])), Error::UnknownLine(0));
-    assert_eq!(wrong(&bench, lines(&[(1, 1), (1, 1)])), Error::LineTwice(1));
+    assert_eq!(wrong(&bench, lines(&[(1, 3)])), Error::ExceedsLine { line: 1, at: 1, left: 2 });
+    assert_eq!(wrong(&bench, lines(&[(3, 1)])), Error::UnknownLine { line: 3, at: 1 });
+    assert_eq!(wrong(&bench, lines(&[(0, 1)])), Error::UnknownLine { line: 0, at: 1 });
+    assert_eq!(wrong(&bench, lines(&[(1, 1), (1, 1)])), Error::LineTwice { line: 1, at: 2 });
     assert_eq!(wrong(&bench, lines(&[])), Error::NothingAsked);
     assert_eq!(wrong(&bench, Portion::Amount(pounds(0))), Error::NothingAsked);
     let (requested, left) = (2_000, 1_999);
@@ -77,7 +77,7 @@ fn no_more_than_is_left() {
     assert_eq!(beyond, Error::ExceedsPaid { requested, left });
     bench.must(refund("r", lines(&[(1, 2)])));
     // Asked for is as good as given back.
-    assert_eq!(wrong(&bench, lines(&[(1, 1)])), Error::ExceedsLine { line: 1, left: 0 });
+    assert_eq!(wrong(&bench, lines(&[(1, 1)])), Error::ExceedsLine { line: 1, at: 1, left: 0 });
     let left = 999;
     assert_eq!(
         wrong(&bench, Portion::Amount(pounds(1_000))),

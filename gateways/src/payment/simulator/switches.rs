@@ -24,6 +24,11 @@ pub struct Switches {
     pub fail: Option<Fail>,
     /// So many changing calls are worked on, and lose their connection instead of an answer.
     pub drop_connection: u32,
+    /// Refunds are taken on, and not settled.
+    pub pending_refunds: bool,
+    /// Keys are forgotten, as Stripe forgets them after a day: a call that was made before is taken
+    /// for a new one.
+    pub forget_keys: bool,
     /// Every webhook comes twice.
     pub webhook_twice: bool,
     /// Webhooks arrive before the answer to the call that caused them.
@@ -81,6 +86,8 @@ pub(super) struct Fate {
     pub(super) hang: bool,
     pub(super) fail: Option<u16>,
     pub(super) drop_connection: bool,
+    pub(super) pending_refunds: bool,
+    pub(super) forget_keys: bool,
     pub(super) webhook_twice: bool,
     pub(super) webhook_first: bool,
 }
@@ -107,6 +114,8 @@ impl Switches {
             hang,
             fail,
             drop_connection: reaches_us && take(&mut self.drop_connection),
+            pending_refunds: self.pending_refunds,
+            forget_keys: self.forget_keys,
             webhook_twice: self.webhook_twice,
             webhook_first: self.webhook_first,
         }

@@ -28,6 +28,8 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     pub(super) form: &'a Bytes,
     pub(super) key: Option<&'a str>,
+    pub(super) forget_keys: bool,
+    pub(super) pending_refunds: bool,
     pub(super) decline: Option<&'a str>,
     pub(super) customer_action: bool,
     pub(super) now: DateTime<Utc>,
@@ -57,6 +59,17 @@ struct Intent {
     created: i64,
 }
 
+#[derive(Debug)]
+struct Refund {
+    id: String,
+    payment: String,
+    amount: i64,
+    currency: String,
+    status: &'static str,
+    failure_reason: Option<String>,
+    key: Option<String>,
+}
+
 /// A used key: what it was used for, and what was answered.
 #[derive(Debug)]
 struct Kept {
@@ -68,6 +81,7 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct World {
     intents: BTreeMap<String, Intent>,
+    refunds: BTreeMap<String, Refund>,
     kept: HashMap<String, Kept>,
     totals: BTreeMap<String, Totals>,
     ids: u64,
@@ -99,7 +113,8 @@ impl World {
 
     /// A changing call: worked on once for each key.
     pub(super) fn post(&mut self, call: &Call<'_>) -> (Answer, Vec<Value>) {
-        if let Some(kept) = call.key.and_then(|it| self.kept.get(it)) {
+        let known = call.key.filter(|_| !call.forget_keys);
+        if let Some(kept) = known.and_then(|it| self.kept.get(it)) {
             let same = kept.path == call.path && kept.form == call.form;
             let other = || error(400, "idempotency_error", "idempotency_key_in_use_for_other");
             return (if same { kept.answer.clone() } else { other() }, vec![]);
@@ -153,6 +168,7 @@ impl World {
         let body = match path.strip_prefix("/v1/payment_intents/") {
             Some("search") => self.search(query),
             Some(id) => self.intents.get(id).map(Intent::json),
+            None if path == "/v1/refunds" => self.list_refunds(query),
             None => None,
         };
         body.map_or_else(missing, |body| Answer { status: 200, body })
@@ -170,7 +186,7 @@ impl World {
             ["payment_intents", id, "cancel"] => self.cancel(id),
             ["refunds"] => match call.decline {
                 Some(reason) => self.failed_refund(&form, reason),
-                None => self.refund(&form),
+                None => self.refund(&form, call.pending_refunds),
             },
             _ => Err(missing()),
         }
@@ -249,7 +265,7 @@ impl World {
         Ok((json.clone(), vec![("payment_intent.canceled", json)]))
     }
 
-    fn refund(&mut self, form: &Form) -> Change {
+    fn refund(&mut self, form: &Form, pending: bool) -> Change {
         let id = self.id("re");
         let payment = text(form, "payment_intent")?;
         let intent = self.intents.get_mut(payment).ok_or_else(missing)?;
@@ -267,24 +283,59 @@ impl World {
         intent.refunded += part;
         let currency = intent.currency.clone();
         self.total(&currency).refunded += part;
-        let json = json!({
-            "id": id, "object": "refund", "amount": part, "currency": currency,
-            "payment_intent": payment, "status": "succeeded",
-        });
-        Ok((json.clone(), vec![("refund.created", json)]))
+        let status = if pending { "pending" } else { "succeeded" };
+        let refund = Refund { status, ..Refund::of(id, form, part, currency) };
+        Ok(self.keep_refund(refund, "refund.created"))
     }
 
     /// The issuer does not take the money back: an answer like any other, not an error.
     fn failed_refund(&mut self, form: &Form, reason: &str) -> Change {
         let id = self.id("re");
-        let payment = text(form, "payment_intent")?;
-        let intent = self.intents.get(payment).ok_or_else(missing)?;
-        let json = json!({
-            "id": id, "object": "refund", "currency": intent.currency,
-            "amount": amount(form, "amount")?.unwrap_or(intent.captured - intent.refunded),
-            "payment_intent": payment, "status": "failed", "failure_reason": reason,
-        });
-        Ok((json.clone(), vec![("refund.failed", json)]))
+        let intent = self.intents.get(text(form, "payment_intent")?).ok_or_else(missing)?;
+        let part = amount(form, "amount")?.unwrap_or(intent.captured - intent.refunded);
+        let failure_reason = Some(reason.to_owned());
+        let currency = intent.currency.clone();
+        let refund =
+            Refund { status: "failed", failure_reason, ..Refund::of(id, form, part, currency) };
+        Ok(self.keep_refund(refund, "refund.failed"))
+    }
+
+    /// Every refund that was taken on comes to nothing: the money is the merchant's again.
+    pub(super) fn fail_refunds(&mut self, reason: &str, now: DateTime<Utc>) -> Vec<Value> {
+        let taken_on = self.refunds.values_mut().filter(|it| it.status != "failed");
+        let mut failed = Vec::new();
+        for refund in taken_on {
+            refund.status = "failed";
+            refund.failure_reason = Some(reason.to_owned());
+            if let Some(intent) = self.intents.get_mut(&refund.payment) {
+                intent.refunded -= refund.amount;
+            }
+            self.totals.entry(refund.currency.clone()).or_default().refunded -= refund.amount;
+            failed.push(("refund.failed", refund.json()));
+        }
+        failed.into_iter().map(|it| self.event(it, now)).collect()
+    }
+
+    /// The refunds of a payment, the newest first, a page of them.
+    fn list_refunds(&self, query: &str) -> Option<Value> {
+        let parameters: Form = parse_form(query.as_bytes()).into_iter().collect();
+        let payment = parameters.get("payment_intent")?;
+        let after = parameters.get("starting_after");
+        let limit = parameters.get("limit").and_then(|it| it.parse().ok()).unwrap_or(10);
+        let of_payment = self.refunds.values().rev().filter(|it| it.payment == *payment);
+        let mut left = of_payment.filter(|it| after.is_none_or(|after| it.id < *after));
+        let data: Vec<_> = left.by_ref().take(limit).map(Refund::json).collect();
+        Some(json!({"object": "list", "data": data, "has_more": left.next().is_some()}))
+    }
+
+    fn keep_refund(
+        &mut self,
+        refund: Refund,
+        kind: &'static str,
+    ) -> (Value, Vec<(&'static str, Value)>) {
+        let json = refund.json();
+        self.refunds.insert(refund.id.clone(), refund);
+        (json.clone(), vec![(kind, json)])
     }
 
     /// Knows one kind of query: an exact match of the reference.
@@ -313,6 +364,28 @@ impl World {
     fn id(&mut self, prefix: &str) -> String {
         self.ids += 1;
         format!("{prefix}_sim{:012}", self.ids)
+    }
+}
+
+impl Refund {
+    fn of(id: String, form: &Form, amount: i64, currency: String) -> Self {
+        let payment = form.get("payment_intent").cloned().unwrap_or_default();
+        let (failure_reason, key) = (None, form.get("metadata[key]").cloned());
+        Self { id, payment, amount, currency, status: "succeeded", failure_reason, key }
+    }
+
+    fn json(&self) -> Value {
+        let mut json = json!({
+            "id": self.id, "object": "refund", "amount": self.amount, "currency": self.currency,
+            "payment_intent": self.payment, "status": self.status, "metadata": {},
+        });
+        if let Some(reason) = &self.failure_reason {
+            json["failure_reason"] = json!(reason);
+        }
+        if let Some(key) = &self.key {
+            json["metadata"]["key"] = json!(key);
+        }
+        json
     }
 }
 

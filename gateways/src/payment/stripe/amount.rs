@@ -20,12 +20,11 @@ fn exponent(currency: Currency) -> u32 {
     }
 }
 
-/// Units that Stripe takes: `UGX` by hundreds, three-digit currencies by tens.
+/// Units that Stripe takes: `UGX` by hundreds, others as cards do.
 fn step(currency: Currency) -> i64 {
-    match (currency.code(), currency.exponent()) {
-        ("ISK" | "UGX", _) => 100,
-        (_, 3) => 10,
-        _ => 1,
+    match currency.code() {
+        "ISK" | "UGX" => 100,
+        _ => currency.card_step(),
     }
 }
 

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 
 use super::wire;
 use crate::payment::names::PaymentId;
-use crate::payment::{NotDone, Outcome, Payment, Refund, Refusal, State, Trouble};
+use crate::payment::{NotDone, Outcome, Payment, Refund, RefundState, Refusal, State, Trouble};
 
 /// A call without a whole answer. Only while connecting is it sure that nothing was sent.
 pub(super) fn of_transport(error: &reqwest::Error) -> NotDone {
@@ -79,17 +79,11 @@ pub(super) fn expect_state(payment: Payment, state: State) -> Outcome<Payment> {
 
 /// A refund that was to be made.
 pub(super) fn of_refund(refund: wire::Refund, payment: &PaymentId) -> Outcome<Refund> {
-    let status = refund.status.as_deref();
-    if matches!(status, Some("failed" | "canceled")) {
-        let code = refund.failure_reason.unwrap_or_else(|| "refund_failed".to_owned());
-        return Err(NotDone::Refused(Refusal::Declined { code }));
+    let refund = refund.refund(payment)?;
+    match refund.state {
+        RefundState::Failed { code } => Err(NotDone::Refused(Refusal::Declined { code })),
+        RefundState::Settled | RefundState::UnderWay => Ok(refund),
     }
-    Ok(Refund {
-        settled: status == Some("succeeded"),
-        money: wire::money(refund.amount, &refund.currency)?,
-        payment: payment.clone(),
-        id: refund.id,
-    })
 }
 
 fn declined(error: wire::Error) -> Refusal {
@@ -182,8 +176,8 @@ mod tests {
             );
             of_refund(serde_json::from_str(&json).unwrap(), &PaymentId::parse("pi_1").unwrap())
         };
-        assert!(refund("succeeded").unwrap().settled);
-        assert!(!refund("pending").unwrap().settled);
+        assert_eq!(refund("succeeded").unwrap().state, RefundState::Settled);
+        assert_eq!(refund("pending").unwrap().state, RefundState::UnderWay);
         let code = "refund_failed".to_owned();
         assert_eq!(refund("failed"), Err(NotDone::Refused(Refusal::Declined { code })));
     }

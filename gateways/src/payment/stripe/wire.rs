@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::amount;
 use super::verdict::not_understood;
 use crate::payment::names::{PaymentId, Reference};
-use crate::payment::{NotDone, Outcome, Payment, State};
+use crate::payment::{NotDone, Outcome, Payment, RefundState, State};
 
 /// A payment intent.
 #[derive(Debug, Deserialize)]
@@ -69,6 +69,16 @@ pub(super) struct Refund {
     pub(super) status: Option<String>,
     #[serde(default)]
     pub(super) failure_reason: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// A page of refunds.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refunds {
+    pub(super) data: Vec<Refund>,
+    #[serde(default)]
+    pub(super) has_more: bool,
 }
 
 /// The body of an answer that is no success.
@@ -108,6 +118,23 @@ impl Intent {
             capturable: minor(self.amount_capturable)?,
             captured: minor(self.amount_received)?,
         })
+    }
+}
+
+impl Refund {
+    /// The refund that it stands for.
+    pub(super) fn refund(mut self, payment: &PaymentId) -> Outcome<super::Refund> {
+        let state = match self.status.as_deref() {
+            Some("succeeded") => RefundState::Settled,
+            Some("failed" | "canceled") => {
+                let code = self.failure_reason.unwrap_or_else(|| "refund_failed".to_owned());
+                RefundState::Failed { code }
+            }
+            _ => RefundState::UnderWay,
+        };
+        let money = money(self.amount, &self.currency)?;
+        let (payment, key) = (payment.clone(), self.metadata.remove("key"));
+        Ok(super::Refund { id: self.id, payment, money, state, key })
     }
 }
 

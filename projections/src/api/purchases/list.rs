@@ -3,7 +3,7 @@
 use accrue_domain::id::AccountId;
 use accrue_domain::purchase::Status;
 use accrue_http::extract::{Program, Query};
-use accrue_http::page::{Page, cursor, limit};
+use accrue_http::page::{Page, limit};
 use accrue_http::problem::Problem;
 use accrue_http::wait::for_position;
 use axum::Json;
@@ -51,12 +51,6 @@ pub(in crate::api) async fn list(
     let filter = Filter { before, account, state: query.state };
     for_position(&views.orders, query.min_position).await?;
     let mut conn = views.ledger.pool().acquire().await?;
-    let mut items = orders::page(&mut conn, program.as_str(), filter, limit + 1).await?;
-    let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
-    if more {
-        items.pop();
-    }
-    let next = items.last().filter(|_| more);
-    let next = next.map(|last| cursor(&last.placed_position.to_string()));
-    Ok(Json(Page { items, next }))
+    let items = orders::page(&mut conn, program.as_str(), filter, limit + 1).await?;
+    Ok(Json(Page::of(items, limit, |last| last.placed_position.to_string())))
 }

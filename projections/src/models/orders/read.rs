@@ -3,6 +3,7 @@
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::purchase::Status;
 use accrue_event_store::record::Position;
+use accrue_http::money::MoneySchema;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
@@ -35,7 +36,7 @@ pub struct OrderView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The sum of the lines.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     pub total: Money,
     /// What was given back of it, in minor units.
     pub refunded: i64,

@@ -1,6 +1,7 @@
 //! What is shown of a product and of its stock.
 
 use accrue_domain::money::Money;
+use accrue_http::money::MoneySchema;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,7 +48,7 @@ pub struct ProductView {
     /// `goods` or `service`.
     pub kind: String,
     /// Of one unit, in minor units: `{"amount": 170000, "currency": "USD"}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = MoneySchema)]
     pub price: Money,
     /// `active` or `retired`.
     pub status: String,
