@@ -25,7 +25,7 @@ pub const TERM: Duration = Duration::from_secs(3);
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(750);
 
 /// How often those ask who would have it.
-pub const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A lease that is held, as far as its holder knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
