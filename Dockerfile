@@ -4,6 +4,10 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
+# The Kafka client is C, and its build wants make and a C++ compiler.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ make \
+    && rm -rf /var/lib/apt/lists/*
 COPY . .
 # The caches outlive the layer, so an edit does not compile the whole tree again; what is kept of
 # the build has to leave them within the same step.

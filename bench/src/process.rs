@@ -31,10 +31,20 @@ pub(crate) async fn accrue(
     database: &Database,
     roles: &str,
 ) -> anyhow::Result<Server> {
+    accrue_with(binary, database, roles, &[]).await
+}
+
+/// As [`accrue`], with more flags.
+pub(crate) async fn accrue_with(
+    binary: &Path,
+    database: &Database,
+    roles: &str,
+    more: &[&str],
+) -> anyhow::Result<Server> {
     let port = free_port()?;
     let mut command = Command::new(binary);
     command.arg("serve").arg("--database-url").arg(database.url());
-    command.arg("--port").arg(port.to_string()).arg("--roles").arg(roles);
+    command.arg("--port").arg(port.to_string()).arg("--roles").arg(roles).args(more);
     start(command, port).await.with_context(|| format!("starting {}", binary.display()))
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod lag;
 pub(crate) mod purchases;
 pub(crate) mod read;
 pub(crate) mod rebuild;
+pub(crate) mod relay;
 pub(crate) mod sweep;
 
 use crate::baseline;
@@ -27,6 +28,9 @@ pub(crate) const ACCOUNTS: u64 = 100_000;
 
 /// Everything in one process.
 const ALL_ROLES: &str = "api,projections,sagas";
+
+/// And publishing.
+const ALL_ROLES_AND_RELAY: &str = "api,projections,sagas,relay";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {

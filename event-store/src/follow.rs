@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use crate::record::{Position, Recorded};
 
-pub use checkpoint::{Parked, parked, position};
+pub use checkpoint::{Parked, advance, begin, park, parked, position};
 pub use runner::{Runner, is_data_error};
 pub use status::{Health, Status};
 

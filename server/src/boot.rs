@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::database::{self, Database};
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::lock::ServerLock;
 use crate::{figures, payments, web};
 
@@ -45,6 +45,7 @@ pub(crate) struct Server {
     views: Views,
     followers: JoinSet<()>,
     sagas: Option<Sagas>,
+    relay: Option<JoinHandle<()>>,
     http: JoinHandle<()>,
     watch: Option<JoinHandle<()>>,
     sample: JoinHandle<()>,
@@ -107,11 +108,18 @@ impl Server {
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
         });
+        let kafka = config.kafka.clone().filter(|_| config.roles.relay);
+        let relay = kafka.map(|kafka| {
+            accrue_kafka::relay::start(ledger.clone(), kafka, &mut registry, stop.clone())
+        });
         let figures = figures::register(&mut registry, ledger.pool().clone());
         let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
         let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
         let provider = Some(&payments).filter(|it| sagas.is_some() && it.is_there()).cloned();
-        let health = Health::new(ledger.clone(), watched, provider, draining.clone());
+        let alarm = Duration::from_secs(config.relay_lag_seconds_max.into());
+        let published = relay.as_ref().map(|it| health::Published::new(it.status.clone(), alarm));
+        let published = published.inspect(|it| it.register(&mut registry));
+        let health = Health::new(ledger.clone(), watched, published, provider, draining.clone());
         let (lags, figures) = (health.clone().sample(stop.clone()), figures.run(stop.clone()));
         let sample = tokio::spawn(async { tokio::join!(lags, figures).0 });
         let api = accrue_command_api::router(ledger.clone())
@@ -130,6 +138,7 @@ impl Server {
             views,
             followers,
             sagas,
+            relay: relay.map(|it| it.task),
             http,
             watch,
             sample,
@@ -196,6 +205,9 @@ impl Server {
         self.stop.cancel();
         if let Some(sagas) = self.sagas {
             sagas.ended().await;
+        }
+        if let Some(relay) = self.relay {
+            let _ended = relay.await;
         }
         let mut followers = self.followers;
         while followers.join_next().await.is_some() {}

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::config::{DatabaseFlags, ServerFlags};
 use crate::events::{ExportArgs, TailArgs};
 use crate::import::SalesArgs;
+use crate::relay::RepublishArgs;
 use crate::simulator::{self, SimulatorArgs};
 use crate::tour::TourArgs;
 
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     /// Read the log
     #[command(subcommand)]
     Events(Events),
+    /// See to the events in Kafka
+    #[command(subcommand)]
+    Relay(Relay),
     /// See to the read models
     #[command(subcommand)]
     Projections(Projections),
@@ -136,6 +140,12 @@ pub(crate) enum Events {
     Tail(TailArgs),
     /// Print the whole log from the database, one JSON object a line
     Export(ExportArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Relay {
+    /// Publish the log, or its end, into a topic of its own
+    Republish(RepublishArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! The configuration: flags > `ACCRUE_…` environment > TOML file > defaults, checked once.
 
+pub(crate) mod kafka;
 mod layers;
 mod settings;
 
@@ -11,7 +12,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 use sqlx::postgres::PgConnectOptions;
 
-pub(crate) use settings::{DatabaseFlags, ServerFlags};
+pub(crate) use settings::{DatabaseFlags, KafkaFlags, ServerFlags};
 
 pub(crate) use layers::Layers;
 
@@ -28,6 +29,10 @@ pub(crate) struct Config {
     /// Days for which a command's answer is kept under its id.
     pub(crate) idempotency_days: u32,
     pub(crate) payments: Payments,
+    /// The Kafka that events are published to, if any.
+    pub(crate) kafka: Option<accrue_kafka::settings::Settings>,
+    /// Seconds that Kafka may be behind the log.
+    pub(crate) relay_lag_seconds_max: u32,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
 }
@@ -123,18 +128,21 @@ pub(crate) struct Roles {
     pub(crate) projections: bool,
     /// Awards points, takes them back, settles deadlines.
     pub(crate) sagas: bool,
+    /// Publishes events to Kafka, where there is one and no other process does.
+    pub(crate) relay: bool,
 }
 
 impl FromStr for Roles {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut roles = Self { projections: false, sagas: false };
+        let mut roles = Self { projections: false, sagas: false, relay: false };
         let mut api = false;
         for role in text.split(',').map(str::trim) {
             match role {
                 "api" => api = true,
                 "projections" => roles.projections = true,
                 "sagas" => roles.sagas = true,
+                "relay" => roles.relay = true,
                 _ => return Err(()),
             }
         }
@@ -156,12 +164,14 @@ impl Config {
             listen: listen(layers)?,
             port: layers.parse("port", "a port from 0 to 65535 (0 picks a free one)")?,
             database: Place::read(layers)?,
-            roles: layers.parse("roles", "api, alone or with projections and sagas")?,
+            roles: layers.parse("roles", "api, alone or with projections, sagas and relay")?,
             pool_connections_max: within(layers, "pool_connections_max", 2, 1_000)?,
             queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
             cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
             idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
             payments: Payments::read(layers)?,
+            kafka: kafka::read(layers)?,
+            relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),
         };

@@ -14,6 +14,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,37 @@ struct Inner {
     followers: Mutex<Vec<Watched>>,
     /// The payment provider, where this process calls one.
     payments: Option<Payments>,
+    /// The relay, where this process has one.
+    published: Option<Arc<Published>>,
     draining: CancellationToken,
+}
+
+/// How far Kafka is, and from when on that is told as a fault.
+#[derive(Debug)]
+pub(crate) struct Published {
+    status: Status,
+    lag_max: Duration,
+    alarm: Gauge,
+}
+
+impl Published {
+    pub(crate) fn new(status: Status, lag_max: Duration) -> Self {
+        Self { status, lag_max, alarm: Gauge::default() }
+    }
+
+    /// Registers the alarm.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "1 while Kafka is further behind the log than relay_lag_seconds_max";
+        registry.register("accrue_relay_alarm", help, self.alarm.clone());
+    }
+
+    fn note(&self, lag: Duration) {
+        let behind = lag > self.lag_max;
+        if behind && self.alarm.get() == 0 {
+            tracing::error!(lag_seconds = lag.as_secs(), "Kafka is behind the log");
+        }
+        self.alarm.set(behind.into());
+    }
 }
 
 /// Whether the server can work, and each check behind that.
@@ -58,7 +90,8 @@ struct Check {
     name: String,
     /// It passes.
     ok: bool,
-    /// Why it does not; of `payments`, which always passes, why calls are not made.
+    /// Why it does not; of `payments`, which always passes, why calls are not made, and of `relay`,
+    /// which does too, why Kafka is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Position in the log: its head, or how far a follower has come.
@@ -88,13 +121,16 @@ impl Health {
     pub(crate) fn new(
         ledger: Ledger,
         followers: impl IntoIterator<Item = Status>,
+        published: Option<Published>,
         payments: Option<Payments>,
         draining: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let followers = followers.into_iter().map(|status| Watched::new(status, now)).collect();
-        let followers = Mutex::new(followers);
-        Self(Arc::new(Inner { ledger, followers, payments, draining }))
+        let relay = published.as_ref().map(|it| it.status.clone());
+        let followers = followers.into_iter().chain(relay);
+        let followers = followers.map(|status| Watched::new(status, now)).collect();
+        let (followers, published) = (Mutex::new(followers), published.map(Arc::new));
+        Self(Arc::new(Inner { ledger, followers, payments, published, draining }))
     }
 
     /// Notes the followers' progress until `stop`, so that an answer does not depend on how often
@@ -116,6 +152,11 @@ impl Health {
 
     fn followers(&self) -> std::sync::MutexGuard<'_, Vec<Watched>> {
         self.0.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of the relay, how far behind it may be.
+    fn published(&self, follower: &str) -> Option<&Published> {
+        self.0.published.as_deref().filter(|it| it.status.name() == follower)
     }
 
     fn head(&self) -> Position {
@@ -154,6 +195,9 @@ impl Health {
             follower.lag = age.unwrap_or_default();
             let of = accrue_event_store::metrics::Of { follower: follower.name().to_owned() };
             metrics.follower_lag_seconds.get_or_create(&of).set(follower.lag.as_secs_f64());
+            if let Some(published) = self.published(follower.name()) {
+                published.note(follower.lag);
+            }
         }
         Ok(())
     }
@@ -162,7 +206,14 @@ impl Health {
         let shutting_down = self.0.draining.is_cancelled();
         let mut checks = vec![self.database().await, self.log()];
         let (head, now) = (self.head(), self.0.ledger.clock().now());
-        checks.extend(self.followers().iter().map(|it| it.check(head, now, Instant::now())));
+        let check = |it: &Watched| {
+            let check = it.check(head, now, Instant::now());
+            match self.published(it.name()) {
+                Some(published) => behind(check, published.lag_max),
+                None => check,
+            }
+        };
+        checks.extend(self.followers().iter().map(check));
         checks.extend(self.0.payments.as_ref().map(provider));
         let ready = !shutting_down && checks.iter().all(|check| check.ok);
         Readiness { ready, shutting_down, checks }
@@ -190,6 +241,17 @@ impl Health {
         let position = Some(self.head());
         Check { name: "log".to_owned(), ok: !stalled, reason, position, lag: None }
     }
+}
+
+/// A Kafka that is away is no reason to send nobody here: commands are taken and reads answered
+/// without it. That it is behind is said, and is an alarm of its own.
+fn behind(mut check: Check, lag_max: Duration) -> Check {
+    let lag = check.lag.as_ref().map_or(0.0, |lag| lag.seconds);
+    if check.reason.is_none() && lag > lag_max.as_secs_f64() {
+        check.reason = Some(format!("Kafka is {lag:.0} s behind the log"));
+    }
+    check.ok = true;
+    check
 }
 
 /// A provider that is down is no reason to send nobody here: everything else goes on, and

@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod payments;
 mod projections;
+mod relay;
 mod schemas;
 mod serve;
 mod simulator;
@@ -85,6 +86,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
         }
+        Command::Relay(cli::Relay::Republish(arguments)) => relay::republish(&arguments).await?,
         Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,
         Command::Schemas(cli::Schemas::Write { dir }) => schemas::write(&dir)?,
         Command::Schemas(cli::Schemas::Check { released, present }) => {

@@ -44,19 +44,21 @@ fn arrows(metadata: &Value, counts: impl Fn(&str) -> bool) -> String {
 fn crates_point_downwards_only() {
     let ours = |name: &str| name.starts_with("accrue-") || name == "accrue";
     assert_snapshot!(arrows(&metadata(), ours), @r"
-    accrue: campaign-engine command-api domain event-store gateways http private-postgres projections saga
-    bench: private-postgres
+    accrue: campaign-engine command-api domain event-store gateways http kafka private-postgres projections saga
+    bench: event-store kafka private-kafka private-postgres
     campaign-engine:
     command-api: campaign-engine domain event-store http
     domain:
     event-store: domain
     gateways: domain
     http: domain event-store
+    kafka: event-store
+    private-kafka:
     private-postgres:
     projections: domain event-store http
     saga: campaign-engine domain event-store gateways
-    tests: campaign-engine domain event-store gateways private-postgres projections
-    xtask: private-postgres
+    tests: campaign-engine domain event-store gateways private-kafka private-postgres projections
+    xtask: private-kafka private-postgres
     ");
 }
 

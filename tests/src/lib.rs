@@ -6,6 +6,7 @@ pub mod command;
 pub mod database;
 pub mod eventually;
 pub mod history;
+pub mod kafka;
 pub mod ledger;
 pub mod load;
 pub mod program;

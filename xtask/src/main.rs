@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Install what is missing on this machine (the programs of PostgreSQL)
+    /// Install what is missing on this machine (the programs of PostgreSQL; for the tests those of Kafka too)
     Setup,
     /// Set up, build, and run `accrue demo`
     Demo(PassedOn),
@@ -63,7 +63,7 @@ fn passed_on(words: &[String]) -> &[String] {
 
 fn perform(chore: &Chore, passed_on: &[String]) -> Result<()> {
     match chore {
-        Chore::Setup => setup::setup(),
+        Chore::Setup => setup::postgres().and_then(|()| setup::kafka()),
         Chore::Demo(_) => demo(passed_on),
         Chore::Test(_) => test(passed_on),
         Chore::Ci => ci(),
@@ -78,7 +78,7 @@ fn perform(chore: &Chore, passed_on: &[String]) -> Result<()> {
 }
 
 fn demo(arguments: &[String]) -> Result<()> {
-    setup::setup()?;
+    setup::postgres()?;
     let program = built_program("accrue")?;
     let mut demo = Command::new(program);
     demo.arg("demo").args(arguments);
@@ -88,7 +88,8 @@ fn demo(arguments: &[String]) -> Result<()> {
 }
 
 fn test(arguments: &[String]) -> Result<()> {
-    setup::setup()?;
+    setup::postgres()?;
+    setup::kafka()?;
     run(cargo().args(["test", "--workspace"]).args(arguments))
 }
 

@@ -1,8 +1,11 @@
-//! Sees to it that the programs of PostgreSQL are there. Everything else comes with cargo.
+//! Sees to it that the programs of PostgreSQL are there, and for the tests those of Kafka and a
+//! Python that reads it. Everything else comes with cargo.
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use accrue_private_kafka::programs;
 use accrue_private_postgres::binaries;
 use accrue_private_postgres::error::Error;
 use anyhow::{Result, bail};
@@ -11,7 +14,8 @@ use crate::process::{holds, run};
 
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.conf";
 
-pub(crate) fn setup() -> Result<()> {
+/// What the server needs.
+pub(crate) fn postgres() -> Result<()> {
     match binaries::find() {
         Ok(_) => return Ok(()),
         Err(Error::NotInstalled { .. }) => {}
@@ -24,6 +28,56 @@ pub(crate) fn setup() -> Result<()> {
     let found = binaries::find()?;
     eprintln!("PostgreSQL {} is in {}", found.major, found.bin_dir.display());
     Ok(())
+}
+
+/// What the tests need beside it: a broker, and another language to read it in.
+pub(crate) fn kafka() -> Result<()> {
+    let mut missing = Vec::new();
+    if programs::java().is_err() {
+        missing.push("openjdk-17-jre-headless");
+    }
+    if programs::find().is_err() && !holds("mvn", &["--version"]) {
+        missing.push("maven");
+    }
+    let python = target().join("differ");
+    if !holds("python3", &["-c", "import venv, ensurepip"]) && !is_complete(&python) {
+        missing.push("python3-venv");
+    }
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        let Some(rights) = Rights::ours().filter(|_| holds("apt-get", &["--version"])) else {
+            bail!("install {names} (by the names of Debian's packages), then try again");
+        };
+        apt(rights, &["update"])?;
+        let install = ["install", "-y", "--no-install-recommends"];
+        apt(rights, &[&install, &missing[..]].concat())?;
+    }
+    if programs::find().is_err() {
+        let folder = programs::install()?;
+        eprintln!("Kafka is in {}", folder.display());
+    }
+    differ(&python)
+}
+
+/// A Python of our own with what `tests/kafka/differ.py` imports.
+fn differ(folder: &Path) -> Result<()> {
+    if is_complete(folder) {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    let needed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kafka/requirements.txt");
+    let mut pip = Command::new(folder.join("bin/python"));
+    run(pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(needed))
+}
+
+fn is_complete(folder: &Path) -> bool {
+    let python = folder.join("bin/python");
+    holds(&python.to_string_lossy(), &["-c", "import confluent_kafka"])
+}
+
+fn target() -> PathBuf {
+    let given = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
 }
 
 fn instructions() -> String {
@@ -62,13 +116,15 @@ impl Rights {
     }
 }
 
+fn apt(rights: Rights, arguments: &[&str]) -> Result<()> {
+    let waiting = ["-o", "DPkg::Lock::Timeout=300"];
+    run(&mut rights.command("apt-get", &[&waiting, arguments].concat()))
+}
+
 /// Debian starts a cluster of the whole machine with the package. Nobody asked for that, so its
 /// settings say no before the server arrives; settings that were there already are left alone.
 fn install_with_apt(rights: Rights) -> Result<()> {
-    let apt = |arguments: &[&str]| {
-        let waiting = ["-o", "DPkg::Lock::Timeout=300"];
-        run(&mut rights.command("apt-get", &[&waiting, arguments].concat()))
-    };
+    let apt = |arguments: &[&str]| apt(rights, arguments);
     apt(&["update"])?;
     if !Path::new(CLUSTER_SETTINGS).exists() {
         apt(&["install", "-y", "--no-install-recommends", "postgresql-common"])?;

@@ -29,7 +29,10 @@ pub async fn position(conn: &mut PgConnection, follower: &str) -> sqlx::Result<O
 }
 
 /// The follower's position, which is 0 from now on if it has never run.
-pub(super) async fn begin(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Position> {
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn begin(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Position> {
     sqlx::query(
         "INSERT INTO checkpoints (follower, position) VALUES ($1, 0) ON CONFLICT DO NOTHING",
     )
@@ -41,7 +44,10 @@ pub(super) async fn begin(conn: &mut PgConnection, follower: &str) -> sqlx::Resu
 
 /// Moves the checkpoint, unless somebody else has moved it: two workers of one name, or a rebuild
 /// that switched the tables.
-pub(super) async fn advance(
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn advance(
     conn: &mut PgConnection,
     follower: &str,
     from: Position,
@@ -71,11 +77,11 @@ pub async fn parked(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Vec
     .await
 }
 
-pub(super) async fn park(
-    conn: &mut PgConnection,
-    follower: &str,
-    stream: &Parked,
-) -> sqlx::Result<()> {
+/// Sets a stream aside from an event on; the first such event counts.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn park(conn: &mut PgConnection, follower: &str, stream: &Parked) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO parked (follower, aggregate_type, aggregate_id, position, reason)
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",

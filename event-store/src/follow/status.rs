@@ -67,7 +67,8 @@ impl Status {
         self.position.send_replace(position);
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Health)) {
+    /// Changes what its health says.
+    pub fn update(&self, change: impl FnOnce(&mut Health)) {
         change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

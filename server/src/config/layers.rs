@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::masked;
-use super::settings::{DatabaseFlags, SETTINGS, ServerFlags};
+use super::settings::{DatabaseFlags, KafkaFlags, SETTINGS, ServerFlags};
 
 /// Read when no `--config` is given, if it is there.
 const DEFAULT_FILE: &str = "./accrue.toml";
@@ -32,9 +32,27 @@ impl fmt::Display for Origin {
     }
 }
 
+/// The table of a file that is passed on to the Kafka client as it is.
+const PROPERTIES: [&str; 2] = ["kafka", "properties"];
+
 /// The winning text of each setting.
-#[derive(Debug, Clone)]
-pub(crate) struct Layers(Vec<(&'static str, String, Origin)>);
+#[derive(Clone)]
+pub(crate) struct Layers {
+    settings: Vec<(&'static str, String, Origin)>,
+    /// Properties of the Kafka client, and the file that they stand in.
+    properties: Vec<(String, String)>,
+    file: Option<PathBuf>,
+}
+
+/// What a file says: settings, and properties of the Kafka client.
+type Said = (Vec<(&'static str, String)>, Vec<(String, String)>);
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Properties hold secrets.
+        f.debug_list().entries(self.shown()).finish()
+    }
+}
 
 impl Layers {
     /// The layers of a command that serves.
@@ -45,6 +63,12 @@ impl Layers {
     /// The layers of a command that only needs the database.
     pub(crate) fn of_database(flags: &DatabaseFlags) -> Result<Self> {
         Self::read(&flags.given(), flags.config.as_deref())
+    }
+
+    /// The layers of a command that publishes the database's log.
+    pub(crate) fn of_relay(database: &DatabaseFlags, kafka: &KafkaFlags) -> Result<Self> {
+        let flags = [database.given(), kafka.given()].concat();
+        Self::read(&flags, database.config.as_deref())
     }
 
     fn read(flags: &[(&'static str, String)], file: Option<&Path>) -> Result<Self> {
@@ -70,9 +94,9 @@ impl Layers {
         environment: impl Fn(&str) -> Option<String>,
         file: Option<(&Path, &str)>,
     ) -> Result<Self> {
-        let from_file = match file {
+        let (from_file, properties) = match file {
             Some((path, text)) => read_file(path, text)?,
-            None => Vec::new(),
+            None => Said::default(),
         };
         let winning = SETTINGS.iter().map(|setting| {
             let key = setting.key;
@@ -93,11 +117,12 @@ impl Layers {
                 _ => (key, setting.default.to_owned(), Origin::Default),
             }
         });
-        Ok(Self(winning.collect()))
+        let settings = winning.collect();
+        Ok(Self { settings, properties, file: file.map(|(path, _)| path.to_path_buf()) })
     }
 
     fn entry(&self, key: &str) -> (&str, &Origin) {
-        let found = self.0.iter().find(|(name, ..)| *name == key);
+        let found = self.settings.iter().find(|(name, ..)| *name == key);
         found.map_or(("", &Origin::Default), |(_, value, origin)| (value, origin))
     }
 
@@ -113,7 +138,7 @@ impl Layers {
 
     /// A setting that only this command has another default for.
     pub(crate) fn default_to(&mut self, key: &str, value: &str) {
-        for (name, text, origin) in &mut self.0 {
+        for (name, text, origin) in &mut self.settings {
             if *name == key && *origin == Origin::Default {
                 value.clone_into(text);
             }
@@ -138,7 +163,19 @@ impl Layers {
             let value = if value.is_empty() { "-".to_owned() } else { value };
             vec![(*key).to_owned(), value, format!("({origin})")]
         };
-        self.0.iter().map(row).collect()
+        let mut rows: Vec<_> = self.settings.iter().map(row).collect();
+        // Names only: nobody knows which of the values are secrets.
+        rows.extend(self.properties.iter().map(|(name, _)| {
+            let name = format!("{}.{name}", PROPERTIES.join("."));
+            let file = self.file.clone().unwrap_or_default();
+            vec![name, "(set)".to_owned(), format!("({})", Origin::File(file))]
+        }));
+        rows
+    }
+
+    /// Properties for the Kafka client.
+    pub(crate) fn kafka_properties(&self) -> Vec<(String, String)> {
+        self.properties.clone()
     }
 }
 
@@ -150,19 +187,20 @@ fn shown(key: &str, value: &str) -> String {
     }
 }
 
-fn read_file(path: &Path, text: &str) -> Result<Vec<(&'static str, String)>> {
+fn read_file(path: &Path, text: &str) -> Result<Said> {
     let name = path.display();
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         anyhow!("{name}, line {line}: {}", error.message())
     })?;
+    let properties = kafka_properties(path, &mut table)?;
     let known = |key: &str| SETTINGS.iter().find(|setting| setting.key == key);
     let unknown: Vec<_> = table.keys().filter(|key| known(key).is_none()).cloned().collect();
     if !unknown.is_empty() {
         let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
         bail!("{name}: unknown settings: {} (known: {})", unknown.join(", "), all.join(", "));
     }
-    table
+    let settings = table
         .iter()
         .filter_map(|(key, value)| known(key).map(|setting| (setting.key, value)))
         .map(|(key, value)| match value {
@@ -170,5 +208,30 @@ fn read_file(path: &Path, text: &str) -> Result<Vec<(&'static str, String)>> {
             toml::Value::Integer(number) => Ok((key, number.to_string())),
             other => bail!("{name}: {key}: expected a text or a number, got {}", other.type_str()),
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok((settings, properties))
+}
+
+/// Takes `[kafka.properties]` out of the file's table.
+fn kafka_properties(path: &Path, table: &mut toml::Table) -> Result<Vec<(String, String)>> {
+    let name = path.display();
+    let [outer, inner] = PROPERTIES;
+    let Some(kafka) = table.remove(outer) else { return Ok(Vec::new()) };
+    let toml::Value::Table(kafka) = kafka else { bail!("{name}: {outer}: expected a table") };
+    if let Some(other) = kafka.keys().find(|key| *key != inner) {
+        bail!("{name}: unknown settings: {outer}.{other} (known: {outer}.{inner})");
+    }
+    let Some(toml::Value::Table(properties)) = kafka.get(inner) else {
+        bail!("{name}: {outer}.{inner}: expected a table");
+    };
+    let text = |(key, value): (&String, &toml::Value)| match value {
+        toml::Value::String(text) => Ok((key.clone(), text.clone())),
+        toml::Value::Integer(number) => Ok((key.clone(), number.to_string())),
+        toml::Value::Boolean(truth) => Ok((key.clone(), truth.to_string())),
+        other => bail!(
+            "{name}: {outer}.{inner}.{key}: expected a text, a number or a truth, got {}",
+            other.type_str()
+        ),
+    };
+    properties.iter().map(text).collect()
 }

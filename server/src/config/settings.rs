@@ -12,12 +12,12 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 20] = [
+pub(super) const SETTINGS: [Setting; 27] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
     Setting { key: "database_url", default: "" },
-    Setting { key: "roles", default: "api,projections,sagas" },
+    Setting { key: "roles", default: "api,projections,sagas,relay" },
     Setting { key: "postgres_shared_buffers_mb", default: "256" },
     Setting { key: "pool_connections_max", default: "16" },
     Setting { key: "queue_commands_max", default: "16384" },
@@ -31,6 +31,13 @@ pub(super) const SETTINGS: [Setting; 20] = [
     Setting { key: "payments_attempts_max", default: "12" },
     Setting { key: "payments_breaker_seconds", default: "15" },
     Setting { key: "payments_keys_hours", default: "20" },
+    Setting { key: "kafka_bootstrap", default: "" },
+    Setting { key: "kafka_topic_prefix", default: "accrue" },
+    Setting { key: "kafka_partitions", default: "12" },
+    Setting { key: "kafka_replication", default: "-1" },
+    Setting { key: "kafka_form", default: "binary" },
+    Setting { key: "kafka_record_bytes_max", default: "1000000" },
+    Setting { key: "relay_lag_seconds_max", default: "60" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -49,6 +56,29 @@ pub(crate) struct DatabaseFlags {
     pub(crate) database_url: Option<String>,
 }
 
+/// Which Kafka, and how it is written to.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct KafkaFlags {
+    /// Publish events to this Kafka [default: to none]
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka_bootstrap: Option<String>,
+    /// First word of the names of topics [default: accrue]
+    #[arg(long, value_name = "WORD")]
+    kafka_topic_prefix: Option<String>,
+    /// Partitions of topics that are made [default: 12]
+    #[arg(long, value_name = "COUNT")]
+    kafka_partitions: Option<String>,
+    /// Copies of topics that are made; -1 as the broker has it [default: -1]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    kafka_replication: Option<String>,
+    /// CloudEvents as binary or structured records [default: binary]
+    #[arg(long, value_name = "FORM")]
+    kafka_form: Option<String>,
+    /// Bytes of the largest record; a stream with a larger one is set aside [default: 1000000]
+    #[arg(long, value_name = "BYTES")]
+    kafka_record_bytes_max: Option<String>,
+}
+
 /// All settings of a server.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServerFlags {
@@ -60,7 +90,7 @@ pub(crate) struct ServerFlags {
     /// Loopback address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// What this process does: api, projections, sagas [default: all three]
+    /// What this process does: api, projections, sagas, relay [default: all of them]
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// Memory of the private PostgreSQL's cache, in MB [default: 256]
@@ -97,6 +127,11 @@ pub(crate) struct ServerFlags {
     /// looked up before it is made again [default: 20]
     #[arg(long, value_name = "HOURS")]
     payments_keys_hours: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaFlags,
+    /// Seconds that Kafka may be behind the log before that is told as a fault [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    relay_lag_seconds_max: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -109,6 +144,19 @@ impl DatabaseFlags {
     pub(super) fn given(&self) -> Vec<(&'static str, String)> {
         let all = [("data_dir", &self.data_dir), ("database_url", &self.database_url)];
         present(all)
+    }
+}
+
+impl KafkaFlags {
+    pub(super) fn given(&self) -> Vec<(&'static str, String)> {
+        present([
+            ("kafka_bootstrap", &self.kafka_bootstrap),
+            ("kafka_topic_prefix", &self.kafka_topic_prefix),
+            ("kafka_partitions", &self.kafka_partitions),
+            ("kafka_replication", &self.kafka_replication),
+            ("kafka_form", &self.kafka_form),
+            ("kafka_record_bytes_max", &self.kafka_record_bytes_max),
+        ])
     }
 }
 
@@ -130,9 +178,11 @@ impl ServerFlags {
             ("payments_attempts_max", &self.payments_attempts_max),
             ("payments_breaker_seconds", &self.payments_breaker_seconds),
             ("payments_keys_hours", &self.payments_keys_hours),
+            ("relay_lag_seconds_max", &self.relay_lag_seconds_max),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
+        given.extend(self.kafka.given());
         given
     }
 }

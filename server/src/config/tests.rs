@@ -105,6 +105,38 @@ fn a_wrong_value_is_named_with_its_origin() {
 }
 
 #[test]
+fn kafka_is_named_and_its_properties_are_passed_on() {
+    let file = "kafka_bootstrap = 'a:9092, b:9092'\n[kafka.properties]\n\
+                'socket.timeout.ms' = 5000\n'client.rack' = 'r1'";
+    let it = layers(&[], &[], file);
+    let kafka = Config::read(&it).unwrap().kafka.unwrap();
+    assert_eq!((kafka.bootstrap.as_str(), kafka.prefix.as_str()), ("a:9092, b:9092", "accrue"));
+    let properties = [("client.rack", "r1"), ("socket.timeout.ms", "5000")];
+    assert_eq!(kafka.properties, properties.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let shown = format!("{:?}", it.shown());
+    assert!(shown.contains("kafka.properties.client.rack") && !shown.contains("r1"), "{shown}");
+    assert!(Config::read(&layers(&[], &[], "")).unwrap().kafka.is_none());
+}
+
+#[test]
+fn what_is_wrong_with_kafka_is_named() {
+    let refused = |file: &str| {
+        let read = merged(&[], &[], file).and_then(|it| Config::read(&it).map(|_| ()));
+        read.unwrap_err().to_string()
+    };
+    assert!(refused("kafka_bootstrap = 'localhost'").starts_with("kafka_bootstrap: expected host"));
+    assert!(refused("kafka_topic_prefix = 'a/b'").starts_with("kafka_topic_prefix: expected"));
+    assert!(refused("kafka_partitions = 0").starts_with("kafka_partitions: expected a whole"));
+    assert!(refused("kafka_replication = 0").starts_with("kafka_replication: expected -1"));
+    assert!(refused("kafka_form = 'avro'").starts_with("kafka_form: expected binary or"));
+    assert!(refused("kafka = 1").contains("kafka: expected a table"));
+    assert!(refused("[kafka.propertys]").contains("unknown settings: kafka.propertys"));
+    assert!(refused("[kafka.properties]\n'no.such' = 1").contains("no.such"));
+    assert!(refused("[kafka.properties]\nacks = 1").contains("acks is not to be set"));
+    assert!(refused("[kafka.properties]\na = [1]").contains("kafka.properties.a: expected"));
+}
+
+#[test]
 fn passwords_are_masked_wherever_they_stand() {
     let cases = [
         ("postgres://u:p@h:5432/d", "postgres://u:***@h:5432/d"),

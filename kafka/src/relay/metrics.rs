@@ -1,0 +1,35 @@
+//! Counters of the relay. Its position and lag are those of any follower.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Everything that the relay counts.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    /// Events published by this process.
+    pub(super) published: Counter,
+    /// Transactions committed.
+    pub(super) transactions: Counter,
+    /// Producers made.
+    pub(super) sessions: Counter,
+    /// 1 while it is this process that publishes.
+    pub(super) leading: Gauge,
+}
+
+impl Metrics {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let it = Self {
+            published: Counter::default(),
+            transactions: Counter::default(),
+            sessions: Counter::default(),
+            leading: Gauge::default(),
+        };
+        let r = registry.sub_registry_with_prefix("accrue_relay");
+        r.register("published", "Events published to Kafka", it.published.clone());
+        r.register("transactions", "Kafka transactions committed", it.transactions.clone());
+        r.register("sessions", "Times that publishing began anew", it.sessions.clone());
+        r.register("leading", "1 while this process publishes", it.leading.clone());
+        it
+    }
+}

@@ -1,0 +1,127 @@
+//! How Kafka is reached, and what is written there.
+
+use rdkafka::ClientConfig;
+
+use crate::record::Form;
+
+/// Properties that are ours to set: another value would break what the relay promises.
+const OURS: [&str; 9] = [
+    "acks",
+    "bootstrap.servers",
+    "enable.idempotence",
+    "group.id",
+    "isolation.level",
+    "max.in.flight.requests.per.connection",
+    "message.max.bytes",
+    "request.required.acks",
+    "transactional.id",
+];
+
+/// What is known of a Kafka before it is asked anything.
+#[derive(Clone)]
+pub struct Settings {
+    /// Brokers to begin with, `host:port`, divided by commas.
+    pub bootstrap: String,
+    /// First word of every topic's name. Two ledgers on one Kafka need two.
+    pub prefix: String,
+    /// Partitions of a topic that is made.
+    pub partitions: i32,
+    /// Copies of a topic that is made; -1 as the broker has it.
+    pub replication: i32,
+    /// How events are written.
+    pub form: Form,
+    /// Bytes of the largest record; a topic's `max.message.bytes` must not be smaller.
+    pub record_bytes_max: usize,
+    /// Further properties of the client library.
+    pub properties: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Properties hold passwords.
+        f.debug_struct("Settings")
+            .field("bootstrap", &self.bootstrap)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// A property that the relay sets itself.
+    #[error("{0} is not to be set: what is published once and in order depends on it")]
+    Ours(String),
+    /// The client library does not take a property, or its value.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Settings {
+    /// Are the properties such as the client library takes? Nothing is connected to.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the property.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if let Some((name, _)) = self.properties.iter().find(|(name, _)| OURS.contains(&&**name)) {
+            return Err(Invalid::Ours(name.clone()));
+        }
+        let made = self.client().create_native_config();
+        made.map(|_| ()).map_err(|error| Invalid::Refused(error.to_string()))
+    }
+
+    /// What all clients have in common.
+    #[must_use]
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", format!("{}-relay", self.prefix))
+            // A broker that comes back is found again within a second.
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.keepalive.enable", "true")
+            .set("log.connection.close", "false");
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            bootstrap: "127.0.0.1:1".to_owned(),
+            prefix: "accrue".to_owned(),
+            partitions: 12,
+            replication: -1,
+            form: Form::Binary,
+            record_bytes_max: 1_000_000,
+            properties: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn properties_that_are_not_there_or_are_ours_are_refused_by_name() {
+        let refusal = |name: &str, value: &str| {
+            let properties = vec![(name.to_owned(), value.to_owned())];
+            let checked = Settings { properties, ..settings() }.check();
+            checked.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refusal("socket.timeout.ms", "5000"), "");
+        assert!(refusal("socket.timeout.msec", "5000").contains("socket.timeout.msec"));
+        assert!(refusal("socket.timeout.ms", "long").contains("socket.timeout.ms"));
+        assert!(refusal("acks", "1").starts_with("acks is not to be set"));
+    }
+
+    #[test]
+    fn passwords_do_not_get_into_a_log() {
+        let properties = vec![("sasl.password".to_owned(), "hunter2".to_owned())];
+        let shown = format!("{:?}", Settings { properties, ..settings() });
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,82 @@
+//! The names of topics, and their making.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::settings::Settings;
+
+/// Longest name that Kafka takes.
+const NAME_BYTES_MAX: usize = 249;
+
+/// How long the broker may take to make a topic.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// The topic of a program's events: `accrue.events.default`. Characters that a topic cannot hold
+/// (none of our own programs' ids has any) are written as `_`.
+#[must_use]
+pub fn events(prefix: &str, program: &str) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let program: String = program.chars().map(|c| if legal(c) { c } else { '_' }).collect();
+    let mut name = format!("{prefix}.events.{program}");
+    name.truncate(NAME_BYTES_MAX);
+    name
+}
+
+/// Can this be (the beginning of) a topic's name?
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !text.is_empty() && text.len() <= 100 && text != "." && text != ".." && text.chars().all(legal)
+}
+
+/// Makes a topic whose records are kept for ever; that it is there already is as good.
+///
+/// # Errors
+/// As Kafka gives them.
+pub async fn make<C: ClientContext>(
+    admin: &AdminClient<C>,
+    settings: &Settings,
+    name: &str,
+) -> Result<(), KafkaError> {
+    let topic =
+        NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication))
+            // The log is kept for ever, and who follows it here is to find all of it.
+            .set("retention.ms", "-1")
+            .set("retention.bytes", "-1")
+            .set("cleanup.policy", "delete");
+    let options =
+        AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
+    for made in admin.create_topics(&[topic], &options).await? {
+        match made {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_a_topic_of_its_own() {
+        assert_eq!(events("accrue", "default"), "accrue.events.default");
+        assert_eq!(events("a", "brand_x-1"), "a.events.brand_x-1");
+        assert_eq!(events("a", "not/ours"), "a.events.not_ours");
+        assert_eq!(events("a", &"x".repeat(400)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_prefix_is_what_kafka_takes_in_a_name() {
+        for good in ["accrue", "accrue.eu", "a-b_c.1"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(101)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `accrue relay`: the log into Kafka once more.
+
+use std::io::{IsTerminal, Write};
+
+use accrue_kafka::republish::{self, Done, Order};
+use accrue_kafka::topics;
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::boot::{Signals, unless_stopped};
+use crate::config::{self, DatabaseFlags, KafkaFlags, Layers, Place};
+use crate::database::{self, Database};
+use crate::logging;
+use crate::output::{self, grouped};
+
+/// What, and where to.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The topic is made if it is not there. Run again after a failure, it goes on behind what the topic
+holds; consumers that read committed records see every event once.
+
+Examples:
+  accrue relay republish --from 1 --topic accrue.events.default.v2 --kafka-bootstrap kafka:9092
+  accrue relay republish --from 1 --topic wide --kafka-partitions 48 --kafka-bootstrap kafka:9092")]
+pub(crate) struct RepublishArgs {
+    /// The first position
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
+    from: i64,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    topic: String,
+    /// Events of this program
+    #[arg(long, value_name = "ID", default_value = "default")]
+    program: String,
+    #[command(flatten)]
+    kafka: KafkaFlags,
+    #[command(flatten)]
+    database: DatabaseFlags,
+}
+
+/// Publishes the log into another topic.
+pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
+    let layers = Layers::of_relay(&arguments.database, &arguments.kafka)?;
+    let place = Place::read(&layers)?;
+    let Some(settings) = config::kafka::read(&layers)? else {
+        bail!("no Kafka is named: --kafka-bootstrap HOST:PORT");
+    };
+    ensure!(topics::is_name(&arguments.topic), "--topic: expected letters, digits and . _ -");
+    let live = topics::events(&settings.prefix, &arguments.program);
+    // What the relay publishes there would stand beside what is published here.
+    ensure!(arguments.topic != live, "--topic: {live} is the one that events are published to");
+    logging::quiet();
+    let order = Order {
+        from: arguments.from,
+        program: arguments.program.clone(),
+        topic: arguments.topic.clone(),
+    };
+    let done = database::with(&place, async |database: &Database| {
+        let (mut signals, stop) = (Signals::listen()?, CancellationToken::new());
+        let publishing = republish::republish(&database.options, settings, &order, &stop, show);
+        tokio::pin!(publishing);
+        match unless_stopped(&mut signals, &mut publishing).await {
+            Some(done) => Ok(done?),
+            None => {
+                stop.cancel();
+                let _ended = publishing.await;
+                bail!("stopped; run again, it goes on behind what the topic holds")
+            }
+        }
+    })
+    .await?;
+    clear();
+    output::line(&format!(
+        "{} events published to {}, {} were there; up to position {}",
+        count(done.published),
+        order.topic,
+        count(done.there),
+        grouped(done.position)
+    ))?;
+    Ok(())
+}
+
+fn show(done: Done) {
+    if std::io::stderr().is_terminal() {
+        let (position, head) = (grouped(done.position), grouped(done.head));
+        let _unseen = write!(std::io::stderr(), "\r\x1b[K{position} of {head} events");
+    }
+}
+
+fn clear() {
+    if std::io::stderr().is_terminal() {
+        let _unseen = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}
+
+fn count(events: u64) -> String {
+    grouped(i64::try_from(events).unwrap_or(i64::MAX))
+}

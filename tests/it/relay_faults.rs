@@ -1,0 +1,272 @@
+//! The relay among things that break: each event is in Kafka once, and nothing waits for it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use accrue_private_kafka::broker::{Broker, Options};
+use accrue_tests::chance::Chance;
+use accrue_tests::database::Database;
+use accrue_tests::eventually::{eventually, within};
+use accrue_tests::kafka::{broker, expect_same, flags, prefix, published};
+use accrue_tests::load::{Fate, Load, Manner};
+use accrue_tests::server::Server;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use crate::relay_world::{figure, lines, serve, serve_with};
+
+/// How often the relay is killed.
+const KILLS: usize = 50;
+
+/// A server that takes commands and has no relay, and a process that is there for the relay.
+async fn apart(broker: &Broker, prefix: &str) -> (Database, Server, Server) {
+    let database = Database::create().await;
+    let api = Server::start(&database).await;
+    let relay = relay(&database, broker, prefix).await;
+    (database, api, relay)
+}
+
+async fn relay(database: &Database, broker: &Broker, prefix: &str) -> Server {
+    let flags = flags(database, broker, prefix);
+    let roles = ["--roles", "api,relay"];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(roles).collect();
+    Server::start_with(&flags).await
+}
+
+fn signal(server: &Server, signal: Signal) {
+    signal_to(server.pid(), signal);
+}
+
+fn signal_to(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
+    kill_process(pid, signal).expect("it is there");
+}
+
+async fn leads(server: &Server) -> bool {
+    figure(&server.client(), "accrue_relay_leading").await == Some(1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_the_relay_publishes_nothing_twice_and_leaves_nothing_out() {
+    let mut chance = Chance::new("kills of the relay");
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, api, mut relay) = apart(broker, &prefix).await;
+    // Batches large and small, so that kills meet a transaction at every stage.
+    api.client().post_lines("/v1/commands", lines(0..20_000)).await.expect(200);
+    let load = Load::start(&[api.client()], 8, Manner::Insists);
+    for _ in 0..KILLS {
+        let leading = eventually("it leads", async || leads(&relay).await.then_some(()));
+        leading.await;
+        // The fault's own moment: within the opening of a session, or within its work.
+        sleep(chance.moment(Duration::from_millis(400))).await;
+        relay.kill9();
+        // It is dead, and nobody need wait until its lease lapses.
+        database.run("UPDATE leases SET until = '-infinity'").await;
+        relay.restart().await;
+    }
+    let sent = load.stop().await;
+    assert!(sent.iter().all(|it| it.fate == Fate::Accepted));
+    published(&database).await;
+    expect_same(broker, &database, &prefix).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_was_paused_past_its_lease_publishes_nothing_when_it_wakes() {
+    let mut chance = Chance::new("pauses of the relay");
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, api, mut one) = apart(broker, &prefix).await;
+    eventually("it leads", async || leads(&one).await.then_some(())).await;
+    let mut two = relay(&database, broker, &prefix).await;
+    let load = Load::start(&[api.client()], 8, Manner::Insists);
+    published_behind(&database, 0).await;
+    for _ in 0..5 {
+        sleep(chance.moment(Duration::from_millis(300))).await;
+        signal(&one, Signal::STOP);
+        let paused = Instant::now();
+        within(Duration::from_secs(5), "another takes over", async || {
+            leads(&two).await.then_some(())
+        })
+        .await;
+        println!("taken over after {:?}", paused.elapsed());
+        let before = checkpoint(&database).await;
+        published_behind(&database, before).await;
+        signal(&one, Signal::CONT);
+        eventually("the first sees that it is late", async || (!leads(&one).await).then_some(()))
+            .await;
+        std::mem::swap(&mut one, &mut two);
+    }
+    load.stop().await;
+    published(&database).await;
+    expect_same(broker, &database, &prefix).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_under_load_has_every_event_once_when_it_is_back() {
+    let broker = Broker::scratch(Options::small()).await.expect("a broker starts");
+    let prefix = prefix();
+    let (database, server) = serve(&broker, &prefix).await;
+    let load = Load::start(&[server.client()], 8, Manner::Insists);
+    for _ in 0..3 {
+        let before = load.accepted();
+        eventually("commands go through", async || (load.accepted() > before + 300).then_some(()))
+            .await;
+        broker.kill().await.expect("it can be killed");
+        broker.start().await.expect("it starts again");
+    }
+    let sent = load.stop().await;
+    assert!(sent.iter().all(|it| it.fate == Fate::Accepted));
+    published(&database).await;
+    expect_same(&broker, &database, &prefix).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_or_hangs_delays_the_relay_and_nothing_else() {
+    let broker = Broker::scratch(Options::small()).await.expect("a broker starts");
+    let prefix = prefix();
+    let alarm = ["--relay-lag-seconds-max", "1"];
+    let (database, server) = serve_with(&broker, &prefix, &alarm).await;
+    let client = server.client();
+    let load = Load::start(std::slice::from_ref(&client), 8, Manner::LetsGo);
+    eventually("commands go through", async || (load.accepted() > 300).then_some(())).await;
+    published_behind(&database, 0).await;
+    for hangs in [false, true] {
+        let pid = broker.pid().await.expect("it runs");
+        if hangs {
+            signal_to(pid, Signal::STOP);
+        } else {
+            broker.kill().await.expect("it can be killed");
+        }
+        let (away, before) = (Instant::now(), load.accepted());
+        eventually("the alarm is given", async || {
+            (figure(&client, "accrue_relay_alarm").await == Some(1)).then_some(())
+        })
+        .await;
+        while away.elapsed() < Duration::from_secs(10) {
+            // Ready all the while: without Kafka there is nothing that this server cannot do.
+            client.get("/readyz").await.expect(200);
+            sleep(Duration::from_millis(100)).await;
+        }
+        let ready = client.get("/readyz").await.expect(200).json();
+        let checks = ready["checks"].as_array().expect("checks");
+        let relay = checks.iter().find(|it| it["name"] == "relay").expect("a check");
+        assert!(relay["reason"].is_string(), "{relay}");
+        assert!(load.accepted() > before + 500, "commands were taken all the while");
+        if hangs {
+            signal_to(pid, Signal::CONT);
+        } else {
+            broker.start().await.expect("it starts again");
+        }
+        eventually("the alarm is over", async || {
+            (figure(&client, "accrue_relay_alarm").await == Some(0)).then_some(())
+        })
+        .await;
+    }
+    let sent = load.stop().await;
+    assert!(sent.iter().all(|it| it.fate == Fate::Accepted), "no command was refused");
+    published(&database).await;
+    expect_same(&broker, &database, &prefix).await;
+}
+
+async fn checkpoint(database: &Database) -> i64 {
+    let at = "SELECT coalesce(max(position), 0) FROM checkpoints WHERE follower = 'relay'";
+    database.number(at).await
+}
+
+/// Waits until something behind that position was published.
+async fn published_behind(database: &Database, before: i64) {
+    eventually("something is published", async || {
+        (checkpoint(database).await > before).then_some(())
+    })
+    .await;
+}
+
+/// The folders of a topic's partitions, the one with most in it first.
+fn partitions(broker: &Broker, topic: &str) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(broker.data_dir()).expect("the broker has a folder");
+    let mut found: Vec<PathBuf> = folders
+        .map(|it| it.expect("an entry").path())
+        .filter(|it| {
+            let name = it.file_name().unwrap_or_default().to_string_lossy();
+            name.rsplit_once('-').is_some_and(|(of, _)| of == topic)
+        })
+        .collect();
+    found.sort_by_key(|it| std::cmp::Reverse(segment(it).1));
+    found
+}
+
+/// The last segment of a partition, and its length.
+fn segment(partition: &Path) -> (PathBuf, u64) {
+    let files = std::fs::read_dir(partition).expect("a partition has a folder");
+    let mut logs: Vec<PathBuf> = files
+        .map(|it| it.expect("an entry").path())
+        .filter(|it| it.extension().is_some_and(|it| it == "log"))
+        .collect();
+    logs.sort();
+    let last = logs.pop().expect("a partition has a segment");
+    let length = std::fs::metadata(&last).expect("it is there").len();
+    (last, length)
+}
+
+/// Cuts bytes off the end of a partition, as a loss of power does to what was not on disk yet:
+/// what the broker derives from them goes with them.
+fn cut(broker: &Broker, partition: &Path, bytes: u64) {
+    let (log, length) = segment(partition);
+    let file = std::fs::File::options().write(true).open(&log).expect("a segment can be opened");
+    file.set_len(length.saturating_sub(bytes)).expect("a segment can be cut");
+    for file in std::fs::read_dir(partition).expect("a folder") {
+        let path = file.expect("an entry").path();
+        let derived = ["index", "timeindex", "txnindex", "snapshot"];
+        if path.extension().is_some_and(|it| derived.iter().any(|name| it == *name)) {
+            std::fs::remove_file(&path).expect("a file can be removed");
+        }
+    }
+    // Otherwise the broker would trust what it had written on its way down.
+    let _clean = std::fs::remove_file(broker.data_dir().join(".kafka_cleanshutdown"));
+    let recovery = broker.data_dir().join("recovery-point-offset-checkpoint");
+    let mut recovery = std::fs::File::create(recovery).expect("a file can be written");
+    recovery.write_all(b"0\n0\n").expect("a file can be written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_has_lost_of_its_end_is_published_again() {
+    let broker = Broker::scratch(Options::small()).await.expect("a broker starts");
+    let prefix = prefix();
+    let (database, mut server) = serve(&broker, &prefix).await;
+    let topic = format!("{prefix}.events.default");
+    for (round, restarted) in [(0, true), (1, false), (2, true)] {
+        let from = round * 3_000;
+        server.client().post_lines("/v1/commands", lines(from..from + 3_000)).await.expect(200);
+        published(&database).await;
+        expect_same(&broker, &database, &prefix).await;
+        if restarted {
+            server.kill9();
+        }
+        broker.stop().await.expect("it stops");
+        let found = partitions(&broker, &topic);
+        assert_eq!(found.len(), 12);
+        // The end of a transaction alone, a little more, and more than everything since the last.
+        for (partition, bytes) in found.iter().zip([20, 300, 9_000]) {
+            cut(&broker, partition, bytes);
+        }
+        broker.start().await.expect("it starts again");
+        if restarted {
+            database.run("UPDATE leases SET until = '-infinity'").await;
+            server.restart().await;
+        }
+        // It is noticed without anything new to publish.
+        eventually("everything is there again", async || {
+            let said = accrue_tests::kafka::compare(
+                &broker,
+                &database,
+                &prefix,
+                accrue_tests::kafka::Within::default(),
+            );
+            (said.await.code == Some(0)).then_some(())
+        })
+        .await;
+    }
+    server.client().post_lines("/v1/commands", lines(9_000..9_500)).await.expect(200);
+    published(&database).await;
+    expect_same(&broker, &database, &prefix).await;
+}
