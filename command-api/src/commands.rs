@@ -3,27 +3,25 @@
 
 use std::collections::VecDeque;
 
-use accrue_domain::id::{CommandId, ProgramId};
+use accrue_domain::id::ProgramId;
 use accrue_event_store::ledger::Ledger;
-use accrue_event_store::receipt::{ExecuteError, Receipt};
+use accrue_event_store::receipt::Receipt;
 use accrue_http::extract::Program;
 use accrue_http::problem::Problem;
-use accrue_http::receipt;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::call::{self, Call, Options};
-use crate::command::{self, IDEMPOTENCY_KEY};
-use crate::envelope::{self, Read};
+use crate::call::{Call, Options};
+use crate::command::IDEMPOTENCY_KEY;
+use crate::envelope;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::taken::Taken;
 
 /// Most commands of one stream that wait for their answers.
 const OUTSTANDING_MAX: usize = 1_024;
@@ -111,15 +109,7 @@ struct Bulk {
 /// A line whose result is not written yet.
 struct Outstanding {
     line: u64,
-    id: Option<CommandId>,
-    status: StatusCode,
-    id_in_envelope: Option<&'static str>,
-    answer: Answer,
-}
-
-enum Answer {
-    Known(Box<Problem>),
-    Coming(BoxFuture<'static, Result<Receipt, ExecuteError>>, Instant),
+    taken: Taken,
 }
 
 /// The reader of the results has hung up.
@@ -155,7 +145,7 @@ impl Bulk {
                     }
                     tokio::select! {
                         biased;
-                        problem_or_receipt = first.answer.get(self.dry_run) => {
+                        problem_or_receipt = first.taken.get() => {
                             self.write_first(problem_or_receipt);
                         }
                         piece = self.body.next(), if self.open && room => self.piece(piece).await,
@@ -184,46 +174,22 @@ impl Bulk {
     }
 
     async fn take(&mut self, line: u64, text: Line) {
-        let outstanding = match text {
+        let taken = match text {
             Line::Text(text) => match envelope::read(&self.program, &text) {
-                Ok(read) => self.submit(line, read).await,
-                Err(unread) => Outstanding::known(line, unread.id, unread.problem),
+                Ok(read) => Taken::submit(&self.ledger, read, self.dry_run).await,
+                Err(unread) => Taken::known(unread.id, unread.problem),
             },
-            Line::TooLong => Outstanding::known(line, None, too_long()),
+            Line::TooLong => Taken::known(None, too_long()),
         };
-        self.outstanding.push_back(outstanding);
-    }
-
-    /// Hands a command to the executor; waits for room there, which holds the sender back.
-    async fn submit(&mut self, line: u64, read: Read) -> Outstanding {
-        let Read { envelope, status, id_in_envelope } = read;
-        let id = envelope.id.clone();
-        if let Err(problem) = command::not_ahead(&envelope, self.ledger.clock().now()) {
-            return Outstanding::known(line, Some(id), problem);
-        }
-        let executor = self.ledger.executor();
-        let (status, answer) = if self.dry_run {
-            let executor = executor.clone();
-            let answer = async move { executor.dry_run(envelope).await };
-            (StatusCode::OK, Box::pin(answer) as BoxFuture<'static, _>)
-        } else {
-            match executor.submit(envelope).await {
-                Ok(answer) => (status, Box::pin(answer) as BoxFuture<'static, _>),
-                Err(error) => {
-                    // Nothing more will be taken, so nothing more is read.
-                    self.open &= error != ExecuteError::ShuttingDown;
-                    return Outstanding::known(line, Some(id), error.into());
-                }
-            }
-        };
-        let answer = Answer::Coming(answer, Instant::now() + call::WAIT_MAX);
-        Outstanding { line, id: Some(id), status, id_in_envelope, answer }
+        // Nothing more will be taken, so nothing more is read.
+        self.open &= !taken.is_too_late();
+        self.outstanding.push_back(Outstanding { line, taken });
     }
 
     /// Writes every result that is known by now, from the first outstanding one on.
     async fn write_what_is_there(&mut self) -> Result<(), Gone> {
         while let Some(first) = self.outstanding.front_mut() {
-            let Some(result) = first.answer.now() else { return Ok(()) };
+            let Some(result) = first.taken.now() else { return Ok(()) };
             self.write_first(result);
             if self.out.len() >= CHUNK_BYTES {
                 self.flush().await?;
@@ -234,7 +200,9 @@ impl Bulk {
 
     fn write_first(&mut self, result: Result<Receipt, Problem>) {
         if let Some(first) = self.outstanding.pop_front() {
-            first.write(result, &mut self.out);
+            let place = format!("\"line\":{}", first.line);
+            first.taken.write(result, &place, &mut self.out);
+            self.out.push(b'\n');
         }
     }
 
@@ -244,74 +212,6 @@ impl Bulk {
         }
         let chunk = std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK_BYTES));
         self.chunks.send(Bytes::from(chunk)).await.map_err(|_| Gone)
-    }
-}
-
-impl Outstanding {
-    fn known(line: u64, id: Option<CommandId>, problem: Problem) -> Self {
-        let answer = Answer::Known(Box::new(problem));
-        Self { line, id, status: StatusCode::OK, id_in_envelope: None, answer }
-    }
-
-    fn write(self, result: Result<Receipt, Problem>, out: &mut Vec<u8>) {
-        let Self { line, id, status, id_in_envelope, answer: _ } = self;
-        out.push(b'{');
-        if let Some(id) = id {
-            out.extend_from_slice(b"\"id\":");
-            json(out, id.as_str());
-            out.push(b',');
-        }
-        match result {
-            Ok(receipt) => {
-                out.extend_from_slice(format!("\"status\":{}", status.as_u16()).as_bytes());
-                if receipt.replayed {
-                    out.extend_from_slice(b",\"replayed\":true");
-                }
-                out.extend_from_slice(b",\"receipt\":");
-                out.extend_from_slice(receipt::body(&receipt).as_bytes());
-            }
-            Err(problem) => {
-                let mut problem = command::in_envelope(id_in_envelope, problem);
-                // The parser counts from the line's beginning; `line` says which that is.
-                problem.detail = problem.detail.replace(" at line 1 column ", " at column ");
-                let status = problem.status;
-                out.extend_from_slice(format!("\"line\":{line},\"status\":{status}").as_bytes());
-                if problem.replayed {
-                    out.extend_from_slice(b",\"replayed\":true");
-                }
-                out.extend_from_slice(b",\"problem\":");
-                json(out, &problem);
-            }
-        }
-        out.extend_from_slice(b"}\n");
-    }
-}
-
-fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("texts and problems always serialise");
-}
-
-impl Answer {
-    /// The result, once it is there.
-    async fn get(&mut self, dry_run: bool) -> Result<Receipt, Problem> {
-        match self {
-            Self::Known(problem) => Err((**problem).clone()),
-            Self::Coming(answer, until) => match tokio::time::timeout_at(*until, answer).await {
-                Ok(answer) => answer.map_err(Problem::from),
-                Err(_) => Err(call::late(dry_run, true)),
-            },
-        }
-    }
-
-    /// The result, if it is there.
-    fn now(&mut self) -> Option<Result<Receipt, Problem>> {
-        use futures::FutureExt;
-        match self {
-            Self::Known(problem) => Some(Err((**problem).clone())),
-            Self::Coming(answer, _) => {
-                answer.now_or_never().map(|answer| answer.map_err(Problem::from))
-            }
-        }
     }
 }
 

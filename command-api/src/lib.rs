@@ -13,6 +13,7 @@ mod call;
 mod campaigns;
 mod command;
 mod commands;
+pub mod door;
 mod envelope;
 mod field;
 mod holds;
@@ -24,6 +25,7 @@ mod purchases;
 mod sagas;
 mod sales;
 mod strict;
+mod taken;
 mod target;
 mod wallets;
 
