@@ -3,6 +3,7 @@
 //! [`relay`] follows the log and publishes; [`record`] is what an event looks like there, in both
 //! directions. Nothing here decides anything, and the log does not wait for anything here.
 
+pub mod commands;
 pub mod partition;
 pub mod record;
 pub mod relay;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use accrue_event_store::clock::SystemClock;
@@ -20,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::Commands;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::health::{self, Health};
@@ -46,6 +48,8 @@ pub(crate) struct Server {
     followers: JoinSet<()>,
     sagas: Option<Sagas>,
     relay: Option<JoinHandle<()>>,
+    /// Takes commands from Kafka.
+    commands: Option<JoinHandle<()>>,
     http: JoinHandle<()>,
     watch: Option<JoinHandle<()>>,
     sample: JoinHandle<()>,
@@ -112,6 +116,11 @@ impl Server {
         let relay = kafka.map(|kafka| {
             accrue_kafka::relay::start(ledger.clone(), kafka, &mut registry, stop.clone())
         });
+        let kafka = config.kafka.clone().filter(|_| config.kafka_commands);
+        let commands = kafka.map(|kafka| {
+            let executes = Arc::new(Commands::new(ledger.clone()));
+            accrue_kafka::commands::start(kafka, executes, &mut registry, draining.clone())
+        });
         let figures = figures::register(&mut registry, ledger.pool().clone());
         let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
         let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
@@ -139,6 +148,7 @@ impl Server {
             followers,
             sagas,
             relay: relay.map(|it| it.task),
+            commands,
             http,
             watch,
             sample,
@@ -201,6 +211,9 @@ impl Server {
             tracing::warn!("requests that were still in flight are cut off");
             http.abort();
         }
+        if let Some(commands) = self.commands {
+            let _ended = commands.await;
+        }
         self.ledger.close().await;
         self.stop.cancel();
         if let Some(sagas) = self.sagas {
@@ -256,7 +269,7 @@ fn of_ledger(config: &Config, database: &Database) -> ledger::Config {
             ..Limits::default()
         },
         codec: Codec::default(),
-        clock: std::sync::Arc::new(SystemClock),
+        clock: Arc::new(SystemClock),
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) payments: Payments,
     /// The Kafka that events are published to, if any.
     pub(crate) kafka: Option<accrue_kafka::settings::Settings>,
+    /// Commands are taken from there, too.
+    pub(crate) kafka_commands: bool,
     /// Seconds that Kafka may be behind the log.
     pub(crate) relay_lag_seconds_max: u32,
     pub(crate) log_format: LogFormat,
@@ -171,6 +173,7 @@ impl Config {
             idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
             payments: Payments::read(layers)?,
             kafka: kafka::read(layers)?,
+            kafka_commands: layers.parse("kafka_commands", "true or false")?,
             relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),

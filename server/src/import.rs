@@ -54,6 +54,8 @@ Examples:
   accrue import sales till.csv --delimiter ';' --date-format '%d.%m.%Y %H:%M' --zone Europe/Berlin \\
     --currency EUR --map id=Bon,occurred_at=Datum,total=Summe
   accrue import sales sales.ndjson --map id=id,occurred_at=time,account=member,total=total
+  accrue import sales sales.ndjson --map id=id,occurred_at=time,total=total --print \\
+    | kcat -P -b localhost:9092 -t accrue.commands.default
   accrue import sales --lines lines.csv --date-format '%m-%d-%Y %H:%M' --zone Europe/London \\
     --map id=No,occurred_at=Date,account=Who,product=Code,quantity=Units,price=Each";
 
@@ -93,6 +95,9 @@ pub(crate) struct SalesArgs {
     /// Move all dates by the same number of days, so that the last is today
     #[arg(long)]
     shift_to_today: bool,
+    /// Print the commands, one a line, instead of sending them: for a topic of commands
+    #[arg(long, conflicts_with_all = ["lines", "shift_to_today"])]
+    print: bool,
     /// How long a server that does not answer is waited for
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     retry_for: u64,
@@ -129,6 +134,11 @@ pub(crate) struct Plan<M = Mapping> {
 
 /// Imports a file and prints how it went.
 pub(crate) async fn run(arguments: SalesArgs) -> Result<ExitCode> {
+    if arguments.print {
+        let plan = Plan::<Mapping>::of(arguments)?;
+        let fits = tokio::task::spawn_blocking(move || send::print(&plan)).await??;
+        return Ok(if fits { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let client = Client::new(&arguments.client)?;
     let nothing_fits = if arguments.lines {
         let (charges, cancels) = (arguments.charges.clone(), arguments.cancellations.clone());

@@ -3,6 +3,7 @@
 mod boot;
 mod cli;
 mod client;
+mod commands;
 mod config;
 mod database;
 mod demo;

@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 27] = [
+pub(super) const SETTINGS: [Setting; 28] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "data_dir", default: "./accrue-data" },
@@ -37,6 +37,7 @@ pub(super) const SETTINGS: [Setting; 27] = [
     Setting { key: "kafka_replication", default: "-1" },
     Setting { key: "kafka_form", default: "binary" },
     Setting { key: "kafka_record_bytes_max", default: "1000000" },
+    Setting { key: "kafka_commands", default: "true" },
     Setting { key: "relay_lag_seconds_max", default: "60" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
@@ -129,6 +130,9 @@ pub(crate) struct ServerFlags {
     payments_keys_hours: Option<String>,
     #[command(flatten)]
     kafka: KafkaFlags,
+    /// Take commands from Kafka, where one is named: true or false [default: true]
+    #[arg(long, value_name = "YES")]
+    kafka_commands: Option<String>,
     /// Seconds that Kafka may be behind the log before that is told as a fault [default: 60]
     #[arg(long, value_name = "SECONDS")]
     relay_lag_seconds_max: Option<String>,
@@ -178,6 +182,7 @@ impl ServerFlags {
             ("payments_attempts_max", &self.payments_attempts_max),
             ("payments_breaker_seconds", &self.payments_breaker_seconds),
             ("payments_keys_hours", &self.payments_keys_hours),
+            ("kafka_commands", &self.kafka_commands),
             ("relay_lag_seconds_max", &self.relay_lag_seconds_max),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),

@@ -17,6 +17,7 @@ use super::rows::{BadRow, Sale};
 use super::survey::{History, Survey};
 use super::{Plan, Progress, Tally};
 use crate::client::{CallError, Client, Problem};
+use crate::output;
 
 /// Commands in one request: enough to fill batches, few enough to repeat.
 const CHUNK_COMMANDS_MAX: usize = 500;
@@ -178,6 +179,27 @@ fn read_chunks(plan: &Plan, shift: Shift, chunks: mpsc::Sender<Chunk>) -> Result
     }
     chunks.end();
     Ok(())
+}
+
+/// Prints the commands; rows that become none are told on standard error. Returns whether any row
+/// became one.
+pub(super) fn print(plan: &Plan) -> Result<bool> {
+    let mut rows = plan.rows()?;
+    let (mut printed, mut bad) = (0_u64, 0_u64);
+    while let Some(row) = rows.next()? {
+        let sale = row.and_then(|row| row.sale(plan));
+        match sale.and_then(|sale| command(plan, Shift::default(), sale)) {
+            Ok(command) => {
+                printed += 1;
+                output::line(&command.text)?;
+            }
+            Err(BadRow { line, reason }) => {
+                bad += 1;
+                eprintln!("line {line}: {reason}");
+            }
+        }
+    }
+    Ok(printed > 0 || bad == 0)
 }
 
 /// Puts commands into chunks and hands these on.

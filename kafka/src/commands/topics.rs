@@ -1,0 +1,97 @@
+//! The topics of commands, by program, and their making.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::settings::Settings;
+
+/// How long the broker may take to make a topic.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Where commands come from, as a pattern.
+pub(super) fn pattern(prefix: &str) -> String {
+    // Of what a prefix may hold, only the dot means something in a pattern.
+    format!("^{}\\.commands\\..+", prefix.replace('.', "\\."))
+}
+
+/// Where a program's commands come from.
+pub(super) fn commands(prefix: &str, program: &str) -> String {
+    format!("{prefix}.commands.{program}")
+}
+
+/// Where a program's results go to.
+pub(super) fn results(prefix: &str, program: &str) -> String {
+    format!("{prefix}.results.{program}")
+}
+
+/// Where what is no command goes to.
+pub(super) fn dead(prefix: &str, program: &str) -> String {
+    format!("{prefix}.commands-dead.{program}")
+}
+
+/// The program of a topic of commands.
+pub(super) fn program<'a>(prefix: &str, topic: &'a str) -> Option<&'a str> {
+    topic.strip_prefix(prefix)?.strip_prefix(".commands.")
+}
+
+/// Makes topics that are not there yet, and remembers which are.
+pub(super) struct Maker {
+    admin: AdminClient<DefaultClientContext>,
+    partitions: i32,
+    replication: i32,
+    prefix: String,
+    made: HashSet<String>,
+}
+
+impl Maker {
+    pub(super) fn new(settings: &Settings) -> Result<Self, KafkaError> {
+        Ok(Self {
+            admin: settings.client().create()?,
+            partitions: settings.partitions,
+            replication: settings.replication,
+            prefix: settings.prefix.clone(),
+            made: HashSet::new(),
+        })
+    }
+
+    /// Makes the three topics of a program. They are kept for as long as the broker keeps any.
+    pub(super) async fn make(&mut self, program: &str) -> Result<(), KafkaError> {
+        if self.made.contains(program) {
+            return Ok(());
+        }
+        let names = [commands, results, dead].map(|name| name(&self.prefix, program));
+        let topics = names.each_ref().map(|it| {
+            NewTopic::new(it, self.partitions, TopicReplication::Fixed(self.replication))
+        });
+        let options = AdminOptions::new()
+            .request_timeout(Some(ANSWER_MAX))
+            .operation_timeout(Some(ANSWER_MAX));
+        for made in self.admin.create_topics(&topics, &options).await? {
+            match made {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+            }
+        }
+        self.made.insert(program.to_owned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_by_its_topic_and_the_families_are_apart() {
+        assert_eq!(program("accrue", "accrue.commands.default"), Some("default"));
+        assert_eq!(program("a.b", "a.b.commands.x.y"), Some("x.y"));
+        for other in [results("accrue", "p"), dead("accrue", "p"), "other.commands.p".to_owned()] {
+            assert_eq!(program("accrue", &other), None, "{other}");
+        }
+        assert_eq!(pattern("a.b"), "^a\\.b\\.commands\\..+");
+    }
+}

@@ -1,0 +1,224 @@
+//! Commands by Kafka: the same envelopes, the same answers, each with one effect.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use accrue_private_kafka::broker::Broker;
+use accrue_private_postgres::cluster::{Cluster, Mode};
+use accrue_private_postgres::options::Options;
+use accrue_tests::chance::Chance;
+use accrue_tests::database::Database;
+use accrue_tests::eventually::eventually;
+use accrue_tests::history::{self, FIGURES};
+use accrue_tests::kafka::{broker, flags, prefix};
+use accrue_tests::program::{self, workspace};
+use accrue_tests::server::Server;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use serde_json::Value;
+
+/// How long a record may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn client(broker: &Broker) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", broker.bootstrap());
+    client
+}
+
+async fn serve(broker: &Broker, prefix: &str) -> (Database, Server) {
+    let database = Database::create().await;
+    let flags = flags(&database, broker, prefix);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let server = Server::start_with(&flags).await;
+    (database, server)
+}
+
+/// Writes records, in order, and waits until the broker has them.
+async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>, &str)]) {
+    let producer: FutureProducer =
+        client(broker).set("allow.auto.create.topics", "false").create().expect("a producer");
+    eventually("the topic is there", async || {
+        let there = producer.client().fetch_metadata(Some(topic), PATIENCE).ok()?;
+        there.topics().iter().any(|it| it.error().is_none()).then_some(())
+    })
+    .await;
+    let mut sent = FuturesUnordered::new();
+    for (key, body) in records {
+        let mut record = FutureRecord::<str, str>::to(topic).payload(body);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        sent.push(producer.send_result(record).map_err(|(error, _)| error).expect("room"));
+    }
+    while let Some(delivered) = sent.next().await {
+        delivered.expect("the producer lives").map_err(|(error, _)| error).expect("delivered");
+    }
+}
+
+/// The first records of a topic.
+async fn read(broker: &Broker, topic: &str, count: usize) -> Vec<OwnedMessage> {
+    let consumer: StreamConsumer = client(broker)
+        .set("group.id", format!("reader of {topic}"))
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    consumer.subscribe(&[topic]).expect("subscribed");
+    let mut found = Vec::new();
+    while found.len() < count {
+        let received = tokio::time::timeout(PATIENCE, consumer.recv()).await;
+        let received = received.unwrap_or_else(|_| panic!("{} of {count} came", found.len()));
+        // A topic that is not there yet is an error that passes.
+        if let Ok(message) = received {
+            found.push(message.detach());
+        }
+    }
+    found
+}
+
+fn json(message: &OwnedMessage) -> Value {
+    serde_json::from_slice(message.payload().expect("a body")).expect("JSON")
+}
+
+fn header(message: &OwnedMessage, name: &str) -> String {
+    let headers = message.headers().expect("headers");
+    let found = headers.iter().find(|it| it.key == name).and_then(|it| it.value);
+    String::from_utf8(found.unwrap_or_default().to_vec()).expect("a text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_answered_and_what_is_no_command_is_set_aside() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, server) = serve(broker, &prefix).await;
+    let of = |family: &str| format!("{prefix}.{family}.default");
+    let issue = r#"{"id":"c-1","type":"issue_points","account":"a","points":10}"#;
+    let other = r#"{"id":"c-1","type":"issue_points","account":"a","points":11}"#;
+    let redeem = r#"{"id":"c-2","type":"redeem_points","account":"a","points":99}"#;
+    let nameless = r#"{"type":"issue_points","account":"a","points":10}"#;
+    let unknown = r#"{"id":"c-3","type":"give","account":"a"}"#;
+    let last = r#"{"id":"c-4","type":"redeem_points","account":"a","points":4}"#;
+    let bodies = [issue, issue, other, redeem, "{", nameless, unknown, last];
+    // One key, so one partition: what is no command must not stop those behind it.
+    let records: Vec<_> = bodies.iter().map(|body| (Some("a"), *body)).collect();
+    write(broker, &of("commands"), &records).await;
+
+    let results = read(broker, &of("results"), bodies.len()).await;
+    let mut by_offset: Vec<_> = results
+        .iter()
+        .map(|it| (header(it, "accrue-offset").parse::<i64>().expect("an offset"), json(it)))
+        .collect();
+    by_offset.sort_by_key(|(offset, _)| *offset);
+    let statuses: Vec<_> = by_offset.iter().map(|(_, it)| it["status"].as_i64()).collect();
+    let expected = [201, 201, 422, 409, 400, 422, 422, 200].map(Some);
+    assert_eq!(statuses, expected, "{by_offset:#?}");
+    let (first, again) = (&by_offset[0].1, &by_offset[1].1);
+    assert_eq!(first["receipt"], again["receipt"]);
+    assert_eq!((&first["replayed"], &again["replayed"]), (&Value::Null, &Value::Bool(true)));
+    assert_eq!(by_offset[3].1["problem"]["type"], "/problems/insufficient-points");
+    assert_eq!(by_offset[3].1["offset"], by_offset[3].0);
+    assert!(results.iter().all(|it| it.key() == Some(b"a")));
+    assert!(results.iter().all(|it| header(it, "accrue-topic") == of("commands")));
+
+    let dead = read(broker, &of("commands-dead"), 3).await;
+    let dead: BTreeMap<i64, _> = dead
+        .iter()
+        .map(|it| (header(it, "accrue-offset").parse().expect("an offset"), it))
+        .collect();
+    let reasons: Vec<_> = dead.values().map(|it| header(it, "accrue-reason")).collect();
+    assert!(reasons[0].contains("EOF") || reasons[0].contains("end"), "{reasons:?}");
+    assert!(reasons[1].contains("missing field `id`"), "{reasons:?}");
+    assert!(reasons[2].contains("expected one of"), "{reasons:?}");
+    let bodies: Vec<_> = dead.values().map(|it| it.payload().expect("a body")).collect();
+    assert_eq!(bodies, ["{", nameless, unknown].map(str::as_bytes));
+
+    let account = server.client().get("/v1/accounts/a").await.expect(200);
+    assert_eq!(account.json()["available"], 6);
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 3);
+}
+
+/// Points of an account are spent in the order in which the records of its key were written, also
+/// where the database goes away in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_one_key_are_decided_in_their_order() {
+    let (broker, prefix) = (broker().await, prefix());
+    let cluster = Cluster::scratch(Options::small()).await.expect("a cluster of its own");
+    let database = Database::create_in(&cluster).await;
+    let flags = flags(&database, broker, &prefix);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let _server = Server::start_with(&flags).await;
+    let envelopes: Vec<String> = (0..300)
+        .map(|at| {
+            let (r#type, account) = (["issue_points", "redeem_points"][at / 3 % 2], at % 3);
+            format!(r#"{{"id":"o-{at}","type":"{type}","account":"o{account}","points":5}}"#)
+        })
+        .collect();
+    let keys = ["o0", "o1", "o2"];
+    let records: Vec<_> =
+        envelopes.iter().enumerate().map(|(at, it)| (Some(keys[at % 3]), &**it)).collect();
+    write(broker, &format!("{prefix}.commands.default"), &records).await;
+    for to in [30, 120] {
+        eventually("some are taken", async || {
+            (database.number("SELECT count(*) FROM events").await >= to).then_some(())
+        })
+        .await;
+        cluster.stop(Mode::Immediate).await.expect("Postgres stops");
+        cluster.ensure_running().await.expect("Postgres starts again");
+    }
+    let results = read(broker, &format!("{prefix}.results.default"), 300).await;
+    // One that came before the points were there would have been refused.
+    let refused = results.iter().map(json).find(|it| it["status"].as_i64() > Some(201));
+    assert_eq!(refused, None);
+    let redeemed = "SELECT count(*) FROM events WHERE event_type = 'PointsRedeemed'";
+    assert_eq!(database.number(redeemed).await, 150);
+}
+
+/// Kills in this test.
+const KILLS: u32 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_of_invoices_by_kafka_through_kills_comes_to_the_same_figures() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, mut server) = serve(broker, &prefix).await;
+    history::campaign(&server.client()).await;
+    let file = workspace().join("data/online-retail/invoices.csv");
+    let file = file.to_str().expect("a path of text");
+    let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
+    let printed = program::run(["import", "sales", file, "--map", map, "--print"]).await;
+    let printed = printed.expect_success();
+    let lines: Vec<_> = printed.lines().map(|line| (None, line)).collect();
+    assert_eq!(lines.len(), 18_532);
+    let topic = format!("{prefix}.commands.default");
+    let flags = flags(&database, broker, &prefix);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    // A second worker, which takes over half of the partitions and gives them back.
+    let mut second = Server::start_with(&flags).await;
+    let writing = write(broker, &topic, &lines);
+    let killing = async {
+        let mut chance = Chance::new("kills of those who take commands");
+        let sales = "SELECT count(*) FROM events WHERE event_type = 'SaleRecorded'";
+        for kill in 0..KILLS {
+            let more = i64::try_from(chance.below(2_000)).expect("a small number");
+            let to = (database.number(sales).await + more).min(18_000);
+            eventually("commands are taken", async || {
+                (database.number(sales).await >= to).then_some(())
+            })
+            .await;
+            let victim = if kill % 2 == 0 { &mut server } else { &mut second };
+            victim.kill9();
+            victim.restart().await;
+        }
+        eventually("all are taken", async || {
+            (database.number(sales).await >= 18_532).then_some(())
+        })
+        .await;
+    };
+    tokio::join!(writing, killing);
+    history::settled(&database).await;
+    assert_eq!(history::figures(&database, "default").await, FIGURES);
+    history::verify(&database).await.expect_success();
+}
