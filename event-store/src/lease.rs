@@ -27,6 +27,10 @@ pub const RENEW_INTERVAL: Duration = Duration::from_millis(750);
 /// How often those ask who would have it.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
+/// For every connection that asks [`guard`]: a holder that is paused between that and its commit
+/// would keep all others waiting for the row for as long as it is. Postgres ends its session instead.
+pub const GUARDED: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "1000")];
+
 /// A lease that is held, as far as its holder knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -123,7 +127,7 @@ impl Lease {
 }
 
 /// Is this still the epoch that holds? The answer stays true until the caller's transaction ends:
-/// until then nobody takes the lease over.
+/// until then nobody takes the lease over. The connection is to be made with [`GUARDED`].
 ///
 /// # Errors
 /// As Postgres gives them.

@@ -6,7 +6,7 @@ use accrue_event_store::lease::{self, Lease, TERM, Terms, lead};
 use accrue_event_store::ledger;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::{eventually, within};
-use sqlx::Connection;
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,22 @@ async fn who_is_late_does_not_write_and_who_writes_is_not_overtaken() {
     let second = taking.await.expect("it ran").expect("asked").expect("lapsed");
     assert_eq!(second.epoch(), 2);
     assert!(!lease::guard(&mut one, "l", first.epoch()).await.expect("asked"));
+}
+
+#[tokio::test]
+async fn who_is_paused_in_the_middle_of_a_write_keeps_nobody_waiting() {
+    let database = migrated().await;
+    let mut one = database.options().options(lease::GUARDED).connect().await.expect("connected");
+    let first = Lease::acquire(&mut one, "l", "a", TERM).await.expect("asked").expect("free");
+    let mut tx = one.begin().await.expect("a transaction");
+    assert!(lease::guard(&mut tx, "l", first.epoch()).await.expect("asked"));
+    let stop = CancellationToken::new();
+    let (mut told, leading) = leader(&database, &stop);
+    let second = within(Duration::from_secs(5), "it is taken over", async || told.recv().await);
+    assert_eq!(second.await.epoch(), 2);
+    assert!(tx.commit().await.is_err(), "its session has ended");
+    stop.cancel();
+    leading.await.expect("it ends");
 }
 
 /// Leads under that name, tells of each term, and works until it is over.

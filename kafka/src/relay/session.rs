@@ -342,5 +342,6 @@ impl<'a> Session<'a> {
 async fn connect(relay: &Relay) -> sqlx::Result<PgConnection> {
     // What is lost of it is found in Kafka again.
     let options = relay.ledger.options().clone().options([("synchronous_commit", "off")]);
+    let options = options.options(lease::GUARDED);
     options.application_name(&format!("accrue {NAME}")).connect().await
 }
