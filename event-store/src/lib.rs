@@ -10,6 +10,7 @@ pub mod cqrs;
 pub mod executor;
 pub mod follow;
 pub mod idempotency;
+pub mod lease;
 pub mod ledger;
 pub mod log;
 pub mod log_query;

@@ -25,6 +25,7 @@ mod http_stock;
 mod http_wallets;
 mod import_lines;
 mod invariants;
+mod lease;
 mod outcome;
 mod private;
 mod purchase_crash;

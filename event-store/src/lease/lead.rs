@@ -1,0 +1,141 @@
+//! Holding a lease for as long as a process lives, and working while it is held.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Lease, RENEW_INTERVAL, RETRY_INTERVAL, TERM};
+
+/// A time in which this process holds a lease.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    name: String,
+    epoch: i64,
+    over: CancellationToken,
+}
+
+impl Terms {
+    /// The lease's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What to give to [`super::guard`].
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Cancelled when the lease is lost, has lapsed, or the process stops: work is to end then. It
+    /// may come late, where the process was paused; see [`super::guard`].
+    #[must_use]
+    pub fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+}
+
+/// Works whenever this process holds the lease, until `stop`. Work that ends by itself gives the
+/// lease back, and begins anew when it is had again. The lease is renewed from a task and over a
+/// connection of its own: work that is busy does not lose it.
+pub async fn lead<W, F>(options: PgConnectOptions, name: &str, stop: CancellationToken, work: W)
+where
+    W: Fn(Terms) -> F,
+    F: Future<Output = ()>,
+{
+    let holder = holder();
+    while !stop.is_cancelled() {
+        let tried = tokio::select! {
+            () = stop.cancelled() => return,
+            tried = acquire(&options, name, &holder) => tried,
+        };
+        match tried {
+            Ok(Some((conn, lease))) => hold(conn, lease, &stop, &work).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(lease = name, %error, "the lease cannot be asked for"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(RETRY_INTERVAL) => {}
+        }
+    }
+}
+
+async fn acquire(
+    options: &PgConnectOptions,
+    name: &str,
+    holder: &str,
+) -> sqlx::Result<Option<(PgConnection, Lease)>> {
+    let named = options.clone().application_name(&format!("accrue lease {name}"));
+    let mut conn = named.connect().await?;
+    match Lease::acquire(&mut conn, name, holder, TERM).await? {
+        Some(lease) => Ok(Some((conn, lease))),
+        None => conn.close().await.map(|()| None),
+    }
+}
+
+/// Works until the work or the lease ends.
+async fn hold<W, F>(conn: PgConnection, lease: Lease, stop: &CancellationToken, work: &W)
+where
+    W: Fn(Terms) -> F,
+    F: Future<Output = ()>,
+{
+    let (name, epoch) = (lease.name().to_owned(), lease.epoch());
+    tracing::info!(lease = name, epoch, "lease taken");
+    let (over, done) = (stop.child_token(), CancellationToken::new());
+    let keeping = tokio::spawn(keep(conn, lease, over.clone(), done.clone()));
+    work(Terms { name: name.clone(), epoch, over }).await;
+    done.cancel();
+    if keeping.await.is_err() {
+        tracing::error!(lease = name, "the keeper of the lease has failed; it will lapse");
+    }
+    tracing::info!(lease = name, epoch, "lease given up");
+}
+
+/// Renews until the work is done, then gives the lease back. Says that it is over when it lapses,
+/// also while the database does not answer.
+async fn keep(
+    mut conn: PgConnection,
+    mut lease: Lease,
+    over: CancellationToken,
+    done: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => break,
+            () = sleep(RENEW_INTERVAL) => {}
+        }
+        let until = lease.until();
+        match timeout_at(until, lease.renew(&mut conn)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                tracing::warn!(lease = lease.name(), "another process has taken the lease");
+                over.cancel();
+                return;
+            }
+            // A connection that failed is not used again; what is left of the term still counts.
+            Ok(Err(_)) | Err(_) => {
+                tokio::select! {
+                    () = done.cancelled() => return,
+                    () = sleep(until.saturating_duration_since(Instant::now())) => {}
+                }
+                tracing::warn!(lease = lease.name(), "the lease could not be renewed");
+                over.cancel();
+                return;
+            }
+        }
+    }
+    // Lapsing is only slower.
+    let released = timeout_at(Instant::now() + Duration::from_secs(1), lease.release(&mut conn));
+    let _released = released.await;
+}
+
+/// Names this process for people; nothing depends on it.
+fn holder() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    format!("{host}/{}", std::process::id())
+}
