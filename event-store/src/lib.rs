@@ -17,6 +17,7 @@ pub mod log_query;
 pub mod metrics;
 pub mod receipt;
 pub mod record;
+pub mod servers;
 pub mod snapshots;
 pub mod state;
 pub mod stream;

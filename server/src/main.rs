@@ -76,6 +76,9 @@ async fn perform(command: Command) -> Result<ExitCode> {
             let rebuild = async |database: &_| projections::rebuild(database, &name).await;
             database::with(&place(&flags)?, rebuild).await?;
         }
+        Command::Migrate(flags) => {
+            database::with(&place(&flags)?, database::migrate).await?;
+        }
         Command::Verify(flags) => {
             return database::with(&place(&flags)?, projections::verify).await;
         }

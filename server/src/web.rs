@@ -24,27 +24,32 @@ use tower::{Layer as _, ServiceExt as _};
 use crate::health::{self, Health};
 
 pub(crate) use docs::openapi;
+pub(crate) use guard::Reach;
 pub(crate) use listen::serve;
 pub(crate) use webhooks::Webhooks;
 
-/// Everything under one roof; `api` is what the services answer.
-pub(crate) fn router(
-    api: Router,
-    health: Health,
-    webhooks: Webhooks,
-    registry: Registry,
-) -> Router {
-    let own = Router::new()
-        .route("/", get(|| async { Redirect::temporary("/docs/") }))
+/// What a process answers that has roles but not that of the API: how it is doing, and webhooks
+/// where it has the sagas.
+pub(crate) fn operations(health: Health, webhooks: Option<Webhooks>, registry: Registry) -> Router {
+    let router = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .with_state(health)
-        .merge(metrics::router(Arc::new(registry)))
-        .merge(webhooks::router(webhooks))
-        .merge(docs::router());
-    api.merge(own)
-        .fallback(fallback::not_found)
-        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .merge(metrics::router(Arc::new(registry)));
+    match webhooks {
+        Some(webhooks) => router.merge(webhooks::router(webhooks)),
+        None => router,
+    }
+}
+
+/// What the services answer, with its contract and page.
+pub(crate) fn api(services: Router) -> Router {
+    services.route("/", get(|| async { Redirect::temporary("/docs/") })).merge(docs::router())
+}
+
+/// Everything under one roof.
+pub(crate) fn router(parts: Router) -> Router {
+    parts.fallback(fallback::not_found).method_not_allowed_fallback(fallback::method_not_allowed)
 }
 
 /// Answers a request. What surrounds every request is here and not in layers of the router: those

@@ -12,4 +12,5 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod shop;
+pub mod standby;
 pub mod till;

@@ -19,13 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
 use super::batch::{BATCH_COMMANDS_MAX, Decided, Pending, Touched};
 use super::cache::Cache;
 use super::hash::{HashMap, HashSet};
 use super::loader::{Loaded, Loader, Wanted};
 use super::request::{Key, Request, Work};
 use super::writer::{Job, Reason, Report, Write};
+use super::{Others, Parts};
 use crate::clock::Clock;
 use crate::log::Names;
 use crate::metrics::Metrics;
@@ -55,7 +55,7 @@ pub(super) struct Decider {
     reports: mpsc::Receiver<Report>,
     loader: Loader,
     loaded: mpsc::Receiver<Loaded>,
-    others: mpsc::Receiver<Vec<StreamKey>>,
+    others: mpsc::Receiver<Others>,
     cache: Cache,
     /// Commands to be decided next, in this order.
     ready: VecDeque<Box<Request>>,
@@ -116,7 +116,7 @@ type Decisions = Vec<(StreamKey, Vec<Event>)>;
 impl Decider {
     pub(super) fn new(
         parts: &Parts,
-        others: mpsc::Receiver<Vec<StreamKey>>,
+        others: mpsc::Receiver<Others>,
         requests: mpsc::Receiver<Box<Request>>,
         closing: CancellationToken,
         writer: mpsc::Sender<Job>,
@@ -180,9 +180,12 @@ impl Decider {
                 biased;
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(loaded) = self.loaded.recv() => self.learn(loaded),
-                Some(streams) = self.others.recv() => {
-                    streams.iter().for_each(|stream| self.forget(stream));
-                }
+                Some(others) = self.others.recv() => match others {
+                    Others::Changed(streams) => {
+                        streams.iter().for_each(|stream| self.forget(stream));
+                    }
+                    Others::Moved => self.forget_all(),
+                },
                 count = self.requests.recv_many(&mut taken, TAKE_MAX), if open && room => {
                     open = count > 0;
                     self.ready.extend(taken.drain(..));
@@ -290,6 +293,13 @@ impl Decider {
                 self.lock = Lock::Free;
                 self.settle_in_flight(true);
                 self.abandon_pending();
+            }
+            Report::Moved => {
+                self.degraded = false;
+                self.lock = Lock::Free;
+                self.settle_in_flight(true);
+                self.abandon_pending();
+                self.forget_all();
             }
             Report::Indigestible => {
                 self.degraded = false;

@@ -49,7 +49,7 @@ pub(super) async fn list(
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.wallets, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let mut items = wallets::page(&mut conn, program.as_str(), &after, limit + 1).await?;
     let more = i64::try_from(items.len()).is_ok_and(|count| count > limit);
     if more {
@@ -98,8 +98,8 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     // Before the wallet is read: what the log has by now, the answer has, too.
-    let position = *views.ledger.tail().head().borrow();
-    let found = views.ledger.load::<Wallet>(&program, id.as_str()).await?;
+    let position = *views.head().borrow();
+    let found = views.load::<Wallet>(&program, id.as_str()).await?;
     let found = found.filter(|(wallet, _)| wallet.is_open());
     let (wallet, version) = found.ok_or_else(|| Problem::not_found("wallet", id.as_str()))?;
     let balances = wallet.balances_at(views.ledger.clock().now()).into_iter();

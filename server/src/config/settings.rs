@@ -12,12 +12,14 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 19] = [
+pub(super) const SETTINGS: [Setting; 22] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
+    Setting { key: "allow_network", default: "false" },
     Setting { key: "data_dir", default: "./accrue-data" },
     Setting { key: "database_url", default: "" },
-    Setting { key: "roles", default: "api,projections,sagas" },
+    Setting { key: "read_database_url", default: "" },
+    Setting { key: "roles", default: "api,projections,saga,campaigns,relay,timers" },
     Setting { key: "postgres_shared_buffers_mb", default: "256" },
     Setting { key: "pool_connections_max", default: "16" },
     Setting { key: "queue_commands_max", default: "16384" },
@@ -30,6 +32,7 @@ pub(super) const SETTINGS: [Setting; 19] = [
     Setting { key: "payments_retry_seconds_max", default: "300" },
     Setting { key: "payments_attempts_max", default: "12" },
     Setting { key: "payments_breaker_seconds", default: "15" },
+    Setting { key: "ready_lag_seconds_max", default: "0" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -43,7 +46,8 @@ pub(crate) struct DatabaseFlags {
     /// Folder of the private PostgreSQL [default: ./accrue-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
-    /// Use this PostgreSQL instead of a private one
+    /// Use this PostgreSQL instead of a private one; several hosts with commas between, of which
+    /// the one that takes writes is used
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 }
@@ -59,7 +63,14 @@ pub(crate) struct ServerFlags {
     /// Loopback address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// What this process does: api, projections, sagas [default: all three]
+    /// Serve other machines too. There is no authentication: whoever reaches the port may do
+    /// everything, so only in a network whose every member may
+    #[arg(long)]
+    allow_network: bool,
+    /// Answer reads from this PostgreSQL, a streaming replica of the other
+    #[arg(long, value_name = "URL")]
+    read_database_url: Option<String>,
+    /// What this process does: api, projections, saga, campaigns, relay, timers [default: all]
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// Memory of the private PostgreSQL's cache, in MB [default: 256]
@@ -92,6 +103,9 @@ pub(crate) struct ServerFlags {
     /// How long a payment provider that keeps failing is left alone [default: 15]
     #[arg(long, value_name = "SECONDS")]
     payments_breaker_seconds: Option<String>,
+    /// Lag of a follower from which on this process is not ready; 0: any will do [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    ready_lag_seconds_max: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -114,6 +128,8 @@ impl ServerFlags {
             ("port", &self.port),
             ("listen", &self.listen),
             ("roles", &self.roles),
+            ("read_database_url", &self.read_database_url),
+            ("ready_lag_seconds_max", &self.ready_lag_seconds_max),
             ("postgres_shared_buffers_mb", &self.postgres_shared_buffers_mb),
             ("pool_connections_max", &self.pool_connections_max),
             ("queue_commands_max", &self.queue_commands_max),
@@ -127,6 +143,7 @@ impl ServerFlags {
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
+        given.extend(self.allow_network.then(|| ("allow_network", "true".to_owned())));
         given
     }
 }
