@@ -46,6 +46,8 @@ enum Command {
     Growth(Settings),
     /// Purchases from a wallet, from the order to its completion
     Purchases(Settings),
+    /// Two processes that take commands for one log, against one
+    Two(Settings),
     /// The baseline alone
     #[command(subcommand)]
     Baseline(Baseline),
@@ -76,9 +78,10 @@ enum Scenario {
     Rebuild,
     Growth,
     Purchases,
+    Two,
 }
 
-const ALL: [Scenario; 8] = [
+const ALL: [Scenario; 9] = [
     Scenario::Issue,
     Scenario::Hot,
     Scenario::Bulk,
@@ -87,6 +90,7 @@ const ALL: [Scenario; 8] = [
     Scenario::Rebuild,
     Scenario::Growth,
     Scenario::Purchases,
+    Scenario::Two,
 ];
 
 fn main() -> ExitCode {
@@ -110,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Rebuild(settings) => (settings, &[Scenario::Rebuild][..]),
         Command::Growth(settings) => (settings, &[Scenario::Growth][..]),
         Command::Purchases(settings) => (settings, &[Scenario::Purchases][..]),
+        Command::Two(settings) => (settings, &[Scenario::Two][..]),
         Command::Baseline(Baseline::Serve { database_url, port, pool }) => {
             let runtime = tokio::runtime::Runtime::new()?;
             return runtime.block_on(baseline::serve(&database_url, port, pool));
@@ -181,5 +186,6 @@ async fn one(bench: &mut Bench, scenario: Scenario) -> anyhow::Result<Vec<Figure
         Scenario::Rebuild => scenario::rebuild::run(bench).await,
         Scenario::Growth => scenario::growth::run(bench).await,
         Scenario::Purchases => scenario::purchases::run(bench).await,
+        Scenario::Two => scenario::two::run(bench).await,
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod purchases;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod sweep;
+pub(crate) mod two;
 
 use crate::baseline;
 use crate::load::outcome::Outcome;
@@ -25,7 +26,7 @@ use std::time::Duration;
 pub(crate) const ACCOUNTS: u64 = 100_000;
 
 /// Everything in one process.
-const ALL_ROLES: &str = "api,projections,sagas";
+const ALL_ROLES: &str = "api,projections,saga,campaigns,timers";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
