@@ -5,6 +5,7 @@ mod architecture;
 mod contention;
 mod contracts;
 mod crash;
+mod deployment;
 mod executor;
 mod failover;
 mod follow;
