@@ -23,4 +23,5 @@ pub mod state;
 pub mod stream;
 pub mod tail;
 pub mod timers;
+pub mod trace;
 pub mod watch;

@@ -7,6 +7,7 @@ use accrue_domain::id::{ProgramId, SaleId};
 use accrue_event_store::executor::Executor;
 use accrue_event_store::follow::FollowError;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
+use accrue_event_store::trace;
 
 use crate::metrics::Metrics;
 use crate::plan::{Planned, Task};
@@ -47,7 +48,8 @@ impl<'a> Flight<'a> {
         if behind || self.waiting.len() >= FLIGHT_MAX {
             self.land().await?;
         }
-        let answer = self.executor.submit(planned.envelope()).await.map_err(not_ready)?;
+        let submitted = self.executor.submit(planned.envelope());
+        let answer = trace::within(planned.trace.clone(), submitted).await.map_err(not_ready)?;
         self.waiting.push((planned, Box::pin(answer)));
         self.sales.extend(key);
         Ok(())

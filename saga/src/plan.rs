@@ -41,6 +41,8 @@ pub(crate) struct Planned {
     /// Position of the event that it follows from.
     pub(crate) event: Position,
     correlation_id: Arc<str>,
+    /// The trace of that event.
+    pub(crate) trace: Option<Arc<str>>,
     pub(crate) task: Task,
 }
 
@@ -185,6 +187,7 @@ fn planned(
         account: account.clone(),
         event: recorded.position,
         correlation_id: metadata.correlation_id.unwrap_or(metadata.command_id),
+        trace: metadata.traceparent,
         task,
     })
 }

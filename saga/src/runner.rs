@@ -22,6 +22,7 @@ use accrue_event_store::receipt::{ExecuteError, Receipt, Refusal};
 use accrue_event_store::record::Recorded;
 use accrue_event_store::state::FromState;
 use accrue_event_store::stream::StreamKey;
+use accrue_event_store::trace;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -147,10 +148,11 @@ impl<S: Saga> Runner<S> {
             Known { state, version: 1 }
         });
         let this = self.clone();
+        let context = first.and_then(|event| trace::of(event)).or_else(trace::current);
         let running = Running { of: self.clone(), stream: stream.clone() };
         self.0.tasks.spawn(async move {
             let _running = running;
-            this.run(stream, known).await;
+            trace::within(context, this.run(stream, known)).await;
         });
     }
 

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use accrue_event_store::trace;
 use accrue_http::extract::BODY_BYTES_MAX;
 use accrue_http::fallback;
 use accrue_http::problem::Problem;
@@ -56,7 +57,10 @@ pub(crate) fn router(parts: Router) -> Router {
 /// cost an allocation or two each, and this is on the way of every command.
 pub(crate) async fn answer(router: Router, request: Request) -> Response {
     let limited = DefaultBodyLimit::max(BODY_BYTES_MAX).layer(router);
-    match AssertUnwindSafe(limited.oneshot(request)).catch_unwind().await {
+    let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
+    let context = context.and_then(trace::parse);
+    let answer = trace::within(context, limited.oneshot(request));
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(cause) => panicked(cause.as_ref()),

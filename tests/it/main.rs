@@ -36,5 +36,6 @@ mod purchase_position;
 mod roles;
 mod snapshots;
 mod tour;
+mod trace;
 mod upcast;
 mod upgrade;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::receipt::{ExecuteError, Receipt};
 use crate::stream::StreamKey;
+use crate::trace;
 
 /// Where the answer goes.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, ExecuteError>>;
@@ -64,6 +65,8 @@ pub(super) struct Request {
     pub(super) work: Work,
     pub(super) dry_run: bool,
     pub(super) reply: Reply,
+    /// The trace that its events belong to.
+    pub(super) trace: Option<Arc<str>>,
     /// The streams of its actions, in their order.
     pub(super) streams: Vec<StreamKey>,
     /// The stream of its program's settings.
@@ -107,6 +110,7 @@ impl Request {
             work,
             dry_run,
             reply,
+            trace: trace::current(),
             streams,
             settings,
             holds_key: false,
