@@ -5,6 +5,8 @@
 //! It is carried by the task and not by the envelope: it is no part of what a command asks for, so
 //! a retry with another one is the same command.
 
+pub mod span;
+
 use std::future::Future;
 use std::sync::Arc;
 

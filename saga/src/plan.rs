@@ -196,6 +196,16 @@ fn sale_id(stream: &StreamKey) -> Result<SaleId, String> {
     SaleId::new(stream.id()).map_err(|error| error.to_string())
 }
 
+impl Task {
+    /// What it is called in a trace.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Award { .. } => "award points",
+            Self::TakeBack { .. } => "take points back",
+        }
+    }
+}
+
 impl Planned {
     /// The command, with the same id and the same content however often it is made.
     pub(crate) fn envelope(&self) -> Envelope {

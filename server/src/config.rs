@@ -36,6 +36,8 @@ pub(crate) struct Config {
     /// Days for which a command's answer is kept under its id.
     pub(crate) idempotency_days: u32,
     pub(crate) payments: Payments,
+    /// Where a collector of traces is; none: nobody is told of any.
+    pub(crate) otlp_endpoint: Option<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
 }
@@ -152,6 +154,7 @@ impl Config {
             cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
             idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
             payments: Payments::read(layers)?,
+            otlp_endpoint: otlp_endpoint(layers)?,
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),
         };
@@ -201,6 +204,14 @@ fn servers(layers: &Layers, key: &'static str, needed: Needed) -> Result<Servers
     );
     let servers = Servers::parse(&url, needed);
     servers.map_err(|error| anyhow!(layers.wrong(key, &format!("{expected} ({error})"))))
+}
+
+fn otlp_endpoint(layers: &Layers) -> Result<Option<String>> {
+    let url = layers.text("otlp_endpoint");
+    let is_url = url.starts_with("http://") || url.starts_with("https://");
+    let expected = "the URL of a collector such as http://localhost:4318";
+    ensure!(url.is_empty() || is_url, layers.wrong("otlp_endpoint", expected));
+    Ok(Some(url).filter(|url| !url.is_empty()))
 }
 
 fn ready_lag_max(layers: &Layers) -> Result<Option<Duration>> {

@@ -18,6 +18,7 @@ mod projections;
 mod schemas;
 mod serve;
 mod simulator;
+mod telemetry;
 mod tour;
 mod web;
 
@@ -28,6 +29,7 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use config::{Config, Layers, Place};
+use telemetry::Telemetry;
 
 /// Commands, events and answers are many small allocations that one thread makes and another
 /// frees, which the C library's allocator is slow at.
@@ -62,7 +64,10 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Serve(arguments) => {
             let config = Config::read(&Layers::of_server(&arguments.server)?)?;
             logging::start(&config)?;
-            serve::serve(&config, arguments.ready_file.as_deref()).await?;
+            let telemetry = Telemetry::start(&config)?;
+            let served = serve::serve(&config, arguments.ready_file.as_deref()).await;
+            telemetry.end().await;
+            served?;
         }
         Command::Demo(arguments) => return demo::demo(&arguments).await,
         Command::Tour(arguments) => tour::run(&arguments).await?,

@@ -7,10 +7,12 @@ mod metrics;
 mod webhooks;
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use accrue_event_store::trace;
+use accrue_event_store::trace::span::{self, Span};
 use accrue_http::extract::BODY_BYTES_MAX;
 use accrue_http::fallback;
 use accrue_http::problem::Problem;
@@ -20,7 +22,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::health::{self, Health};
 
@@ -59,12 +61,35 @@ pub(crate) async fn answer(router: Router, request: Request) -> Response {
     let limited = DefaultBodyLimit::max(BODY_BYTES_MAX).layer(router);
     let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
     let context = context.and_then(trace::parse);
-    let answer = trace::within(context, limited.oneshot(request));
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(cause) => panicked(cause.as_ref()),
+    let answer = if span::is_collected() && request.uri().path().starts_with("/v1/") {
+        AssertUnwindSafe(traced(limited, request, context)).catch_unwind().await
+    } else {
+        let answer = trace::within(context, limited.oneshot(request));
+        AssertUnwindSafe(answer).catch_unwind().await.map(|answer| answer.unwrap_or_else(never))
+    };
+    answer.unwrap_or_else(|cause| panicked(cause.as_ref()))
+}
+
+/// As a span of the request's own, under the caller's.
+async fn traced(
+    service: impl Service<Request, Response = Response, Error = Infallible>,
+    request: Request,
+    parent: Option<Arc<str>>,
+) -> Response {
+    let mut span = Span::server(request.method().as_str().to_owned(), parent);
+    span.note("http.request.method", request.method().as_str().to_owned());
+    span.note("url.path", request.uri().path().to_owned());
+    let answer = trace::within(span.context(), service.oneshot(request)).await;
+    let answer = answer.unwrap_or_else(never);
+    span.note("http.response.status_code", i64::from(answer.status().as_u16()));
+    if answer.status().is_server_error() {
+        span.failed("the request was not served");
     }
+    answer
+}
+
+fn never(never: Infallible) -> Response {
+    match never {}
 }
 
 /// A defect: logged by the panic hook with its place, and the client may try again.

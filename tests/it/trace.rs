@@ -1,6 +1,7 @@
 //! One trace from a client's request to what followers do because of it.
 
 use accrue_tests::client::Client;
+use accrue_tests::collector::Collector;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::server::Server;
@@ -75,4 +76,39 @@ async fn a_retry_in_another_trace_is_the_same_command() {
     let again = client.post(path, json!({"points": 1})).await.expect(201);
     assert_eq!(first.text, again.text);
     assert_eq!(again.header("idempotency-hit"), "true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_told_of_one_trace_from_the_request_to_what_followers_do() {
+    let collector = Collector::start().await;
+    let database = Database::create().await;
+    let flags = ["--database-url", &database.url, "--otlp-endpoint", &collector.url];
+    let mut server = Server::start_with(&flags).await;
+    let client = server.client();
+    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
+    client.put("/v1/program", settings).await.expect(200);
+    campaign(&client).await;
+    let sale = json!({"id": "s", "account": "ann", "total": usd(20_000)});
+    traced(&client).post("/v1/sales", sale).await.expect(201);
+    let awarded = eventually("the award", async || {
+        let sql = "SELECT coalesce(string_agg(metadata->>'traceparent', ''), '') FROM events
+                    WHERE event_type = 'PointsIssued'";
+        Some(database.text(sql).await).filter(|it| !it.is_empty())
+    });
+    let awarded = awarded.await;
+    // What is left is sent at the end.
+    server.sigterm();
+    assert_eq!(server.exit().await.code(), Some(0), "{}", server.log());
+    let spans = collector.spans();
+    let find = |name: &str| {
+        let of_trace = spans.iter().filter(|it| it.trace == TRACE);
+        let found: Vec<_> = of_trace.filter(|it| it.name == name).collect();
+        let [span] = found[..] else { panic!("one {name} in {spans:?}") };
+        span.clone()
+    };
+    let (request, award) = (find("POST"), find("award points"));
+    assert_eq!(request.parent, "00f067aa0ba902b7", "the client's own span");
+    assert_eq!(award.parent, request.id, "the event was made by the request");
+    assert_eq!(awarded, format!("00-{TRACE}-{}-01", award.id));
+    assert!(spans.iter().any(|it| it.trace != TRACE), "requests without a context have their own");
 }

@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod collector;
 pub mod command;
 pub mod database;
 pub mod eventually;

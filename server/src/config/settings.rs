@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 22] = [
+pub(super) const SETTINGS: [Setting; 23] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "allow_network", default: "false" },
@@ -33,6 +33,7 @@ pub(super) const SETTINGS: [Setting; 22] = [
     Setting { key: "payments_attempts_max", default: "12" },
     Setting { key: "payments_breaker_seconds", default: "15" },
     Setting { key: "ready_lag_seconds_max", default: "0" },
+    Setting { key: "otlp_endpoint", default: "" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -106,6 +107,9 @@ pub(crate) struct ServerFlags {
     /// Lag of a follower from which on this process is not ready; 0: any will do [default: 0]
     #[arg(long, value_name = "SECONDS")]
     ready_lag_seconds_max: Option<String>,
+    /// Send traces to this collector, over OTLP (HTTP, protobuf) [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -140,6 +144,7 @@ impl ServerFlags {
             ("payments_retry_seconds_max", &self.payments_retry_seconds_max),
             ("payments_attempts_max", &self.payments_attempts_max),
             ("payments_breaker_seconds", &self.payments_breaker_seconds),
+            ("otlp_endpoint", &self.otlp_endpoint),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
