@@ -38,7 +38,7 @@ mod skips;
 mod story;
 
 /// The lease of whoever settles deadlines.
-pub const TIMERS_LEASE: &str = "timers";
+const TIMERS_LEASE: &str = "timers";
 
 /// Which of the sagas' work a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
