@@ -48,6 +48,8 @@ enum Command {
     Purchases(Settings),
     /// Events into Kafka from a full log, and until they can be consumed at 2,000 commands a second
     Relay(Settings),
+    /// Two processes that take commands for one log, against one
+    Two(Settings),
     /// The baseline alone
     #[command(subcommand)]
     Baseline(Baseline),
@@ -79,9 +81,10 @@ enum Scenario {
     Growth,
     Purchases,
     Relay,
+    Two,
 }
 
-const ALL: [Scenario; 9] = [
+const ALL: [Scenario; 10] = [
     Scenario::Issue,
     Scenario::Hot,
     Scenario::Bulk,
@@ -91,6 +94,7 @@ const ALL: [Scenario; 9] = [
     Scenario::Growth,
     Scenario::Purchases,
     Scenario::Relay,
+    Scenario::Two,
 ];
 
 fn main() -> ExitCode {
@@ -115,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Growth(settings) => (settings, &[Scenario::Growth][..]),
         Command::Purchases(settings) => (settings, &[Scenario::Purchases][..]),
         Command::Relay(settings) => (settings, &[Scenario::Relay][..]),
+        Command::Two(settings) => (settings, &[Scenario::Two][..]),
         Command::Baseline(Baseline::Serve { database_url, port, pool }) => {
             let runtime = tokio::runtime::Runtime::new()?;
             return runtime.block_on(baseline::serve(&database_url, port, pool));
@@ -187,5 +192,6 @@ async fn one(bench: &mut Bench, scenario: Scenario) -> anyhow::Result<Vec<Figure
         Scenario::Growth => scenario::growth::run(bench).await,
         Scenario::Purchases => scenario::purchases::run(bench).await,
         Scenario::Relay => scenario::relay::run(bench).await,
+        Scenario::Two => scenario::two::run(bench).await,
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod relay;
 pub(crate) mod sweep;
+pub(crate) mod two;
 
 use crate::baseline;
 use crate::load::outcome::Outcome;
@@ -27,7 +28,7 @@ use std::time::Duration;
 pub(crate) const ACCOUNTS: u64 = 100_000;
 
 /// Everything in one process.
-const ALL_ROLES: &str = "api,projections,sagas";
+const ALL_ROLES: &str = "api,projections,saga,campaigns,timers";
 
 /// And publishing.
 const ALL_ROLES_AND_RELAY: &str = "api,projections,sagas,relay";

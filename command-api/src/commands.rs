@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use accrue_domain::id::ProgramId;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
+use accrue_event_store::trace;
 use accrue_http::extract::Program;
 use accrue_http::problem::Problem;
 use axum::body::{Body, BodyDataStream};
@@ -85,7 +86,7 @@ pub(crate) async fn execute(
         out: Vec::with_capacity(CHUNK_BYTES),
         chunks,
     };
-    tokio::spawn(bulk.run());
+    tokio::spawn(trace::within(trace::current(), bulk.run()));
     let results = ReceiverStream::new(results).map(Ok::<_, std::convert::Infallible>);
     let headers = [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(results)).into_response())

@@ -21,7 +21,6 @@ use std::time::Duration;
 use accrue_domain::aggregate::{Kind, RefusalKind};
 use accrue_domain::envelope::Envelope;
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +28,7 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt, Refusal};
+use crate::servers::Servers;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 
@@ -76,10 +76,21 @@ pub struct Executor {
     metrics: Arc<Metrics>,
 }
 
+/// What is to be read anew, since no conflict would tell.
+#[derive(Debug)]
+pub(crate) enum Others {
+    /// Other processes have changed these streams.
+    Changed(Vec<StreamKey>),
+    /// Another server has the log now, perhaps without the last that the one before had.
+    Moved,
+}
+
 /// What an executor works with.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) options: PgConnectOptions,
+    pub(crate) servers: Servers,
+    /// Of the server that memory begins from.
+    pub(crate) timeline: String,
     /// For snapshots.
     pub(crate) pool: PgPool,
     /// For loading aggregates: [`LOADS_MAX`] connections.
@@ -92,12 +103,12 @@ pub(crate) struct Parts {
 }
 
 impl Executor {
-    /// Starts deciding and writing. `others` names streams that other processes have changed,
-    /// where no conflict would tell. All ends when the last handle is gone and the queue is empty;
+    /// Starts deciding and writing. `others` tells what others have changed, where no conflict
+    /// would. All ends when the last handle is gone and the queue is empty;
     /// the returned receiver resolves when everybody has been answered.
     pub(crate) fn start(
         parts: Parts,
-        others: mpsc::Receiver<Vec<StreamKey>>,
+        others: mpsc::Receiver<Others>,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (queue, requests) = mpsc::channel(parts.limits.queue_commands_max);
         let (jobs_tx, jobs) = mpsc::channel(1);

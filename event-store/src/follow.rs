@@ -6,6 +6,7 @@ mod status;
 
 use std::sync::Arc;
 
+use accrue_domain::aggregate::Kind;
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
@@ -13,6 +14,7 @@ use crate::record::{Position, Recorded};
 
 pub use checkpoint::{Parked, advance, begin, park, parked, position};
 pub use runner::{Runner, is_data_error};
+pub(crate) use status::UNKNOWN;
 pub use status::{Health, Status};
 
 /// Something that follows the log: a read model, or a saga.
@@ -20,6 +22,13 @@ pub use status::{Health, Status};
 pub trait Follower: Send + 'static {
     /// Its name: the key of its checkpoint.
     fn name(&self) -> &str;
+
+    /// Whether streams of that kind mean anything to it. Where they do, it stops at an event that
+    /// this build does not know, and parks a stream with one that is damaged; where they do not,
+    /// it gets such an event like any other, not decoded.
+    fn reads(&self, _kind: Kind) -> bool {
+        true
+    }
 
     /// Called before the first batch, and again whenever the position was not moved by this
     /// follower itself: whatever is kept in memory is to be made anew as of `position`.

@@ -1,13 +1,11 @@
 //! The ledger: everything that a service needs of the log, in one handle.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use accrue_domain::envelope::Envelope;
 use accrue_domain::id::ProgramId;
 use prometheus_client::registry::Registry;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +15,7 @@ use crate::executor::{Executor, LOADS_MAX, Limits, Parts};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
+use crate::servers::Servers;
 use crate::snapshots;
 use crate::state::FromState;
 use crate::stream::StreamKey;
@@ -27,7 +26,7 @@ use crate::watch::{Watch, Watches};
 #[derive(Debug)]
 pub struct Config {
     /// Where Postgres is.
-    pub options: PgConnectOptions,
+    pub servers: Servers,
     /// Most connections beside those of the writer and the followers.
     pub pool_connections_max: u32,
     /// The executor's bounds.
@@ -78,7 +77,7 @@ struct Inner {
     tail: Tail,
     watches: Watches,
     pool: PgPool,
-    options: PgConnectOptions,
+    servers: Servers,
     clock: Arc<dyn Clock>,
     codec: Codec,
     metrics: Metrics,
@@ -93,25 +92,31 @@ impl Ledger {
     /// [`OpenError`].
     pub async fn open(config: Config, registry: &mut Registry) -> Result<Self, OpenError> {
         let metrics = Metrics::new(registry);
-        let pool = pool(&config.options, config.pool_connections_max);
-        let mut conn = config.options.connect().await.map_err(OpenError::Unreachable)?;
+        let servers = config.servers;
+        let conn = servers.connect(|options| options).await;
+        let mut conn = conn.map_err(OpenError::Unreachable)?;
         migrate(&mut conn).await?;
-        let head = log::head(&mut conn).await?;
+        let (head, timeline) = log::head_and_timeline(&mut conn).await?;
         conn.close().await?;
         metrics.head.set(head);
+        let pool = servers.pool(config.pool_connections_max);
         // Apart from the readers' pool, so that slow readers hold no command back.
-        let inner = self::pool(&config.options, LOG_CONNECTIONS_MAX);
+        let inner = servers.pool(LOG_CONNECTIONS_MAX);
         // One a load: a session that has read much of the log reads the next part faster than one
         // that is new to it, so the loads keep to few.
-        let loads = self::pool(&config.options, LOADS_MAX);
-        let tail = Tail::new(inner.clone(), config.codec.clone(), head);
+        let loads = servers.pool(LOADS_MAX);
         let stop = CancellationToken::new();
+        tokio::spawn(
+            servers.clone().keep(vec![pool.clone(), inner.clone(), loads.clone()], stop.clone()),
+        );
+        let tail = Tail::new(inner.clone(), config.codec.clone(), head, timeline.clone());
         let (others_tx, others) = mpsc::channel(16);
         tokio::spawn(tail.clone().poll(others_tx, stop.clone()));
         let watches = Watches::default();
         tokio::spawn(watches.clone().run(tail.clone(), stop.clone()));
         let parts = Parts {
-            options: config.options.clone(),
+            servers: servers.clone(),
+            timeline,
             pool: inner,
             loads,
             codec: config.codec.clone(),
@@ -126,7 +131,7 @@ impl Ledger {
             tail,
             watches,
             pool,
-            options: config.options,
+            servers,
             clock: config.clock,
             codec: config.codec,
             metrics,
@@ -169,8 +174,8 @@ impl Ledger {
 
     /// How to make a connection of one's own.
     #[must_use]
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.0.options
+    pub fn servers(&self) -> &Servers {
+        &self.0.servers
     }
 
     /// The clock.
@@ -200,14 +205,8 @@ impl Ledger {
         program: &ProgramId,
         id: &str,
     ) -> sqlx::Result<Option<(A, i64)>> {
-        let stream = StreamKey::new(A::KIND, program, id);
         let mut conn = self.0.pool.acquire().await?;
-        let folded =
-            snapshots::load(&mut conn, &self.0.codec, std::slice::from_ref(&stream)).await?;
-        let Some(folded) = folded.into_iter().next() else { return Ok(None) };
-        let folded = folded.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let sequence = folded.sequence;
-        Ok(A::from_state(folded.state).filter(|_| sequence > 0).map(|state| (state, sequence)))
+        load(&mut conn, &self.0.codec, program, id).await
     }
 
     /// Takes no more commands, finishes those that were taken, and returns when all is durable
@@ -221,6 +220,25 @@ impl Ledger {
     }
 }
 
+/// The state of an aggregate and its version, as that connection's server has it; none when it has
+/// no event.
+///
+/// # Errors
+/// As for [`Ledger::load`].
+pub async fn load<A: FromState>(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    program: &ProgramId,
+    id: &str,
+) -> sqlx::Result<Option<(A, i64)>> {
+    let stream = StreamKey::new(A::KIND, program, id);
+    let folded = snapshots::load(conn, codec, std::slice::from_ref(&stream)).await?;
+    let Some(folded) = folded.into_iter().next() else { return Ok(None) };
+    let folded = folded.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let sequence = folded.sequence;
+    Ok(A::from_state(folded.state).filter(|_| sequence > 0).map(|state| (state, sequence)))
+}
+
 /// Brings the schema up to date, over a connection with the default search path.
 ///
 /// # Errors
@@ -232,15 +250,23 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
             .fetch_one(&mut *conn)
             .await?;
     if migrated {
-        let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-            .fetch_one(&mut *conn)
-            .await?;
-        if let Some(found) = found.filter(|found| *found > known) {
+        let found = schema_version(conn).await?;
+        if found > known {
             return Err(OpenError::Newer { found, known });
         }
     }
     MIGRATIONS.run(&mut *conn).await?;
     Ok(())
+}
+
+/// The last migration of a database that was migrated before; 0 for one by halves.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn schema_version(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(conn)
+        .await
 }
 
 /// How Postgres is to plan what we ask: every statement looks rows up by key, so its plan does not
@@ -253,13 +279,3 @@ pub const PLANS: [(&str, &str); 5] = [
     ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
-
-/// A pool for reading: live read models first, then the log.
-#[must_use]
-pub fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(5))
-        .test_before_acquire(false)
-        .connect_lazy_with(options.clone().options(PLANS).options([("search_path", "read,public")]))
-}

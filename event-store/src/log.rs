@@ -225,6 +225,35 @@ pub async fn head(conn: &mut PgConnection) -> sqlx::Result<Position> {
     sqlx::query_scalar("SELECT position FROM log_head").fetch_one(conn).await
 }
 
+/// Which history this server writes: a standby that was promoted begins another. Fails on a
+/// standby, which writes none.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn timeline(conn: &mut PgConnection) -> sqlx::Result<String> {
+    sqlx::query_scalar("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
+        .fetch_one(conn)
+        .await
+}
+
+/// The last position in the log, and the server's timeline, at once.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn head_and_timeline(conn: &mut PgConnection) -> sqlx::Result<(Position, String)> {
+    sqlx::query_as("SELECT position, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM log_head")
+        .fetch_one(conn)
+        .await
+}
+
+/// A commit that changes nothing: when it is durable, so is everything before it.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn touch(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("UPDATE log_head SET position = position").execute(conn).await.map(|_| ())
+}
+
 /// Columns in the order that [`recorded`] reads them.
 pub const COLUMNS: &str = "position, program, aggregate_type, aggregate_id, sequence, event_type, \
                            event_version, payload::text, metadata::text, recorded_at";

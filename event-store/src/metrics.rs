@@ -54,6 +54,8 @@ pub struct Metrics {
     pub follower_lag_seconds: Family<Of, Gauge<f64, AtomicU64>>,
     /// Unix time of each follower's last look at the log.
     pub follower_polled_at: Family<Of, Gauge<i64, AtomicI64>>,
+    /// 1 while a follower stands still at an event that it must not pass, or an error that repeats.
+    pub follower_stopped: Family<Of, Gauge>,
     /// Streams that each follower has parked.
     pub follower_parked: Family<Of, Gauge>,
     /// Events skipped without being parked. Always 0.
@@ -78,6 +80,7 @@ impl Metrics {
             follower_lag_events: Family::default(),
             follower_lag_seconds: Family::default(),
             follower_polled_at: Family::default(),
+            follower_stopped: Family::default(),
             follower_parked: Family::default(),
             skipped: Counter::default(),
         };
@@ -119,6 +122,11 @@ impl Metrics {
             "follower_polled_at_seconds",
             "Unix time of a follower's last look at the log",
             it.follower_polled_at.clone(),
+        );
+        r.register(
+            "follower_stopped",
+            "1 while a follower stands still at an event of a newer build, or an error",
+            it.follower_stopped.clone(),
         );
         r.register("follower_parked", "Streams a follower has parked", it.follower_parked.clone());
         r.register("skipped", "Events skipped without being parked", it.skipped.clone());

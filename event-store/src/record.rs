@@ -28,6 +28,9 @@ pub struct Metadata {
     /// Who sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Arc<str>>,
+    /// The trace that it belongs to, as W3C writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// An event of one of our aggregates, or of a program that uses the log as a cqrs-es store.

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
+use crate::executor::Others;
+use crate::follow::{Status, UNKNOWN};
 use crate::log;
 use crate::record::{Position, Recorded};
-use crate::stream::StreamKey;
 
 /// Most events kept in memory.
 pub const TAIL_EVENTS_MAX: usize = 32_768;
@@ -31,6 +32,12 @@ pub struct Tail(Arc<Inner>);
 struct Inner {
     ring: Mutex<Ring>,
     head: watch::Sender<Position>,
+    /// Of the server that the events here are of.
+    timeline: Mutex<String>,
+    /// How often another server was found to have the log.
+    moves: watch::Sender<u64>,
+    /// Whoever says how far it has come in the log of the server before.
+    followers: Mutex<Vec<Status>>,
     pool: PgPool,
     codec: Codec,
 }
@@ -46,13 +53,16 @@ struct Ring {
 }
 
 impl Tail {
-    /// A tail that begins behind `head`.
+    /// A tail that begins behind `head`, as a server on that timeline has it.
     #[must_use]
-    pub fn new(pool: PgPool, codec: Codec, head: Position) -> Self {
+    pub fn new(pool: PgPool, codec: Codec, head: Position, timeline: String) -> Self {
         let ring = Ring { first: head + 1, next: head + 1, ..Ring::default() };
         Self(Arc::new(Inner {
             ring: Mutex::new(ring),
             head: watch::Sender::new(head),
+            timeline: Mutex::new(timeline),
+            moves: watch::Sender::new(0),
+            followers: Mutex::default(),
             pool,
             codec,
         }))
@@ -62,6 +72,18 @@ impl Tail {
     #[must_use]
     pub fn head(&self) -> watch::Receiver<Position> {
         self.0.head.subscribe()
+    }
+
+    /// News of another server that has the log.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.0.moves.subscribe()
+    }
+
+    /// A follower's position is unknown from the moment on in which another server is found to
+    /// have the log, until the follower has asked that one.
+    pub fn invalidates(&self, follower: Status) {
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follower);
     }
 
     /// The decoder that everything here was read with.
@@ -136,37 +158,93 @@ impl Tail {
     /// Reads the head now and then, so that what other processes append is noticed; ends with
     /// `stop`. Programs that others have configured anew, and products that others have priced anew,
     /// are told to `others`: they are read by decisions that do not write their stream, so no
-    /// conflict would ever tell.
-    pub async fn poll(self, others: mpsc::Sender<Vec<StreamKey>>, stop: CancellationToken) {
+    /// conflict would ever tell. So is a log that another server has now.
+    pub(crate) async fn poll(self, others: mpsc::Sender<Others>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut seen = *self.0.head.borrow();
+        let mut timeline = self.timeline().clone();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            match self.look(seen).await {
-                Ok((head, programs)) => {
-                    if !programs.is_empty() && others.send(programs).await.is_err() {
-                        return;
-                    }
-                    seen = head;
-                    self.advance(head);
+            let news = match self.look(&mut seen, &mut timeline).await {
+                Ok(news) => news,
+                Err(error) => {
+                    tracing::debug!(%error, "the head of the log cannot be read");
+                    continue;
                 }
-                Err(error) => tracing::debug!(%error, "the head of the log cannot be read"),
+            };
+            if let Some(news) = news
+                && others.send(news).await.is_err()
+            {
+                return;
             }
         }
     }
 
-    /// The head, and the programs configured behind `seen` by others.
-    async fn look(&self, seen: Position) -> sqlx::Result<(Position, Vec<StreamKey>)> {
+    /// Reads the head, and what others have changed behind `seen`.
+    async fn look(
+        &self,
+        seen: &mut Position,
+        timeline: &mut String,
+    ) -> sqlx::Result<Option<Others>> {
+        let known = *self.0.head.borrow();
         let mut conn = self.0.pool.acquire().await?;
-        let head = log::head(&mut conn).await?;
-        if head <= seen || self.is_ours(seen, head) {
-            return Ok((head.max(seen), Vec::new()));
+        let (head, now) = log::head_and_timeline(&mut conn).await?;
+        let moved = *timeline != now;
+        let back = head < known;
+        self.is_on(&now, back.then_some(head));
+        *timeline = now;
+        if moved || back {
+            *seen = head;
+            self.advance(head);
+            return Ok(Some(Others::Moved));
         }
-        Ok((head, log::configured(&mut conn, seen, head).await?))
+        let changed = if head <= *seen || self.is_ours(*seen, head) {
+            Vec::new()
+        } else {
+            log::configured(&mut conn, *seen, head).await?
+        };
+        *seen = head.max(*seen);
+        self.advance(head);
+        Ok((!changed.is_empty()).then_some(Others::Changed(changed)))
+    }
+
+    /// Makes sure that nothing is read here that the server of this connection does not have: one
+    /// that was promoted may lack the last that the one before had.
+    ///
+    /// # Errors
+    /// As Postgres gives them.
+    pub async fn agree(&self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        let timeline = log::timeline(conn).await?;
+        self.is_on(&timeline, None);
+        Ok(())
+    }
+
+    /// Forgets the events in memory, and where followers are, when the timeline is another or the
+    /// log has gone back.
+    pub(crate) fn is_on(&self, timeline: &str, back_to: Option<Position>) {
+        let moved = {
+            let mut known = self.timeline();
+            let moved = *known != timeline;
+            timeline.clone_into(&mut known);
+            moved
+        };
+        if !moved && back_to.is_none() {
+            return;
+        }
+        let head = back_to.unwrap_or(*self.0.head.borrow());
+        *self.ring() = Ring { first: head + 1, next: head + 1, ..Ring::default() };
+        if let Some(head) = back_to {
+            tracing::error!(head, "the log has gone back: commits were lost in the database");
+            self.0.head.send_replace(head);
+        }
+        for follower in &*self.0.followers.lock().unwrap_or_else(PoisonError::into_inner) {
+            follower.moved(UNKNOWN);
+        }
+        self.0.moves.send_modify(|count| *count += 1);
     }
 
     /// Did this process append all of `after + 1 ..= until`?
@@ -181,6 +259,10 @@ impl Tail {
             *known = head.max(*known);
             news
         });
+    }
+
+    fn timeline(&self) -> MutexGuard<'_, String> {
+        self.0.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -139,11 +139,14 @@ impl Problem {
                 tracing::warn!(%error, "the database is out of reach");
                 Self::unavailable("database-unavailable", "the database does not answer")
             }
-            // Shutdown, start-up and lack of resources.
+            // Shutdown, start-up and lack of resources; on a replica, what it replays was in the way
+            // of the read.
             sqlx::Error::Database(database)
-                if database
-                    .code()
-                    .is_some_and(|code| code.starts_with("57") || code.starts_with("53")) =>
+                if database.code().is_some_and(|code| {
+                    code.starts_with("57")
+                        || code.starts_with("53")
+                        || ["40001", "40P01", "25006"].contains(&&*code)
+                }) =>
             {
                 tracing::warn!(%error, "the database is not ready");
                 Self::unavailable("database-unavailable", "the database is not ready")

@@ -67,8 +67,8 @@ pub fn start(
     };
     let task = tokio::spawn(async move {
         let this = &relay;
-        let options = relay.ledger.options().clone();
-        let leading = lease::lead(options, NAME, stop.clone(), |terms| this.publish(terms));
+        let servers = relay.ledger.servers().clone();
+        let leading = lease::lead(servers, NAME, stop.clone(), |terms| this.publish(terms));
         tokio::join!(leading, relay.watch(stop));
     });
     Running { status, task }

@@ -64,6 +64,16 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the cluster if there is none, starts it if it does not run, else joins it.
     pub async fn start(data_dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::start_from(None, data_dir, options).await
+    }
+
+    /// As [`Cluster::start`]; one that is made is a copy of `source` (and has that name there),
+    /// and replays what that one writes until it is promoted.
+    pub(crate) async fn start_from(
+        source: Option<(&Self, &str)>,
+        data_dir: &Path,
+        options: Options,
+    ) -> Result<Self, Error> {
         let deadline = Instant::now() + options.start_wait_max;
         let layout = Layout::open(data_dir)?;
         let user = OsUser::for_cluster(&layout.data_dir, &layout.postgres_dir())?;
@@ -74,8 +84,12 @@ impl Cluster {
         let bin_dir = options.bin_dir.as_deref();
         let binaries = binaries::find_for(&layout.data_dir, made_by.as_deref(), bin_dir)?;
         let postmaster = Postmaster { layout, user, binaries, options };
-        if made_by.is_none() {
-            postmaster.make_cluster().await?;
+        match (made_by, source) {
+            (Some(_), _) => {}
+            (None, None) => postmaster.make_cluster().await?,
+            (None, Some((source, name))) => {
+                postmaster.copy_cluster(&source.socket_dir, name).await?;
+            }
         }
         Self::join_or_start(postmaster, deadline).await
     }
@@ -154,6 +168,14 @@ impl Cluster {
         let deadline = Instant::now() + self.postmaster.options.start_wait_max;
         let _turn = lock::exclusive(&self.postmaster.layout.start_lock(), deadline).await?;
         self.shut_down(mode).await
+    }
+
+    /// Ends the postmaster without warning, if it is our child; what it has started ends by itself.
+    pub async fn kill(&self) -> Result<(), Error> {
+        let Some(mut child) = self.child.lock().await.take() else { return Ok(()) };
+        let program = self.postmaster.binaries.program("postgres");
+        let killed = child.kill().and_then(|()| child.wait());
+        killed.map(|_| ()).map_err(Error::io("cannot end", &program))
     }
 
     /// Stops the cluster unless another process uses it too: the last one turns off the light.

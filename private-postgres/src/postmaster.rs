@@ -34,10 +34,7 @@ pub(crate) struct PidFile {
 impl Postmaster {
     /// Makes the cluster under another name and renames it, so that a crash leaves none by halves.
     pub(crate) async fn make_cluster(&self) -> Result<(), Error> {
-        let data_dir = &self.layout.data_dir;
-        remove_unfinished(data_dir)?;
-        let unfinished = data_dir.join(format!("{UNFINISHED}{}", std::process::id()));
-        private_dir(&unfinished, &self.user)?;
+        let unfinished = self.unfinished()?;
         let mut initdb = self.user.command(&self.binaries.program("initdb"));
         initdb.args(["-U", ROLE, "--encoding=UTF8", "--locale=C", "--data-checksums"]);
         initdb.args(["--auth-local=trust", "--auth-host=reject"]);
@@ -46,8 +43,33 @@ impl Postmaster {
         }
         initdb.arg("-D").arg(&unfinished);
         run("initdb", initdb).await?;
+        self.finish(&unfinished)
+    }
+
+    /// Copies a running cluster into one that replays what that one writes, under that name.
+    pub(crate) async fn copy_cluster(&self, socket_dir: &Path, name: &str) -> Result<(), Error> {
+        let unfinished = self.unfinished()?;
+        let socket_dir = socket_dir.to_string_lossy();
+        let source = format!("host='{socket_dir}' port={PORT} user={ROLE} application_name={name}");
+        let mut copy = self.user.command(&self.binaries.program("pg_basebackup"));
+        copy.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "-d"]);
+        copy.arg(source).arg("-D").arg(&unfinished);
+        run("pg_basebackup", copy).await?;
+        self.finish(&unfinished)
+    }
+
+    fn unfinished(&self) -> Result<PathBuf, Error> {
+        let data_dir = &self.layout.data_dir;
+        remove_unfinished(data_dir)?;
+        let unfinished = data_dir.join(format!("{UNFINISHED}{}", std::process::id()));
+        private_dir(&unfinished, &self.user)?;
+        Ok(unfinished)
+    }
+
+    fn finish(&self, unfinished: &Path) -> Result<(), Error> {
+        let data_dir = &self.layout.data_dir;
         let made = self.layout.postgres_dir();
-        fs::rename(&unfinished, &made).map_err(Error::io("cannot create", &made))?;
+        fs::rename(unfinished, &made).map_err(Error::io("cannot create", &made))?;
         let parent = File::open(data_dir).map_err(Error::io("cannot open", data_dir))?;
         parent.sync_all().map_err(Error::io("cannot sync", data_dir))
     }

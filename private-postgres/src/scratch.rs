@@ -18,7 +18,7 @@ const CLEAN_UP: &str = r#"
 cat >/dev/null
 pid=$(head -n 1 "$0/postgres/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
 tries=0
-while [ -e "$0/postgres/postmaster.pid" ] && [ $tries -lt 100 ]; do tries=$((tries+1)); sleep 0.1; done
+while kill -0 "$pid" 2>/dev/null && [ -e "$0/postgres/postmaster.pid" ] && [ $tries -lt 100 ]; do tries=$((tries+1)); sleep 0.1; done
 rm -rf "$0"
 "#;
 
@@ -32,13 +32,23 @@ impl Cluster {
     /// A new cluster under the temporary folder. It is stopped and removed when the returned value
     /// is dropped, or, where it never is (a `static`), when the process ends, however it ends.
     pub async fn scratch(options: Options) -> Result<Self, Error> {
+        Self::scratch_from(None, options).await
+    }
+
+    /// A standby of this cluster, known to it by that name, in a temporary folder as with
+    /// [`Cluster::scratch`]. Promoted, it is a cluster of its own.
+    pub async fn scratch_standby(&self, name: &str, options: Options) -> Result<Self, Error> {
+        Self::scratch_from(Some((self, name)), options).await
+    }
+
+    async fn scratch_from(source: Option<(&Self, &str)>, options: Options) -> Result<Self, Error> {
         let dir = new_dir();
         std::fs::create_dir(&dir).map_err(Error::io("cannot create", &dir))?;
         // The folder is entered by the cluster's user, whatever our umask says.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&dir, mode).map_err(Error::io("cannot set the mode of", &dir))?;
         let janitor = Janitor::hire(&dir)?;
-        let mut cluster = Self::start(&dir, options).await?;
+        let mut cluster = Self::start_from(source, &dir, options).await?;
         cluster.janitor = Some(janitor);
         Ok(cluster)
     }

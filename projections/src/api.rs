@@ -102,7 +102,7 @@ async fn for_log(views: &Views, min_position: Option<Position>) -> Result<(), Pr
         // Refuses a negative one.
         return for_position(&Status::new("log"), min_position.filter(|it| *it < 0)).await;
     }
-    let mut head = views.ledger.tail().head();
+    let mut head = views.head();
     let reached = tokio::time::timeout(WAIT_MAX, head.wait_for(|head| *head >= position)).await;
     match reached {
         Ok(Ok(_)) => Ok(()),

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accrue_domain::aggregate::Kind;
+use accrue_domain::id::ProgramId;
 use accrue_event_store::follow::{self, FollowError, Follower, Runner, Status};
-use accrue_event_store::ledger::Ledger;
+use accrue_event_store::ledger::{self, Ledger};
+use accrue_event_store::log;
 use accrue_event_store::record::{Position, Recorded};
+use accrue_event_store::state::FromState;
 use async_trait::async_trait;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +28,10 @@ use crate::rebuild;
 pub struct Views {
     /// The log behind them.
     pub ledger: Ledger,
+    /// Where the routes read: the primary, or a replica that replays it.
+    pub pool: PgPool,
+    /// The end of the log as it is known there.
+    head: watch::Receiver<Position>,
     /// How `balances` is doing.
     pub balances: Status,
     /// How `statement` is doing.
@@ -45,6 +54,45 @@ pub struct Views {
 }
 
 impl Views {
+    fn new(
+        ledger: &Ledger,
+        (pool, head): (PgPool, watch::Receiver<Position>),
+        streams: CancellationToken,
+        mut status: impl FnMut(&'static Model) -> Status,
+    ) -> Self {
+        Self {
+            ledger: ledger.clone(),
+            pool,
+            head,
+            balances: status(&balances::MODEL),
+            statement: status(&statement::MODEL),
+            campaigns: status(&campaigns::MODEL),
+            stock: status(&stock::MODEL),
+            wallets: status(&wallets::MODEL),
+            orders: status(&orders::MODEL),
+            sagas: status(&sagas::MODEL),
+            takings: status(&takings::MODEL),
+            streams,
+        }
+    }
+
+    /// The last position that is known to be readable where the routes read, and a way to wait
+    /// for later ones.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    /// The state of an aggregate and its version, from where the routes read.
+    pub(crate) async fn load<A: FromState>(
+        &self,
+        program: &ProgramId,
+        id: &str,
+    ) -> sqlx::Result<Option<(A, i64)>> {
+        let mut conn = self.pool.acquire().await?;
+        ledger::load(&mut conn, self.ledger.codec(), program, id).await
+    }
+
     /// Every follower here.
     #[must_use]
     pub fn statuses(&self) -> [&Status; 8] {
@@ -77,26 +125,14 @@ pub struct Started {
 /// [`Error`] when the tables could not be made.
 pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, Error> {
     for model in MODELS {
-        rebuild::ensure(ledger.options(), ledger.codec(), model).await?;
+        rebuild::ensure(&ledger.servers().current(), ledger.codec(), model).await?;
     }
     let mut runners = JoinSet::new();
-    let mut follow = |model: &'static Model| {
+    let views = Views::new(ledger, primary(ledger), stop.child_token(), |model| {
         let (runner, status) = Runner::new(ledger.clone(), Live(model));
         runners.spawn(runner.run(stop.clone()));
         status
-    };
-    let views = Views {
-        ledger: ledger.clone(),
-        balances: follow(&balances::MODEL),
-        statement: follow(&statement::MODEL),
-        campaigns: follow(&campaigns::MODEL),
-        stock: follow(&stock::MODEL),
-        wallets: follow(&wallets::MODEL),
-        orders: follow(&orders::MODEL),
-        sagas: follow(&sagas::MODEL),
-        takings: follow(&takings::MODEL),
-        streams: stop.child_token(),
-    };
+    });
     Ok(Started { views, runners })
 }
 
@@ -110,27 +146,43 @@ const OBSERVE_INTERVAL: Duration = Duration::from_millis(25);
 /// As [`start`].
 pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started, Error> {
     for model in MODELS {
-        rebuild::ensure(ledger.options(), ledger.codec(), model).await?;
+        rebuild::ensure(&ledger.servers().current(), ledger.codec(), model).await?;
     }
-    let streams = stop.child_token();
-    let views = Views {
-        ledger: ledger.clone(),
-        balances: Status::new(balances::MODEL.name),
-        statement: Status::new(statement::MODEL.name),
-        campaigns: Status::new(campaigns::MODEL.name),
-        stock: Status::new(stock::MODEL.name),
-        wallets: Status::new(wallets::MODEL.name),
-        orders: Status::new(orders::MODEL.name),
-        sagas: Status::new(sagas::MODEL.name),
-        takings: Status::new(takings::MODEL.name),
-        streams,
-    };
+    let views = Views::new(ledger, primary(ledger), stop.child_token(), |model| {
+        let status = watched(model);
+        ledger.tail().invalidates(status.clone());
+        status
+    });
     let mut runners = JoinSet::new();
-    runners.spawn(watch(views.clone(), stop));
+    runners.spawn(observed(views.clone(), None, stop));
     Ok(Started { views, runners })
 }
 
-async fn watch(views: Views, stop: CancellationToken) {
+/// Views on a replica: reads that wait for a position wait until that server has replayed it.
+/// The tables come to it by themselves.
+#[must_use]
+pub fn replica(ledger: &Ledger, pool: PgPool, stop: CancellationToken) -> Started {
+    let (replayed, head) = watch::channel(-1);
+    let views = Views::new(ledger, (pool, head), stop.child_token(), watched);
+    let mut runners = JoinSet::new();
+    runners.spawn(observed(views.clone(), Some(replayed), stop));
+    Started { views, runners }
+}
+
+fn primary(ledger: &Ledger) -> (PgPool, watch::Receiver<Position>) {
+    (ledger.pool().clone(), ledger.tail().head())
+}
+
+fn watched(model: &'static Model) -> Status {
+    Status::new(model.name)
+}
+
+/// Reads now and then how far the read models have come, and with `replayed` the log itself.
+async fn observed(
+    views: Views,
+    replayed: Option<watch::Sender<Position>>,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(OBSERVE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -138,16 +190,26 @@ async fn watch(views: Views, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let Ok(mut conn) = views.ledger.pool().acquire().await else { continue };
-        for status in views.statuses() {
-            // A database that is away is said by its own health check.
-            if let Ok(Some(position)) = follow::position(&mut conn, status.name()).await
-                && *status.position().borrow() != position
-            {
-                status.moved(position);
-            }
+        // A database that is away is said by its own health check.
+        if let Err(error) = look(&views, replayed.as_ref()).await {
+            tracing::debug!(%error, "the read models' positions cannot be read");
         }
     }
+}
+
+async fn look(views: &Views, replayed: Option<&watch::Sender<Position>>) -> sqlx::Result<()> {
+    let mut conn = views.pool.acquire().await?;
+    for status in views.statuses() {
+        let position = follow::position(&mut conn, status.name()).await?;
+        if let Some(position) = position.filter(|it| *it != *status.position().borrow()) {
+            status.moved(position);
+        }
+    }
+    if let Some(replayed) = replayed {
+        let head = log::head(&mut conn).await?;
+        replayed.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+    Ok(())
 }
 
 /// A read model as a follower of the log.
@@ -158,6 +220,10 @@ struct Live(&'static Model);
 impl Follower for Live {
     fn name(&self) -> &str {
         self.0.name
+    }
+
+    fn reads(&self, kind: Kind) -> bool {
+        self.0.kinds.contains(&kind)
     }
 
     async fn reset(&mut self, conn: &mut PgConnection, _: Position) -> Result<(), FollowError> {
@@ -196,9 +262,22 @@ impl Live {
         let position: Option<Position> =
             sqlx::query_scalar("SELECT position FROM checkpoints WHERE follower = $1 FOR UPDATE")
                 .bind(self.0.name)
-                .fetch_optional(conn)
+                .fetch_optional(&mut *conn)
                 .await?;
         let first = events.first().map(|event| event.position);
-        Ok(position < first)
+        // Behind the lock, so that a switch of tables has happened or waits for us.
+        let version: Option<i32> =
+            sqlx::query_scalar("SELECT version FROM read.models WHERE name = $1")
+                .bind(self.0.name)
+                .fetch_optional(conn)
+                .await?;
+        match version {
+            Some(found) if found != self.0.version => Err(FollowError::NotReady(format!(
+                "the tables are of version {found}, this build keeps version {}; going back to \
+                 it takes `accrue projections rebuild {}`",
+                self.0.version, self.0.name
+            ))),
+            _ => Ok(position < first),
+        }
     }
 }

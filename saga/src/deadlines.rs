@@ -2,7 +2,8 @@
 //! go on.
 //!
 //! Nothing depends on this being prompt: every decision and every reading counts a lapsed lot as
-//! lapsed and an overdue hold as released from the instant on. Any number of schedulers may run.
+//! lapsed and an overdue hold as released from the instant on. Any number of schedulers may run;
+//! two that settled the same page would change nothing twice.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,10 +13,11 @@ use accrue_domain::aggregate::Kind;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::id::{AccountId, ProductId, ProgramId, WalletId};
 use accrue_domain::{account, product, wallet};
+use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
-use accrue_event_store::timers::{self, Due};
+use accrue_event_store::timers::{self, Due, Of};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,13 +42,26 @@ const ASIDE_MAX: usize = 100_000;
 /// Who sends the commands.
 const ACTOR: &str = "accrue/deadlines";
 
-/// Settles whatever has a deadline that has passed, and wakes purchases that wait for one.
+/// Kinds of streams that are stories: time changes nothing in them, it only lets them go on.
+const STORIES: &[Kind] = &[Kind::Purchase];
+
+/// What a scheduler does with deadlines that have passed. Two schedulers share the work, since
+/// stories go on where they run, which may be another process than the one that settles.
+#[derive(Debug)]
+pub(crate) enum Duty {
+    /// Records what time has done to everything but stories, while the lease is held.
+    Settle(Terms),
+    /// Lets purchases go on.
+    Wake(Runner<Purchases>),
+}
+
+/// Settles whatever has a deadline that has passed, or wakes purchases that wait for one.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     ledger: Ledger,
     metrics: Metrics,
     every: Duration,
-    purchases: Runner<Purchases>,
+    duty: Duty,
     /// Deadlines that did not go away: they wait, so that they are no load, and never stand in
     /// the way of others.
     aside: HashMap<StreamKey, Aside>,
@@ -72,14 +87,9 @@ enum Failure {
 
 impl Scheduler {
     /// A scheduler that looks so often.
-    pub(crate) fn new(
-        ledger: Ledger,
-        metrics: Metrics,
-        every: Duration,
-        purchases: Runner<Purchases>,
-    ) -> Self {
+    pub(crate) fn new(ledger: Ledger, metrics: Metrics, every: Duration, duty: Duty) -> Self {
         let (aside, settled) = (HashMap::new(), HashMap::new());
-        Self { ledger, metrics, every, purchases, aside, settled }
+        Self { ledger, metrics, every, duty, aside, settled }
     }
 
     /// Settles until `stop`.
@@ -111,8 +121,9 @@ impl Scheduler {
         let settled = std::mem::take(&mut self.settled);
         let mut waiting = Vec::with_capacity(count);
         for due in due {
-            if due.stream.kind() == Kind::Purchase {
-                self.wake(due);
+            if let Duty::Wake(purchases) = &self.duty {
+                let purchases = purchases.clone();
+                self.wake(&purchases, due);
             } else if settled.get(&due.stream) == Some(&due.due_at) {
                 self.set_aside(due, "it was settled and did not move");
             } else if let Some(envelope) = settle(&due) {
@@ -142,13 +153,13 @@ impl Scheduler {
     }
 
     /// A purchase goes on by itself; one that does not is woken again, less and less often.
-    fn wake(&mut self, due: Due) {
+    fn wake(&mut self, purchases: &Runner<Purchases>, due: Due) {
         let before = self.aside.get(&due.stream).filter(|it| it.due_at == due.due_at);
         let pause = before.map_or(PAUSE.0, |it| (it.pause * 2).min(WAKE_PAUSE_MAX));
         let retry_at = Instant::now() + pause;
         let aside = Aside { due_at: due.due_at, retry_at, pause };
         self.aside.insert(due.stream.clone(), aside);
-        self.purchases.wake(due.stream, None);
+        purchases.wake(due.stream, None);
     }
 
     /// What is due, without those that wait.
@@ -156,7 +167,19 @@ impl Scheduler {
         // So many more that those that wait, which are the oldest, hide no other.
         let limit = i64::try_from(PAGE_MAX + self.aside.len()).unwrap_or(i64::MAX);
         let mut conn = self.ledger.pool().acquire().await?;
-        let mut due = timers::due(&mut conn, self.ledger.clock().now(), limit).await?;
+        let of = match self.duty {
+            Duty::Settle(_) => Of::AllBut(STORIES),
+            Duty::Wake(_) => Of::Only(STORIES),
+        };
+        let mut due = timers::due(&mut conn, self.ledger.clock().now(), of, limit).await?;
+        // Whoever was paused past its term finds out here, before it does what others do by now. What
+        // slips through in between is settled twice, which changes nothing.
+        if let Duty::Settle(terms) = &self.duty
+            && !due.is_empty()
+            && !lease::guard(&mut conn, terms.name(), terms.epoch()).await?
+        {
+            return Ok(Vec::new());
+        }
         let now = Instant::now();
         due.retain(|due| self.aside.get(&due.stream).is_none_or(|it| !it.waits(due, now)));
         due.truncate(PAGE_MAX);

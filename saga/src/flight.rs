@@ -7,6 +7,8 @@ use accrue_domain::id::{ProgramId, SaleId};
 use accrue_event_store::executor::Executor;
 use accrue_event_store::follow::FollowError;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
+use accrue_event_store::trace;
+use accrue_event_store::trace::span::Span;
 
 use crate::metrics::Metrics;
 use crate::plan::{Planned, Task};
@@ -47,7 +49,15 @@ impl<'a> Flight<'a> {
         if behind || self.waiting.len() >= FLIGHT_MAX {
             self.land().await?;
         }
-        let answer = self.executor.submit(planned.envelope()).await.map_err(not_ready)?;
+        let mut span = Span::consumer(planned.task.name(), planned.trace.clone());
+        span.note("accrue.event.position", planned.event);
+        let submitted = self.executor.submit(planned.envelope());
+        let answer = trace::within(span.context(), submitted).await.map_err(not_ready)?;
+        let answer = async move {
+            let answer = answer.await;
+            drop(span);
+            answer
+        };
         self.waiting.push((planned, Box::pin(answer)));
         self.sales.extend(key);
         Ok(())

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use accrue_event_store::follow::{Runner, Status};
+use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use chrono::TimeDelta;
 use prometheus_client::registry::Registry;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::awards::Awards;
-use crate::deadlines::Scheduler;
+use crate::deadlines::{Duty, Scheduler};
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
 use crate::purchases::hooks::Hooks;
@@ -36,9 +37,38 @@ mod runner;
 mod skips;
 mod story;
 
+/// The lease of whoever settles deadlines.
+const TIMERS_LEASE: &str = "timers";
+
+/// Which of the sagas' work a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Takes purchases to their end. Safe in several processes: of two that try the same step one
+    /// is refused as out of turn.
+    pub purchases: bool,
+    /// Judges sales by the campaigns. Safe in several processes: commands have ids that follow
+    /// from what caused them, and the checkpoint moves once.
+    pub awards: bool,
+    /// Settles deadlines and forgets old answers, under a lease: one process at a time.
+    pub timers: bool,
+}
+
+impl Work {
+    /// All of it.
+    pub const ALL: Self = Self { purchases: true, awards: true, timers: true };
+
+    /// Whether there is any.
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.purchases || self.awards || self.timers
+    }
+}
+
 /// What may be tuned.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What is done.
+    pub work: Work,
     /// How often the scheduler looks for deadlines that have passed.
     pub deadlines_every: Duration,
     /// How long the answer to a command is kept for a retry.
@@ -52,6 +82,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            work: Work::ALL,
             deadlines_every: Duration::from_millis(200),
             answers_kept: TimeDelta::days(30),
             housekeeping_every: Duration::from_secs(60),
@@ -64,14 +95,15 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Sagas {
     /// How the awards are doing: the checkpoint is the position up to which every sale was judged
-    /// and every award is durable.
-    pub awards: Status,
-    /// What a payment provider tells by itself comes in here.
-    pub hooks: Hooks,
+    /// and every award is durable. None where another process makes them.
+    pub awards: Option<Status>,
+    /// What a payment provider tells by itself comes in here; none where another process takes
+    /// purchases to their end.
+    pub hooks: Option<Hooks>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Starts every saga; they end with `stop`.
+/// Starts the work of this process; it ends with `stop`.
 pub fn start(
     ledger: Ledger,
     config: Config,
@@ -79,26 +111,46 @@ pub fn start(
     stop: &CancellationToken,
 ) -> Sagas {
     let metrics = Metrics::new(registry);
-    let (runner, awards) =
-        Runner::new(ledger.clone(), Awards::new(ledger.clone(), metrics.clone()));
-    config.payments.register(registry);
-    let purchases = Purchases::new(config.payments.clone());
-    let purchases = Stories::new(ledger.clone(), purchases, stop.clone());
-    let hooks = Hooks::new(ledger.clone(), config.payments, purchases.clone());
+    let mut sagas = Sagas { awards: None, hooks: None, tasks: Vec::new() };
+    if config.work.awards {
+        let awards = Awards::new(ledger.clone(), metrics.clone());
+        let (runner, status) = Runner::new(ledger.clone(), awards);
+        sagas.awards = Some(status);
+        sagas.tasks.push(tokio::spawn(runner.run(stop.clone())));
+    }
     let scheduler =
-        Scheduler::new(ledger.clone(), metrics, config.deadlines_every, purchases.clone());
-    let tasks = vec![
-        tokio::spawn(runner.run(stop.clone())),
-        tokio::spawn(purchases.listen()),
-        tokio::spawn(scheduler.run(stop.clone())),
-        tokio::spawn(housekeeping::run(
-            ledger,
-            config.answers_kept,
-            config.housekeeping_every,
-            stop.clone(),
-        )),
-    ];
-    Sagas { awards, hooks, tasks }
+        |duty| Scheduler::new(ledger.clone(), metrics.clone(), config.deadlines_every, duty);
+    if config.work.purchases {
+        config.payments.register(registry);
+        let purchases = Purchases::new(config.payments.clone());
+        let purchases = Stories::new(ledger.clone(), purchases, stop.clone());
+        let hooks = Hooks::new(ledger.clone(), config.payments.clone(), purchases.clone());
+        sagas.hooks = Some(hooks);
+        let waking = scheduler(Duty::Wake(purchases.clone()));
+        sagas.tasks.push(tokio::spawn(purchases.listen()));
+        sagas.tasks.push(tokio::spawn(waking.run(stop.clone())));
+    }
+    if config.work.timers {
+        sagas.tasks.push(tokio::spawn(timers(ledger, config, metrics, stop.clone())));
+    }
+    sagas
+}
+
+/// Settles deadlines and forgets old answers, while no other process does.
+async fn timers(ledger: Ledger, config: Config, metrics: Metrics, stop: CancellationToken) {
+    let servers = ledger.servers().clone();
+    let work = |terms: Terms| {
+        let (ledger, every) = (ledger.clone(), config.deadlines_every);
+        let over = terms.over().clone();
+        let duty = Duty::Settle(terms);
+        let scheduler = Scheduler::new(ledger.clone(), metrics.clone(), every, duty);
+        let (kept, every) = (config.answers_kept, config.housekeeping_every);
+        async move {
+            let forgetting = housekeeping::run(ledger, kept, every, over.clone());
+            tokio::join!(scheduler.run(over), forgetting);
+        }
+    };
+    lease::lead(servers, TIMERS_LEASE, stop, work).await;
 }
 
 impl Sagas {

@@ -41,6 +41,8 @@ pub(crate) struct Planned {
     /// Position of the event that it follows from.
     pub(crate) event: Position,
     correlation_id: Arc<str>,
+    /// The trace of that event.
+    pub(crate) trace: Option<Arc<str>>,
     pub(crate) task: Task,
 }
 
@@ -185,12 +187,23 @@ fn planned(
         account: account.clone(),
         event: recorded.position,
         correlation_id: metadata.correlation_id.unwrap_or(metadata.command_id),
+        trace: metadata.traceparent,
         task,
     })
 }
 
 fn sale_id(stream: &StreamKey) -> Result<SaleId, String> {
     SaleId::new(stream.id()).map_err(|error| error.to_string())
+}
+
+impl Task {
+    /// What it is called in a trace.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Award { .. } => "award points",
+            Self::TakeBack { .. } => "take points back",
+        }
+    }
 }
 
 impl Planned {

@@ -22,6 +22,8 @@ use accrue_event_store::receipt::{ExecuteError, Receipt, Refusal};
 use accrue_event_store::record::Recorded;
 use accrue_event_store::state::FromState;
 use accrue_event_store::stream::StreamKey;
+use accrue_event_store::trace;
+use accrue_event_store::trace::span::{self, Span};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -147,10 +149,11 @@ impl<S: Saga> Runner<S> {
             Known { state, version: 1 }
         });
         let this = self.clone();
+        let context = first.and_then(|event| trace::of(event)).or_else(trace::current);
         let running = Running { of: self.clone(), stream: stream.clone() };
         self.0.tasks.spawn(async move {
             let _running = running;
-            this.run(stream, known).await;
+            trace::within(context, this.run(stream, known)).await;
         });
     }
 
@@ -339,7 +342,13 @@ impl<S: Saga> Runner<S> {
             expected_version: None,
             actions,
         };
-        self.0.ledger.executor().submit(envelope).await?.await
+        let mut span = Span::consumer("step of a story", trace::current());
+        if span::is_collected() {
+            span.note("accrue.story", stream.to_string());
+            span.note("accrue.step", name.to_owned());
+        }
+        let executed = async { self.0.ledger.executor().submit(envelope).await?.await };
+        trace::within(span.context(), executed).await
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<StreamKey, bool>> {

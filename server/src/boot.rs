@@ -1,5 +1,7 @@
 //! Boot and shutdown, read top to bottom.
 
+mod reading;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,22 +13,24 @@ use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
 use accrue_event_store::ledger::{self, Ledger};
 use accrue_gateways::payment::simulator::Simulator;
-use accrue_projections::live::{Started, Views};
-use accrue_saga::Sagas;
-use anyhow::{Context, Result, anyhow};
+use accrue_saga::{Sagas, Work};
+use anyhow::{Result, anyhow};
 use chrono::TimeDelta;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::database::{self, Database};
-use crate::health::{self, Health};
+use crate::health::{Checked, Health, Published};
 use crate::lock::ServerLock;
+use crate::web::Reach;
 use crate::{figures, payments, web};
+
+use reading::Reading;
 
 /// Most time that a shutdown takes; what is not answered by then is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -44,12 +48,17 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) database: Database,
     ledger: Ledger,
-    views: Views,
-    followers: JoinSet<()>,
+    reading: Reading,
     sagas: Option<Sagas>,
     relay: Option<JoinHandle<()>>,
     /// Takes commands from Kafka.
     commands: Option<JoinHandle<()>>,
+    /// It answers more than how it is doing.
+    has_api: bool,
+    /// The replica that answers reads, for people.
+    replica: Option<String>,
+    /// Others than this machine's programs are served.
+    reach: Reach,
     http: JoinHandle<()>,
     watch: Option<JoinHandle<()>>,
     sample: JoinHandle<()>,
@@ -96,59 +105,75 @@ impl Server {
             .map_err(|error| database::not_opened(&database.name, error))?;
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let watch = database.watch(stop.clone());
-        let read_models = if config.roles.projections {
-            accrue_projections::live::start(&ledger, stop.clone()).await
+        let reading = Reading::start(config, &ledger, &stop).await?;
+        let roles = config.roles;
+        let (payments, simulator) = if roles.saga {
+            payments::open(&config.payments, &url).await?
         } else {
-            accrue_projections::live::observe(&ledger, stop.clone()).await
+            (payments::none(), None)
         };
-        let Started { views, runners: followers } =
-            read_models.context("the read models cannot be started")?;
-        let (payments, simulator) = payments::open(&config.payments, &url).await?;
-        let sagas = config.roles.sagas.then(|| {
+        let work = Work { purchases: roles.saga, awards: roles.campaigns, timers: roles.timers };
+        let sagas = work.is_any().then(|| {
             let config = accrue_saga::Config {
+                work,
                 answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
                 payments: payments.clone(),
                 ..accrue_saga::Config::default()
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)
         });
-        let kafka = config.kafka.clone().filter(|_| config.roles.relay);
+        let kafka = config.kafka.clone().filter(|_| roles.relay);
         let relay = kafka.map(|kafka| {
             accrue_kafka::relay::start(ledger.clone(), kafka, &mut registry, stop.clone())
         });
-        let kafka = config.kafka.clone().filter(|_| config.kafka_commands);
+        let kafka = config.kafka.clone().filter(|_| roles.api && config.kafka_commands);
         let commands = kafka.map(|kafka| {
             let executes = Arc::new(Commands::new(ledger.clone()));
             accrue_kafka::commands::start(kafka, executes, &mut registry, draining.clone())
         });
         let figures = figures::register(&mut registry, ledger.pool().clone());
-        let kept = views.statuses().into_iter().filter(|_| config.roles.projections);
-        let watched = kept.chain(sagas.as_ref().map(|sagas| &sagas.awards)).cloned();
-        let provider = Some(&payments).filter(|it| sagas.is_some() && it.is_there()).cloned();
         let alarm = Duration::from_secs(config.relay_lag_seconds_max.into());
-        let published = relay.as_ref().map(|it| health::Published::new(it.status.clone(), alarm));
+        let published = relay.as_ref().map(|it| Published::new(it.status.clone(), alarm));
         let published = published.inspect(|it| it.register(&mut registry));
-        let health = Health::new(ledger.clone(), watched, published, provider, draining.clone());
+        let awards = sagas.as_ref().and_then(|sagas| sagas.awards.as_ref());
+        let health = Health::new(Checked {
+            ledger: ledger.clone(),
+            followers: reading.kept.iter().chain(awards).cloned().collect(),
+            lag_max: config.ready_lag_max,
+            replica: reading.replica.clone(),
+            payments: Some(&payments).filter(|it| it.is_there()).cloned(),
+            published,
+            draining: draining.clone(),
+        });
         let (lags, figures) = (health.clone().sample(stop.clone()), figures.run(stop.clone()));
         let sample = tokio::spawn(async { tokio::join!(lags, figures).0 });
-        let api = accrue_command_api::router(ledger.clone())
-            .merge(accrue_projections::api::router(views.clone()));
-        let webhooks = web::Webhooks {
+        let webhooks = (roles.api || roles.saga).then(|| web::Webhooks {
             secret: payments::webhook_secret(&config.payments),
-            hooks: sagas.as_ref().map(|sagas| sagas.hooks.clone()),
+            hooks: sagas.as_ref().and_then(|sagas| sagas.hooks.clone()),
             ledger: ledger.clone(),
-        };
-        let router = web::router(api, health, webhooks, registry);
-        let http = tokio::spawn(web::serve(listener, router, draining.clone()));
+        });
+        let mut router = web::operations(health, webhooks, registry);
+        if let Some(views) = &reading.views {
+            let api = accrue_command_api::router(ledger.clone())
+                .merge(accrue_projections::api::router(views.clone()));
+            router = router.merge(web::api(api));
+        }
+        let reach = if config.allow_network { Reach::Network } else { Reach::Machine };
+        let replica = config.read_database.as_ref().filter(|_| roles.api);
+        let replica = replica.map(|replica| replica.name.clone());
+        let http = web::serve(listener, web::router(router), reach, draining.clone());
+        let http = tokio::spawn(http);
         Ok(move |database| Self {
             url,
             database,
             ledger,
-            views,
-            followers,
+            reading,
             sagas,
             relay: relay.map(|it| it.task),
             commands,
+            has_api: roles.api,
+            replica,
+            reach,
             http,
             watch,
             sample,
@@ -166,10 +191,24 @@ impl Server {
             Some(dir) => format!("{} (kept across restarts)", dir.display()),
             None => database.name.clone(),
         };
+        let api = match self.has_api {
+            true => format!("  API      {url}/v1\n  Docs     {url}/docs\n"),
+            false => String::new(),
+        };
+        let reads = match &self.replica {
+            Some(replica) => format!("  Reads    {replica}\n"),
+            None => String::new(),
+        };
+        let warning = match self.reach {
+            Reach::Machine => "",
+            Reach::Network => {
+                "\n  Other machines are served, without authentication: whoever reaches the port \
+                 may do everything.\n"
+            }
+        };
         format!(
-            "\nAccrue {} is serving\n\n  API      {url}/v1\n  Docs     {url}/docs\n  \
-             Metrics  {url}/metrics\n  Health   {url}/readyz\n  Data     {data}\n\n  \
-             Stop with Ctrl-C (or SIGTERM to process {}).\n",
+            "\nAccrue {} is serving\n\n{api}  Metrics  {url}/metrics\n  Health   {url}/readyz\n  \
+             Data     {data}\n{reads}{warning}\n  Stop with Ctrl-C (or SIGTERM to process {}).\n",
             env!("CARGO_PKG_VERSION"),
             std::process::id()
         )
@@ -178,13 +217,11 @@ impl Server {
     /// Waits until all points that events up to `position` earn are awarded, and in the read
     /// models. Returns up to where those have come.
     pub(crate) async fn caught_up(&self, position: i64) -> i64 {
-        if let Some(sagas) = &self.sagas {
-            sagas.awards.reached(position).await;
+        if let Some(awards) = self.sagas.as_ref().and_then(|sagas| sagas.awards.as_ref()) {
+            awards.reached(position).await;
         }
         let head = *self.ledger.tail().head().borrow();
-        for status in self.views.statuses() {
-            status.reached(head).await;
-        }
+        self.reading.reached(head).await;
         head
     }
 
@@ -205,7 +242,7 @@ impl Server {
         // No connection is accepted any more, and those that are idle are closed.
         self.draining.cancel();
         // Answers that would go on for ever end.
-        self.views.streams.cancel();
+        self.reading.end_streams();
         let mut http = self.http;
         if tokio::time::timeout(REQUESTS_DRAIN_MAX, &mut http).await.is_err() {
             tracing::warn!("requests that were still in flight are cut off");
@@ -222,8 +259,7 @@ impl Server {
         if let Some(relay) = self.relay {
             let _ended = relay.await;
         }
-        let mut followers = self.followers;
-        while followers.join_next().await.is_some() {}
+        self.reading.ended().await;
         let _sampled = self.sample.await;
         if let Some(watch) = self.watch {
             let _watched = watch.await;
@@ -261,7 +297,7 @@ async fn bind(config: &Config) -> Result<TcpListener> {
 
 fn of_ledger(config: &Config, database: &Database) -> ledger::Config {
     ledger::Config {
-        options: database.options.clone(),
+        servers: database.servers.clone(),
         pool_connections_max: config.pool_connections_max,
         limits: Limits {
             queue_commands_max: config.queue_commands_max,

@@ -18,6 +18,7 @@ Examples:
   accrue tour                                  see purchases work on a server that runs
   accrue serve                                 serve on http://127.0.0.1:8080, data in ./accrue-data
   accrue serve --port 0 --database-url postgres://accrue@localhost/accrue
+  accrue serve --roles projections --database-url postgres://accrue@one,two/accrue
   accrue import sales till.csv --map id=Receipt,occurred_at=Date,account=Member,total=Total
   accrue events tail --follow
   accrue verify";
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     /// See to the read models
     #[command(subcommand)]
     Projections(Projections),
+    /// Bring the schema of the database up to date, and end
+    #[command(after_help = MIGRATE_NOTE)]
+    Migrate(DatabaseFlags),
     /// Recompute the hash chain and every read model; exit code 1 where something differs
     #[command(after_help = DATABASE_NOTE)]
     Verify(DatabaseFlags),
@@ -83,7 +87,9 @@ Without --database-url a private PostgreSQL runs in the data folder, which is ke
 Examples:
   accrue serve --port 0 --ready-file /tmp/accrue.url
   accrue serve --data-dir /var/lib/accrue
-  ACCRUE_DATABASE_URL=postgres://accrue:secret@db/accrue accrue serve";
+  ACCRUE_DATABASE_URL=postgres://accrue:secret@db/accrue accrue serve
+  accrue serve --roles api --database-url postgres://accrue@one,two/accrue \\
+    --read-database-url postgres://accrue@two/accrue";
 
 const DEMO_EXAMPLES: &str = "\
 The sales are those of a UK giftware shop, moved so that the last day is today: Online Retail,
@@ -102,6 +108,13 @@ With the private PostgreSQL of --data-dir (the server may be running or not), or
 Examples:
   accrue verify
   accrue verify --database-url postgres://accrue@localhost/accrue";
+
+const MIGRATE_NOTE: &str = "\
+Every server does so itself when it starts; this is for a release of several, to be told at once and
+in one place that it cannot be done. What is migrated suits the release before, too.
+
+Examples:
+  accrue migrate --database-url postgres://accrue@localhost/accrue";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:

@@ -2,26 +2,34 @@
 
 pub(crate) mod kafka;
 mod layers;
+mod roles;
 mod settings;
 
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use sqlx::postgres::PgConnectOptions;
-
-pub(crate) use settings::{DatabaseFlags, KafkaFlags, ServerFlags};
+use accrue_event_store::servers::{Needed, Servers};
+use anyhow::{Result, anyhow, bail, ensure};
 
 pub(crate) use layers::Layers;
+pub(crate) use roles::Roles;
+pub(crate) use settings::{DatabaseFlags, KafkaFlags, ServerFlags};
 
 /// What a server runs with.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) listen: IpAddr,
     pub(crate) port: u16,
+    /// Others than this machine's programs may be served.
+    pub(crate) allow_network: bool,
     pub(crate) database: Place,
+    /// Where reads go; none: where the commands go.
+    pub(crate) read_database: Option<Replica>,
+    /// Lag beyond which a follower makes the process unready; none: any lag will do.
+    pub(crate) ready_lag_max: Option<Duration>,
     pub(crate) pool_connections_max: u32,
     pub(crate) roles: Roles,
     pub(crate) queue_commands_max: usize,
@@ -35,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) kafka_commands: bool,
     /// Seconds that Kafka may be behind the log.
     pub(crate) relay_lag_seconds_max: u32,
+    /// Where a collector of traces is; none: nobody is told of any.
+    pub(crate) otlp_endpoint: Option<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
 }
@@ -120,36 +130,15 @@ pub(crate) enum Place {
     /// A private Postgres in this folder.
     Private { data_dir: PathBuf, shared_buffers_mb: u32 },
     /// A given one.
-    Given { url: String, options: Box<PgConnectOptions> },
+    Given { url: String, servers: Servers },
 }
 
-/// What a process does beside serving the API, which every one does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Roles {
-    /// Keeps the read models; one that does not reads what others keep.
-    pub(crate) projections: bool,
-    /// Awards points, takes them back, settles deadlines.
-    pub(crate) sagas: bool,
-    /// Publishes events to Kafka, where there is one and no other process does.
-    pub(crate) relay: bool,
-}
-
-impl FromStr for Roles {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut roles = Self { projections: false, sagas: false, relay: false };
-        let mut api = false;
-        for role in text.split(',').map(str::trim) {
-            match role {
-                "api" => api = true,
-                "projections" => roles.projections = true,
-                "sagas" => roles.sagas = true,
-                "relay" => roles.relay = true,
-                _ => return Err(()),
-            }
-        }
-        if api { Ok(roles) } else { Err(()) }
-    }
+/// A server that replays what the primary writes, and answers reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Replica {
+    /// For people, without a password.
+    pub(crate) name: String,
+    pub(crate) servers: Servers,
 }
 
 /// How log lines look.
@@ -162,11 +151,15 @@ pub(crate) enum LogFormat {
 impl Config {
     /// Reads every layer and checks the whole.
     pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        let allow_network = layers.parse("allow_network", "true or false")?;
         let config = Self {
-            listen: listen(layers)?,
+            listen: listen(layers, allow_network)?,
+            allow_network,
             port: layers.parse("port", "a port from 0 to 65535 (0 picks a free one)")?,
             database: Place::read(layers)?,
-            roles: layers.parse("roles", "api, alone or with projections, sagas and relay")?,
+            read_database: Replica::read(layers)?,
+            ready_lag_max: ready_lag_max(layers)?,
+            roles: layers.parse("roles", roles::EXPECTED)?,
             pool_connections_max: within(layers, "pool_connections_max", 2, 1_000)?,
             queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
             cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
@@ -175,6 +168,7 @@ impl Config {
             kafka: kafka::read(layers)?,
             kafka_commands: layers.parse("kafka_commands", "true or false")?,
             relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
+            otlp_endpoint: otlp_endpoint(layers)?,
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),
         };
@@ -198,31 +192,59 @@ impl Place {
             let shared_buffers_mb = within(layers, "postgres_shared_buffers_mb", 1, 1 << 20)?;
             return Ok(Self::Private { data_dir: data_dir.into(), shared_buffers_mb });
         }
-        let expected = "a URL such as postgres://user:password@localhost:5432/accrue";
-        ensure!(
-            url.starts_with("postgres://") || url.starts_with("postgresql://"),
-            layers.wrong("database_url", expected)
-        );
-        match PgConnectOptions::from_str(&url) {
-            Ok(options) => Ok(Self::Given { url, options: Box::new(options) }),
-            Err(error) => {
-                bail!(layers.wrong("database_url", &format!("{expected} ({error})")))
-            }
-        }
+        let servers = servers(layers, "database_url", Needed::ReadWrite)?;
+        Ok(Self::Given { url, servers })
     }
 }
 
-/// Loopback only: whoever reaches the port may do everything.
-fn listen(layers: &Layers) -> Result<IpAddr> {
+impl Replica {
+    fn read(layers: &Layers) -> Result<Option<Self>> {
+        let url = layers.text("read_database_url");
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let servers = servers(layers, "read_database_url", Needed::Any)?;
+        Ok(Some(Self { name: masked(&url), servers }))
+    }
+}
+
+/// The servers that a URL names.
+fn servers(layers: &Layers, key: &'static str, needed: Needed) -> Result<Servers> {
+    let url = layers.text(key);
+    let expected = "a URL such as postgres://user:password@localhost:5432/accrue";
+    ensure!(
+        url.starts_with("postgres://") || url.starts_with("postgresql://"),
+        layers.wrong(key, expected)
+    );
+    let servers = Servers::parse(&url, needed);
+    servers.map_err(|error| anyhow!(layers.wrong(key, &format!("{expected} ({error})"))))
+}
+
+fn otlp_endpoint(layers: &Layers) -> Result<Option<String>> {
+    let url = layers.text("otlp_endpoint");
+    let is_url = url.starts_with("http://") || url.starts_with("https://");
+    let expected = "the URL of a collector such as http://localhost:4318";
+    ensure!(url.is_empty() || is_url, layers.wrong("otlp_endpoint", expected));
+    Ok(Some(url).filter(|url| !url.is_empty()))
+}
+
+fn ready_lag_max(layers: &Layers) -> Result<Option<Duration>> {
+    let seconds: u32 = within(layers, "ready_lag_seconds_max", 0, 86_400)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(u64::from(seconds))))
+}
+
+/// Loopback only, unless it is asked for by word: whoever reaches the port may do everything.
+fn listen(layers: &Layers, allow_network: bool) -> Result<IpAddr> {
     let text = layers.text("listen");
     let text = if text == "localhost" { "127.0.0.1" } else { &text };
     let Ok(address) = text.parse::<IpAddr>() else {
         bail!(layers.wrong("listen", "a loopback address such as 127.0.0.1 or ::1"));
     };
     ensure!(
-        address.is_loopback(),
+        address.is_loopback() || allow_network,
         "{address} ({}) can be reached from other machines, and there is no authentication yet: \
-         listen on 127.0.0.1 or ::1",
+         listen on 127.0.0.1 or ::1, or in a network whose every member may do everything add \
+         --allow-network",
         layers.origin("listen")
     );
     Ok(address)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accrue_event_store::ledger::{self, OpenError};
+use accrue_event_store::servers::Servers;
 use accrue_private_postgres::cluster::{Cluster, Found, Released};
 use accrue_private_postgres::options::Options;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Place, masked};
+use crate::output;
 
 /// How often the private Postgres is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,7 +28,10 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A database to work on.
 #[derive(Debug)]
 pub(crate) struct Database {
+    /// How to connect, for work that ends soon.
     pub(crate) options: PgConnectOptions,
+    /// Where it is, for as long as a server lives.
+    pub(crate) servers: Servers,
     /// For people, without a password.
     pub(crate) name: String,
     private: Option<Private>,
@@ -45,7 +50,7 @@ impl Database {
             Place::Private { data_dir, shared_buffers_mb } => {
                 Self::private(data_dir, *shared_buffers_mb).await
             }
-            Place::Given { url, options } => Self::given(url, options).await,
+            Place::Given { url, servers } => Self::given(url, servers).await,
         }
     }
 
@@ -59,19 +64,21 @@ impl Database {
         let data_dir = cluster.data_dir().to_path_buf();
         let name = format!("private PostgreSQL {} in {}", cluster.major(), data_dir.display());
         let private = Private { cluster: Arc::new(cluster), data_dir };
-        Ok(Self { options, name, private: Some(private) })
+        let servers = options.clone().into();
+        Ok(Self { options, servers, name, private: Some(private) })
     }
 
-    async fn given(url: &str, options: &PgConnectOptions) -> Result<Self> {
+    async fn given(url: &str, servers: &Servers) -> Result<Self> {
         let name = masked(url);
-        let connect = tokio::time::timeout(CONNECT_WAIT_MAX, options.connect()).await;
+        let connect = servers.connect(|options| options);
+        let connect = tokio::time::timeout(CONNECT_WAIT_MAX, connect).await;
         let conn = match connect {
             Ok(Ok(conn)) => conn,
             Ok(Err(error)) => return Err(no_answer(&name, &error)),
             Err(_) => return Err(no_answer(&name, &sqlx::Error::PoolTimedOut)),
         };
         conn.close().await?;
-        Ok(Self { options: options.clone(), name, private: None })
+        Ok(Self { options: servers.current(), servers: servers.clone(), name, private: None })
     }
 
     /// The folder of the private Postgres.
@@ -117,6 +124,16 @@ pub(crate) async fn with<T>(
     let released = database.release().await;
     let done = done?;
     released.map(|()| done)
+}
+
+/// Brings the schema up to date, and says which it is.
+pub(crate) async fn migrate(database: &Database) -> Result<()> {
+    let mut conn = database.options.connect().await?;
+    check_schema(&mut conn, &database.name).await?;
+    let version = ledger::schema_version(&mut conn).await?;
+    conn.close().await?;
+    output::line(&format!("{} has schema {version}", database.name))?;
+    Ok(())
 }
 
 async fn watch(cluster: Arc<Cluster>, stop: CancellationToken) {

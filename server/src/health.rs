@@ -9,6 +9,7 @@ use accrue_event_store::follow::Status;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::Position;
 use accrue_gateways::breaker;
+use accrue_projections::live::Views;
 use accrue_saga::purchases::payments::Payments;
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
+use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
@@ -37,7 +39,8 @@ pub(crate) struct Health(Arc<Inner>);
 struct Inner {
     ledger: Ledger,
     followers: Mutex<Vec<Watched>>,
-    /// The payment provider, where this process calls one.
+    lag_max: Option<Duration>,
+    replica: Option<Views>,
     payments: Option<Payments>,
     /// The relay, where this process has one.
     published: Option<Arc<Published>>,
@@ -72,6 +75,25 @@ impl Published {
     }
 }
 
+/// What is checked.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Its database and its log.
+    pub(crate) ledger: Ledger,
+    /// What this process follows the log with.
+    pub(crate) followers: Vec<Status>,
+    /// The lag beyond which a follower is not well; none: any will do.
+    pub(crate) lag_max: Option<Duration>,
+    /// The replica, where reads go to one.
+    pub(crate) replica: Option<Views>,
+    /// The payment provider, where this process calls one.
+    pub(crate) payments: Option<Payments>,
+    /// The relay, where this process has one.
+    pub(crate) published: Option<Published>,
+    /// Cancelled when the server goes down.
+    pub(crate) draining: CancellationToken,
+}
+
 /// Whether the server can work, and each check behind that.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
@@ -86,7 +108,7 @@ pub(crate) struct Readiness {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Check {
-    /// `database`, `log`, `payments`, or the name of a follower.
+    /// `database`, `log`, `read_database`, `payments`, or the name of a follower.
     name: String,
     /// It passes.
     ok: bool,
@@ -107,8 +129,9 @@ struct Check {
 struct Lag {
     /// Events before it.
     events: i64,
-    /// Age of the oldest of them.
-    seconds: f64,
+    /// Age of the oldest of them; absent where only their number is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
     /// Seconds since it last looked at the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     polled_seconds_ago: Option<f64>,
@@ -118,19 +141,16 @@ struct Lag {
 
 impl Health {
     /// Checks on these.
-    pub(crate) fn new(
-        ledger: Ledger,
-        followers: impl IntoIterator<Item = Status>,
-        published: Option<Published>,
-        payments: Option<Payments>,
-        draining: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(checked: Checked) -> Self {
+        let Checked { ledger, followers, lag_max, replica, payments, published, draining } =
+            checked;
         let now = Instant::now();
         let relay = published.as_ref().map(|it| it.status.clone());
         let followers = followers.into_iter().chain(relay);
         let followers = followers.map(|status| Watched::new(status, now)).collect();
         let (followers, published) = (Mutex::new(followers), published.map(Arc::new));
-        Self(Arc::new(Inner { ledger, followers, payments, published, draining }))
+        let inner = Inner { ledger, followers, lag_max, replica, payments, published, draining };
+        Self(Arc::new(inner))
     }
 
     /// Notes the followers' progress until `stop`, so that an answer does not depend on how often
@@ -206,26 +226,22 @@ impl Health {
         let shutting_down = self.0.draining.is_cancelled();
         let mut checks = vec![self.database().await, self.log()];
         let (head, now) = (self.head(), self.0.ledger.clock().now());
-        let check = |it: &Watched| {
-            let check = it.check(head, now, Instant::now());
-            match self.published(it.name()) {
-                Some(published) => behind(check, published.lag_max),
-                None => check,
-            }
+        let lag_max = self.0.lag_max;
+        let check = |it: &Watched| match self.published(it.name()) {
+            Some(published) => behind(it.check(head, now, Instant::now(), None), published.lag_max),
+            None => it.check(head, now, Instant::now(), lag_max),
         };
         checks.extend(self.followers().iter().map(check));
+        if let Some(replica) = &self.0.replica {
+            checks.push(replica_check(replica, head).await);
+        }
         checks.extend(self.0.payments.as_ref().map(provider));
         let ready = !shutting_down && checks.iter().all(|check| check.ok);
         Readiness { ready, shutting_down, checks }
     }
 
     async fn database(&self) -> Check {
-        let ask = sqlx::query("SELECT 1").execute(self.0.ledger.pool());
-        let reason = match tokio::time::timeout(ANSWER_MAX, ask).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {} s", ANSWER_MAX.as_secs())),
-        };
+        let reason = no_answer(self.0.ledger.pool()).await;
         Check {
             name: "database".to_owned(),
             ok: reason.is_none(),
@@ -246,12 +262,45 @@ impl Health {
 /// A Kafka that is away is no reason to send nobody here: commands are taken and reads answered
 /// without it. That it is behind is said, and is an alarm of its own.
 fn behind(mut check: Check, lag_max: Duration) -> Check {
-    let lag = check.lag.as_ref().map_or(0.0, |lag| lag.seconds);
+    let lag = check.lag.as_ref().and_then(|lag| lag.seconds).unwrap_or_default();
     if check.reason.is_none() && lag > lag_max.as_secs_f64() {
         check.reason = Some(format!("Kafka is {lag:.0} s behind the log"));
     }
     check.ok = true;
     check
+}
+
+/// Why a database does not answer; none when it does.
+async fn no_answer(pool: &PgPool) -> Option<String> {
+    let ask = sqlx::query("SELECT 1").execute(pool);
+    match tokio::time::timeout(ANSWER_MAX, ask).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", ANSWER_MAX.as_secs())),
+    }
+}
+
+/// A replica answers, and has every read model. How far it is behind is told and no reason to send
+/// nobody here: whoever needs a position waits for it.
+async fn replica_check(replica: &Views, head: Position) -> Check {
+    let mut reason = no_answer(&replica.pool).await;
+    let missing = replica.statuses().into_iter().find(|it| *it.position().borrow() < 0);
+    if let (None, Some(missing)) = (&reason, missing) {
+        reason = Some(format!("it has no read model {} yet", missing.name()));
+    }
+    let position = (*replica.head().borrow()).max(0);
+    Check {
+        name: "read_database".to_owned(),
+        ok: reason.is_none(),
+        reason,
+        position: Some(position),
+        lag: Some(Lag {
+            events: (head - position).max(0),
+            seconds: None,
+            polled_seconds_ago: None,
+            parked: 0,
+        }),
+    }
 }
 
 /// A provider that is down is no reason to send nobody here: everything else goes on, and

@@ -20,6 +20,7 @@ mod relay;
 mod schemas;
 mod serve;
 mod simulator;
+mod telemetry;
 mod tour;
 mod web;
 
@@ -30,6 +31,7 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use config::{Config, Layers, Place};
+use telemetry::Telemetry;
 
 /// Commands, events and answers are many small allocations that one thread makes and another
 /// frees, which the C library's allocator is slow at.
@@ -64,7 +66,10 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Serve(arguments) => {
             let config = Config::read(&Layers::of_server(&arguments.server)?)?;
             logging::start(&config)?;
-            serve::serve(&config, arguments.ready_file.as_deref()).await?;
+            let telemetry = Telemetry::start(&config)?;
+            let served = serve::serve(&config, arguments.ready_file.as_deref()).await;
+            telemetry.end().await;
+            served?;
         }
         Command::Demo(arguments) => return demo::demo(&arguments).await,
         Command::Tour(arguments) => tour::run(&arguments).await?,
@@ -77,6 +82,9 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Projections(cli::Projections::Rebuild { name, database: flags }) => {
             let rebuild = async |database: &_| projections::rebuild(database, &name).await;
             database::with(&place(&flags)?, rebuild).await?;
+        }
+        Command::Migrate(flags) => {
+            database::with(&place(&flags)?, database::migrate).await?;
         }
         Command::Verify(flags) => {
             return database::with(&place(&flags)?, projections::verify).await;

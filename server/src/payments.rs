@@ -31,6 +31,11 @@ const SIMULATOR_KEY: &str = "sk_test_simulator";
 /// Where webhooks come in.
 pub(crate) const WEBHOOK_PATH: &str = "/v1/webhooks/payments";
 
+/// No provider: for a process that makes no payments.
+pub(crate) fn none() -> Payments {
+    Payments::new(None, LEASE_MARGIN, chance)
+}
+
 /// The provider, and the simulator where it is one.
 pub(crate) async fn open(
     config: &config::Payments,

@@ -179,7 +179,7 @@ fn must_be(purchase: &Value, state: &str, reason: Option<&str>) -> Result<()> {
     let found = purchase["state"].as_str().unwrap_or("nothing");
     ensure!(
         !matches!(found, "running" | "waiting"),
-        "purchase {} is still {found}: does a process with the role sagas run?",
+        "purchase {} is still {found}: does a process with the role saga run?",
         id(purchase)
     );
     let got = purchase["reason"].as_str();
@@ -217,7 +217,7 @@ mod tests {
         let check = |state: &str| told(must_be(&purchase(state), "rejected", Some("declined")));
         assert_eq!(check("rejected"), "as it must be");
         assert_eq!(check("completed"), "expected rejected (declined), got completed (declined)");
-        let without_sagas = "purchase p is still running: does a process with the role sagas run?";
+        let without_sagas = "purchase p is still running: does a process with the role saga run?";
         assert_eq!(check("running"), without_sagas);
         let other = told(must_be(&purchase("rejected"), "rejected", Some("cancelled")));
         assert_eq!(other, "expected rejected (cancelled), got rejected (declined)");

@@ -7,9 +7,12 @@ mod metrics;
 mod webhooks;
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use accrue_event_store::trace;
+use accrue_event_store::trace::span::{self, Span};
 use accrue_http::extract::BODY_BYTES_MAX;
 use accrue_http::fallback;
 use accrue_http::problem::Problem;
@@ -19,43 +22,74 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::health::{self, Health};
 
 pub(crate) use docs::openapi;
+pub(crate) use guard::Reach;
 pub(crate) use listen::serve;
 pub(crate) use webhooks::Webhooks;
 
-/// Everything under one roof; `api` is what the services answer.
-pub(crate) fn router(
-    api: Router,
-    health: Health,
-    webhooks: Webhooks,
-    registry: Registry,
-) -> Router {
-    let own = Router::new()
-        .route("/", get(|| async { Redirect::temporary("/docs/") }))
+/// What a process answers that has roles but not that of the API: how it is doing, and webhooks
+/// where it has the sagas.
+pub(crate) fn operations(health: Health, webhooks: Option<Webhooks>, registry: Registry) -> Router {
+    let router = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .with_state(health)
-        .merge(metrics::router(Arc::new(registry)))
-        .merge(webhooks::router(webhooks))
-        .merge(docs::router());
-    api.merge(own)
-        .fallback(fallback::not_found)
-        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .merge(metrics::router(Arc::new(registry)));
+    match webhooks {
+        Some(webhooks) => router.merge(webhooks::router(webhooks)),
+        None => router,
+    }
+}
+
+/// What the services answer, with its contract and page.
+pub(crate) fn api(services: Router) -> Router {
+    services.route("/", get(|| async { Redirect::temporary("/docs/") })).merge(docs::router())
+}
+
+/// Everything under one roof.
+pub(crate) fn router(parts: Router) -> Router {
+    parts.fallback(fallback::not_found).method_not_allowed_fallback(fallback::method_not_allowed)
 }
 
 /// Answers a request. What surrounds every request is here and not in layers of the router: those
 /// cost an allocation or two each, and this is on the way of every command.
 pub(crate) async fn answer(router: Router, request: Request) -> Response {
     let limited = DefaultBodyLimit::max(BODY_BYTES_MAX).layer(router);
-    match AssertUnwindSafe(limited.oneshot(request)).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(cause) => panicked(cause.as_ref()),
+    let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
+    let context = context.and_then(trace::parse);
+    let answer = if span::is_collected() && request.uri().path().starts_with("/v1/") {
+        AssertUnwindSafe(traced(limited, request, context)).catch_unwind().await
+    } else {
+        let answer = trace::within(context, limited.oneshot(request));
+        AssertUnwindSafe(answer).catch_unwind().await.map(|answer| answer.unwrap_or_else(never))
+    };
+    answer.unwrap_or_else(|cause| panicked(cause.as_ref()))
+}
+
+/// As a span of the request's own, under the caller's.
+async fn traced(
+    service: impl Service<Request, Response = Response, Error = Infallible>,
+    request: Request,
+    parent: Option<Arc<str>>,
+) -> Response {
+    let mut span = Span::server(request.method().as_str().to_owned(), parent);
+    span.note("http.request.method", request.method().as_str().to_owned());
+    span.note("url.path", request.uri().path().to_owned());
+    let answer = trace::within(span.context(), service.oneshot(request)).await;
+    let answer = answer.unwrap_or_else(never);
+    span.note("http.response.status_code", i64::from(answer.status().as_u16()));
+    if answer.status().is_server_error() {
+        span.failed("the request was not served");
     }
+    answer
+}
+
+fn never(never: Infallible) -> Response {
+    match never {}
 }
 
 /// A defect: logged by the panic hook with its place, and the client may try again.

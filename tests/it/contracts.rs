@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use accrue_domain::aggregate::Kind;
 use accrue_event_store::codec::Codec;
@@ -89,54 +88,4 @@ fn the_rule_schema_takes_the_sample_rule_and_no_other_command() {
     assert!(validator.is_valid(&rule));
     rule[0]["action"]["command"] = "give".into();
     assert!(!validator.is_valid(&rule));
-}
-
-/// Every path of an object, such as `services.accrue.build`.
-fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
-    let Some(fields) = value.as_object() else { return };
-    for (name, value) in fields {
-        let path = format!("{at}.{name}");
-        paths(value, &path, found);
-        found.push(path);
-    }
-}
-
-#[test]
-fn the_compose_file_is_one() {
-    let file = workspace().join("docker-compose.yml");
-    let text = std::fs::read_to_string(&file).expect("the file");
-    let typed: docker_compose_types::Compose = serde_norway::from_str(&text).expect("typed");
-    let plain: Value = serde_norway::from_str(&text).expect("YAML");
-    // A key that the types do not know is lost on the way.
-    let again = serde_json::to_value(&typed).expect("it can be written");
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    paths(&plain, "", &mut before);
-    paths(&again, "", &mut after);
-    for path in before {
-        assert!(after.contains(&path), "{path} is nothing that a Compose file has");
-    }
-    for service in plain["services"].as_object().expect("services").values() {
-        assert!(service["image"].is_string() ^ service["build"].is_string(), "{service}");
-        for other in service["depends_on"].as_object().into_iter().flat_map(|it| it.keys()) {
-            assert!(plain["services"].get(other).is_some(), "{other}");
-        }
-        for mount in service["volumes"].as_array().into_iter().flatten() {
-            let name = mount.as_str().and_then(|it| it.split(':').next()).expect("a mount");
-            assert!(plain["volumes"].get(name).is_some(), "{name}");
-        }
-    }
-    assert!(workspace().join("Dockerfile").exists());
-
-    // Where Compose itself is installed it has the last word.
-    let compose = [vec!["docker-compose"], vec!["docker", "compose"]];
-    let installed = compose.into_iter().find(|words| {
-        let mut version = Command::new(words[0]);
-        let version = version.args(&words[1..]).arg("version").output();
-        version.is_ok_and(|it| it.status.success())
-    });
-    let Some(words) = installed else { return };
-    let mut config = Command::new(words[0]);
-    config.args(&words[1..]).arg("--file").arg(&file).args(["config", "--quiet"]);
-    let output = config.output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

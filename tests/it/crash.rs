@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 const KILLS: usize = 24;
 
 /// Every accepted command is in the log once, every one that was surely not done is not.
-async fn account_for(database: &Database, sent: &[Sent]) {
+pub(crate) async fn account_for(database: &Database, sent: &[Sent]) {
     let rows = database
         .texts("SELECT metadata->>'command_id' FROM events WHERE event_type = 'PointsIssued'")
         .await;

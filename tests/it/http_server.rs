@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::program;
@@ -188,4 +189,25 @@ async fn it_listens_on_loopback_only() {
     }
     let v6 = Server::start_with(&["--listen", "::1", "--database-url", &database.url]).await;
     v6.client().get("/livez").await.expect(200);
+}
+
+#[tokio::test]
+async fn in_a_network_it_is_asked_for_by_word_and_says_what_that_means() {
+    let database = Database::create().await;
+    let flags = ["--listen", "0.0.0.0", "--allow-network", "--database-url", &database.url];
+    let server = Server::start_with(&flags).await;
+    assert!(
+        server.log().contains("whoever reaches the port may do everything"),
+        "{}",
+        server.log()
+    );
+    let port = server.url.rsplit(':').next().expect("a port").to_owned();
+    let client = Client::new(&format!("http://127.0.0.1:{port}"));
+    client.with("host", "api:8080").get("/v1/accounts").await.expect(200);
+    // A page of another origin is no member of any network.
+    let page = client.with("host", "api:8080").with("origin", "http://evil.example");
+    assert_snapshot!(page.get("/v1/accounts").await.problem(), @"403 not-this-machine Origin");
+    let alone = Server::start(&database).await;
+    let named = alone.client().with("host", "api:8080").get("/v1/accounts").await;
+    assert_snapshot!(named.problem(), @"403 not-this-machine Host");
 }

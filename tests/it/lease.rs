@@ -97,7 +97,7 @@ fn leader(
             let _unheard = tell.send(terms.clone());
             async move { terms.over().cancelled().await }
         };
-        lead(options, "l", stop, work).await;
+        lead(options.into(), "l", stop, work).await;
     });
     (told, leading)
 }

@@ -100,7 +100,7 @@ async fn what_is_not_as_it_must_be_ends_the_tour_in_one_line() {
     let server = Server::start_with(&flags).await;
     let said = tour(&server.url).await;
     assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
-    let why = "is still running: does a process with the role sagas run?";
+    let why = "is still running: does a process with the role saga run?";
     assert!(said.err.starts_with("error: step 3: purchase tour-"), "{}", said.err);
     assert!(said.err.trim_end().ends_with(why), "{}", said.err);
 }

@@ -89,7 +89,7 @@ fn upcasters_that_go_in_a_circle_are_found_out() {
 async fn aggregates_and_followers_read_old_events_through_the_same_chain() {
     let database = Database::create().await;
     let config = Config {
-        options: database.options(),
+        servers: database.options().into(),
         pool_connections_max: 4,
         limits: Limits::default(),
         codec: codec(),

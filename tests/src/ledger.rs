@@ -19,7 +19,7 @@ pub async fn open(database: &Database) -> Ledger {
 /// A ledger with a clock of the test's own.
 pub async fn open_with(options: PgConnectOptions, clock: Arc<dyn Clock>) -> Ledger {
     let config = Config {
-        options,
+        servers: options.into(),
         pool_connections_max: 4,
         limits: Limits::default(),
         codec: Codec::default(),

@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod collector;
 pub mod command;
 pub mod database;
 pub mod eventually;
@@ -13,4 +14,5 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod shop;
+pub mod standby;
 pub mod till;

@@ -11,6 +11,9 @@ use tokio::time::sleep;
 
 use crate::client::{Answer, Client};
 
+/// Accounts that points are issued to, where not all go to one.
+const ACCOUNTS: usize = 10;
+
 /// Between a refusal and the next try.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -56,11 +59,22 @@ impl Load {
     /// So many clients, each of a server of its own where there are several.
     #[must_use]
     pub fn start(clients: &[Client], count: usize, manner: Manner) -> Self {
+        Self::on(ACCOUNTS, clients, count, manner)
+    }
+
+    /// As [`Load::start`], all of them to the same account.
+    #[must_use]
+    pub fn on_one_account(clients: &[Client], count: usize, manner: Manner) -> Self {
+        Self::on(1, clients, count, manner)
+    }
+
+    fn on(accounts: usize, clients: &[Client], count: usize, manner: Manner) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let worker = |at: usize| Worker {
             client: clients[at % clients.len()].clone(),
             name: at,
+            accounts,
             manner,
             stop: Arc::clone(&stop),
             accepted: Arc::clone(&accepted),
@@ -99,6 +113,7 @@ impl Load {
 struct Worker {
     client: Client,
     name: usize,
+    accounts: usize,
     manner: Manner,
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
@@ -124,7 +139,7 @@ impl Worker {
     }
 
     async fn send(&self, key: &str, at: usize) -> Fate {
-        let path = format!("/v1/accounts/load-{}/points/issue", (self.name + at) % 10);
+        let path = format!("/v1/accounts/load-{}/points/issue", (self.name + at) % self.accounts);
         let client = self.client.keyed(key).with("content-type", "application/json");
         let body = json!({"points": 1}).to_string();
         match client.try_send(Method::POST, &path, Some(body)).await {

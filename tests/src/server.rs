@@ -92,8 +92,28 @@ impl Server {
     /// # Panics
     /// When it is gone already.
     pub fn sigterm(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Lets it stand still, as a machine does that is paused.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on as if nothing had happened.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("the server can be told to stop");
+        kill_process(pid, signal).expect("the server takes signals");
     }
 
     /// Waits until it has ended by itself.

@@ -127,6 +127,16 @@ impl Requests {
         Self { bytes: text.into_bytes(), blanks, wanted: None, chance: Chance::new(0) }
     }
 
+    /// The same requests to other accounts, none of which the first ask for.
+    pub(crate) fn elsewhere(mut self) -> Self {
+        let accounts = self.blanks.first().map(|blank| blank.at.clone()).unwrap_or_default();
+        for at in accounts {
+            // The letter before the number.
+            self.bytes[at - 1] = b'n';
+        }
+        self
+    }
+
     /// The same requests with chances of their own, so that connections do not repeat each other.
     pub(crate) fn seeded(&self, seed: u64) -> Self {
         let mut spread = Chance::new(seed);

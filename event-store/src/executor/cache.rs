@@ -66,6 +66,11 @@ impl Cache {
         self.young.insert(key, entry);
     }
 
+    pub(super) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+
     pub(super) fn remove(&mut self, key: &StreamKey) {
         self.young.remove(key);
         self.old.remove(key);

@@ -25,7 +25,7 @@ use super::hash::{HashMap, HashSet};
 use super::loader::{Load, Loaded, Loader, Wanted};
 use super::request::{Key, Request, Work};
 use super::writer::{Job, Reason, Report, Write};
-use super::{LOADS_MAX, Parts};
+use super::{LOADS_MAX, Others, Parts};
 use crate::clock::Clock;
 use crate::log::Names;
 use crate::metrics::Metrics;
@@ -55,7 +55,7 @@ pub(super) struct Decider {
     reports: mpsc::Receiver<Report>,
     loader: Loader,
     loaded: mpsc::UnboundedReceiver<Loaded>,
-    others: mpsc::Receiver<Vec<StreamKey>>,
+    others: mpsc::Receiver<Others>,
     cache: Cache,
     /// Commands to be decided next, in this order.
     ready: VecDeque<Box<Request>>,
@@ -118,7 +118,7 @@ type Decisions = Vec<(StreamKey, Vec<Event>)>;
 impl Decider {
     pub(super) fn new(
         parts: &Parts,
-        others: mpsc::Receiver<Vec<StreamKey>>,
+        others: mpsc::Receiver<Others>,
         requests: mpsc::Receiver<Box<Request>>,
         closing: CancellationToken,
         writer: mpsc::Sender<Job>,
@@ -183,9 +183,12 @@ impl Decider {
                 biased;
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(loaded) = self.loaded.recv() => self.learn(loaded),
-                Some(streams) = self.others.recv() => {
-                    streams.iter().for_each(|stream| self.forget(stream));
-                }
+                Some(others) = self.others.recv() => match others {
+                    Others::Changed(streams) => {
+                        streams.iter().for_each(|stream| self.forget(stream));
+                    }
+                    Others::Moved => self.forget_all(),
+                },
                 count = self.requests.recv_many(&mut taken, TAKE_MAX), if open && room => {
                     open = count > 0;
                     self.ready.extend(taken.drain(..));
@@ -297,6 +300,13 @@ impl Decider {
                 self.lock = Lock::Free;
                 self.settle_in_flight(true);
                 self.abandon_pending();
+            }
+            Report::Moved => {
+                self.degraded = false;
+                self.lock = Lock::Free;
+                self.settle_in_flight(true);
+                self.abandon_pending();
+                self.forget_all();
             }
             Report::Indigestible => {
                 self.degraded = false;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::idempotency;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::stream::StreamKey;
+use crate::trace;
 
 /// Where the answer goes.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, ExecuteError>>;
@@ -70,6 +71,8 @@ pub(super) struct Request {
     /// The key that its answer is kept under; none for a dry run, a raw append, or an id that no
     /// retry can know.
     pub(super) key: Option<Key>,
+    /// The trace that its events belong to.
+    pub(super) trace: Option<Arc<str>>,
     /// The streams of its actions, in their order.
     pub(super) streams: Vec<StreamKey>,
     /// The stream of its program's settings.
@@ -121,6 +124,7 @@ impl Request {
             dry_run,
             reply,
             key,
+            trace: trace::current(),
             streams,
             settings,
             holds_key: false,

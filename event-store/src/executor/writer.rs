@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ use crate::log::{self, Batch};
 use crate::metrics::Metrics;
 use crate::receipt::ExecuteError;
 use crate::record::Position;
+use crate::servers::Servers;
+use crate::tail::Tail;
 
 /// Something for the writer to do.
 #[derive(Debug)]
@@ -56,6 +58,10 @@ pub(super) enum Report {
     Failed,
     /// It was one command, which the database cannot digest; its caller knows.
     Indigestible,
+    /// Another server has the log now, perhaps without the last that the one before had. The
+    /// batch, if there was one, surely did not happen, and its callers know; nothing that memory
+    /// holds is to be trusted.
+    Moved,
     /// The database is out of reach; one of the others follows when it is back.
     Degraded,
 }
@@ -85,8 +91,15 @@ const UNKNOWN_ATTEMPTS_MAX: u32 = 5;
 const LOCK_IDLE_MAX: &str = "60s";
 
 pub(super) struct Writer {
-    options: PgConnectOptions,
+    servers: Servers,
+    tail: Tail,
     session: Option<Session>,
+    /// The timeline of the last session. A server that was promoted writes on a new one.
+    timeline: String,
+    /// The timeline has changed, and the decider does not know yet.
+    moved: bool,
+    /// The last batch that was committed: a server that does not have it has lost it.
+    last: Option<Uuid>,
     jobs: mpsc::Receiver<Job>,
     reports: mpsc::Sender<Report>,
     publisher: mpsc::Sender<Durable>,
@@ -124,8 +137,12 @@ impl Writer {
         publisher: mpsc::Sender<Durable>,
     ) -> Self {
         Self {
-            options: parts.options.clone(),
+            servers: parts.servers.clone(),
+            tail: parts.tail.clone(),
             session: None,
+            timeline: parts.timeline.clone(),
+            moved: false,
+            last: None,
             jobs,
             reports,
             publisher,
@@ -160,6 +177,7 @@ impl Writer {
     /// Takes the log's lock: the batch will commit with it.
     async fn lock(&mut self) -> Report {
         match tokio::time::timeout(self.timeout, self.locked()).await {
+            Ok(Ok(_)) if std::mem::take(&mut self.moved) => Report::Moved,
             Ok(Ok(session)) => {
                 self.session = Some(session);
                 Report::Locked
@@ -202,9 +220,20 @@ impl Writer {
         let (mut transient, mut unknown) = (0, 0);
         loop {
             let begun = Instant::now();
-            match self.attempt(&batch).await {
+            let attempt = match self.connected().await {
+                // What was decided on the word of another server is decided again, if at all.
+                Ok(()) if std::mem::take(&mut self.moved) => {
+                    self.metrics.append_stalled.set(0);
+                    fail(job.pending);
+                    return Report::Moved;
+                }
+                Ok(()) => self.attempt(&batch).await,
+                Err(error) => Attempt::Unreachable(error),
+            };
+            match attempt {
                 Attempt::Committed(base) => {
                     self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
+                    self.committed(&batch);
                     return self.commit(job.pending, Some(base));
                 }
                 Attempt::Rejected(Reason::Indigestible) if job.pending.decided.len() == 1 => {
@@ -234,6 +263,7 @@ impl Writer {
                     tracing::error!(%error, "append was refused by the database");
                     // A server that has become read-only would refuse for ever.
                     self.session = None;
+                    self.servers.doubt();
                     self.metrics.append_stalled.set(0);
                     fail(job.pending);
                     return Report::Failed;
@@ -247,6 +277,7 @@ impl Writer {
                     }
                     if let Some(base) = self.resolve(&batch).await {
                         tracing::info!(batch = %batch.id, "the append had been committed");
+                        self.committed(&batch);
                         return self.commit(job.pending, Some(base));
                     }
                     tracing::info!(batch = %batch.id, "the append had not been committed");
@@ -269,13 +300,17 @@ impl Writer {
         Report::Committed
     }
 
+    /// Makes sure of a session.
+    async fn connected(&mut self) -> sqlx::Result<()> {
+        if self.session.is_none() {
+            self.session = Some(self.connect().await?);
+        }
+        Ok(())
+    }
+
     async fn attempt(&mut self, batch: &Batch) -> Attempt {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => match self.connect().await {
-                Ok(session) => session,
-                Err(error) => return Attempt::Unreachable(error),
-            },
+        let Some(mut session) = self.session.take() else {
+            return Attempt::Unreachable(sqlx::Error::PoolClosed);
         };
         let locked = std::mem::take(&mut session.locked);
         let append = append(&mut session.conn, batch, locked);
@@ -287,6 +322,13 @@ impl Writer {
         // A session in doubt is kept: its backend has to be ended before the batch is looked up.
         self.session = Some(session);
         attempt
+    }
+
+    /// A batch without events has no row to be looked for.
+    fn committed(&mut self, batch: &Batch) {
+        if !batch.events.is_empty() {
+            self.last = Some(batch.id);
+        }
     }
 
     /// Finds out what became of a batch whose answer was lost. Its old backend may still be at
@@ -310,7 +352,7 @@ impl Writer {
     }
 
     async fn look_up(
-        &self,
+        &mut self,
         doubtful: Option<(i32, DateTime<Utc>)>,
         id: Uuid,
     ) -> sqlx::Result<(Session, Option<Position>)> {
@@ -321,29 +363,53 @@ impl Writer {
             }
         }
         let base = log::base_of_batch(&mut session.conn, id).await?;
+        if base.is_some() {
+            // To end a backend also ends its wait for a synchronous standby, and its commit then
+            // shows here alone. Another commit behind it waits for both.
+            log::touch(&mut session.conn).await?;
+        }
         Ok((session, base))
     }
 
-    async fn connect(&self) -> sqlx::Result<Session> {
+    async fn connect(&mut self) -> sqlx::Result<Session> {
         let connected = tokio::time::timeout(self.timeout, self.session()).await;
         connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    async fn session(&self) -> sqlx::Result<Session> {
-        // Durability is this server's promise, whatever the database's default is.
-        let options = self.options.clone().application_name("accrue log writer");
-        let options = options.options(PLANS).options([
-            ("synchronous_commit", "on"),
-            ("idle_in_transaction_session_timeout", LOCK_IDLE_MAX),
-        ]);
-        let mut conn = options.connect().await?;
+    async fn session(&mut self) -> sqlx::Result<Session> {
+        let mut conn = self.servers.connect(writing).await?;
         let (pid, started) = sqlx::query_as(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
         .fetch_one(&mut conn)
         .await?;
+        let timeline = log::timeline(&mut conn).await?;
+        if self.timeline != timeline {
+            self.moved = true;
+            // Before anything is written here: nobody may take an old position for a new one.
+            self.tail.is_on(&timeline, None);
+            tracing::warn!(timeline, "another server has the log now");
+            if let Some(last) = self.last.take()
+                && log::base_of_batch(&mut conn, last).await?.is_none()
+            {
+                tracing::error!(batch = %last, "the database has lost commits that were acknowledged");
+            }
+        }
+        self.timeline = timeline;
         Ok(Session { conn, pid, started, locked: false })
     }
+}
+
+/// How the writer connects.
+fn writing(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("accrue log writer").options(PLANS).options([
+        // Durability is this server's promise, whatever the database's default is.
+        ("synchronous_commit", "on"),
+        // To cancel a statement that waits for a synchronous standby would end the wait as if the
+        // standby had answered. How long to wait is for us to say.
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", LOCK_IDLE_MAX),
+    ])
 }
 
 /// Appends the batch, and ends the transaction that holds the log's lock, if there is one.

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{self, Parked};
-use super::{FollowError, Follower, Status};
+use super::{FollowError, Follower, Status, UNKNOWN};
 use crate::codec::DecodeError;
 use crate::ledger::Ledger;
 use crate::metrics::Of;
@@ -21,9 +22,6 @@ const BATCH_EVENTS_MAX: usize = 2_000;
 /// Batches begin at least so far apart while they are not full: a trickle of events then costs
 /// few transactions, and nobody waits longer than this.
 const LINGER: Duration = Duration::from_millis(10);
-
-/// The position of a follower whose checkpoint is not known.
-const UNKNOWN: Position = -1;
 
 /// How often a follower without news says that it lives, and sees whether its database does.
 const IDLE: Duration = Duration::from_millis(500);
@@ -56,6 +54,7 @@ impl<F: Follower> Runner<F> {
     /// A runner, and a view on how it will be doing.
     pub fn new(ledger: Ledger, follower: F) -> (Self, Status) {
         let status = Status::new(follower.name());
+        ledger.tail().invalidates(status.clone());
         let runner =
             Self { ledger, follower, status: status.clone(), position: -1, parked: HashSet::new() };
         (runner, status)
@@ -82,6 +81,7 @@ impl<F: Follower> Runner<F> {
             // Until it is read again, nobody may be told that it has come so far.
             self.status.moved(UNKNOWN);
             self.status.update(|health| health.stopped = Some(error.to_string()));
+            self.stopped(true);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -94,6 +94,8 @@ impl<F: Follower> Runner<F> {
     async fn session(&mut self) -> Result<(), FollowError> {
         let name = self.follower.name().to_owned();
         let mut conn = self.connect().await?;
+        self.ledger.tail().agree(&mut conn).await?;
+        let mut moves = self.ledger.tail().moves();
         self.position = checkpoint::begin(&mut conn, &name).await?;
         let parked = checkpoint::parked(&mut conn, &name).await?;
         self.parked = parked
@@ -110,12 +112,21 @@ impl<F: Follower> Runner<F> {
             if !events.is_empty() && !self.take(&mut conn, events).await? {
                 return Ok(());
             }
+            // Also where another has taken the events that this one stood still at.
+            self.status.update(|health| health.stopped = None);
+            self.stopped(false);
             self.report();
             if !full {
                 tokio::time::sleep_until(begun + LINGER).await;
                 let position = self.position;
                 let news = heads.wait_for(|head| *head > position);
-                let idle = tokio::time::timeout(IDLE, news).await.is_err();
+                let idle = tokio::select! {
+                    _ = moves.changed() => {
+                        self.status.moved(UNKNOWN);
+                        return Ok(());
+                    }
+                    idle = tokio::time::timeout(IDLE, news) => idle.is_err(),
+                };
                 // A database that died and came back may have lost our last commits, which are
                 // not waited for; without an event nothing else would tell.
                 if idle && checkpoint::position(&mut conn, &name).await? != Some(position) {
@@ -140,10 +151,7 @@ impl<F: Follower> Runner<F> {
             return self.park(conn, &event, reason).await;
         }
         match page.barrier {
-            None => {
-                self.status.update(|health| health.stopped = None);
-                Ok(true)
-            }
+            None => Ok(true),
             Some(reason) => Err(FollowError::NotReady(reason)),
         }
     }
@@ -159,7 +167,12 @@ impl<F: Follower> Runner<F> {
                 page.until = event.position;
                 continue;
             }
+            let kind = event.stream.as_ref().map(|stream| stream.kind());
             match &event.decoded {
+                Err(_) if kind.is_some_and(|kind| !self.follower.reads(kind)) => {
+                    page.until = event.position;
+                    page.events.push(event);
+                }
                 Ok(_) => {
                     page.until = event.position;
                     page.events.push(event);
@@ -278,12 +291,22 @@ impl<F: Follower> Runner<F> {
     }
 
     async fn connect(&self) -> sqlx::Result<PgConnection> {
-        let options = self.ledger.options().clone().options([
-            ("search_path", "read,public"),
-            // What a follower writes can be made again from the log; its checkpoint goes with it.
-            ("synchronous_commit", "off"),
-        ]);
-        options.application_name(&format!("accrue {}", self.status.name())).connect().await
+        let name = format!("accrue {}", self.status.name());
+        let adapt = |options: PgConnectOptions| {
+            options.application_name(&name).options([
+                ("search_path", "read,public"),
+                // What a follower writes can be made again from the log; its checkpoint goes
+                // with it.
+                ("synchronous_commit", "off"),
+            ])
+        };
+        self.ledger.servers().connect(adapt).await
+    }
+
+    fn stopped(&self, stopped: bool) {
+        let of = Of { follower: self.status.name().to_owned() };
+        let metrics = self.ledger.metrics();
+        metrics.follower_stopped.get_or_create(&of).set(i64::from(stopped));
     }
 
     fn report(&self) {

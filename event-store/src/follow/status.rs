@@ -7,6 +7,9 @@ use tokio::sync::watch;
 
 use crate::record::Position;
 
+/// The position of a follower whose checkpoint is not known.
+pub(crate) const UNKNOWN: Position = -1;
+
 /// A follower's state, shared with whoever asks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -32,7 +35,7 @@ impl Status {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            position: watch::Sender::new(-1),
+            position: watch::Sender::new(UNKNOWN),
             health: Arc::new(Mutex::new(Health::default())),
         }
     }

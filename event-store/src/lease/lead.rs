@@ -4,11 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lease, RENEW_INTERVAL, RETRY_INTERVAL, TERM};
+use crate::servers::Servers;
 
 /// A time in which this process holds a lease.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Terms {
 /// Works whenever this process holds the lease, until `stop`. Work that ends by itself gives the
 /// lease back, and begins anew when it is had again. The lease is renewed from a task and over a
 /// connection of its own: work that is busy does not lose it.
-pub async fn lead<W, F>(options: PgConnectOptions, name: &str, stop: CancellationToken, work: W)
+pub async fn lead<W, F>(servers: Servers, name: &str, stop: CancellationToken, work: W)
 where
     W: Fn(Terms) -> F,
     F: Future<Output = ()>,
@@ -51,7 +52,7 @@ where
     while !stop.is_cancelled() {
         let tried = tokio::select! {
             () = stop.cancelled() => return,
-            tried = acquire(&options, name, &holder) => tried,
+            tried = acquire(&servers, name, &holder) => tried,
         };
         match tried {
             Ok(Some((conn, lease))) => hold(conn, lease, &stop, &work).await,
@@ -66,12 +67,13 @@ where
 }
 
 async fn acquire(
-    options: &PgConnectOptions,
+    servers: &Servers,
     name: &str,
     holder: &str,
 ) -> sqlx::Result<Option<(PgConnection, Lease)>> {
-    let named = options.clone().application_name(&format!("accrue lease {name}"));
-    let mut conn = named.connect().await?;
+    let application = format!("accrue lease {name}");
+    let named = |options: PgConnectOptions| options.application_name(&application);
+    let mut conn = servers.connect(named).await?;
     match Lease::acquire(&mut conn, name, holder, TERM).await? {
         Some(lease) => Ok(Some((conn, lease))),
         None => conn.close().await.map(|()| None),

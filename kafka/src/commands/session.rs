@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use accrue_event_store::trace;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message as _, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use tokio_util::sync::CancellationToken;
@@ -262,7 +263,8 @@ impl Desk {
         let place =
             format!("\"partition\":{},\"offset\":{}", message.partition(), message.offset());
         let envelope = message.payload().unwrap_or_default();
-        self.executes.enter(&record.program, envelope, place).await
+        let entering = self.executes.enter(&record.program, envelope, place);
+        trace::within(traced(message), entering).await
     }
 
     /// Sees a record through: decided, and its result written. None where that has to be left to
@@ -351,6 +353,12 @@ impl Desk {
             pause = (pause * 2).min(AGAIN.1);
         }
     }
+}
+
+/// The trace that a record belongs to.
+fn traced(message: &OwnedMessage) -> Option<Arc<str>> {
+    let header = message.headers()?.iter().find(|it| it.key == trace::TRACEPARENT)?;
+    trace::parse(std::str::from_utf8(header.value?).ok()?)
 }
 
 /// Where a record came from, as headers.

@@ -11,7 +11,8 @@ use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::metrics::Of;
 use accrue_event_store::record::{Position, Recorded};
 use rdkafka::error::KafkaError;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Relay;
@@ -341,7 +342,9 @@ impl<'a> Session<'a> {
 
 async fn connect(relay: &Relay) -> sqlx::Result<PgConnection> {
     // What is lost of it is found in Kafka again.
-    let options = relay.ledger.options().clone().options([("synchronous_commit", "off")]);
-    let options = options.options(lease::GUARDED);
-    options.application_name(&format!("accrue {NAME}")).connect().await
+    let named = |options: PgConnectOptions| {
+        let options = options.options([("synchronous_commit", "off")]).options(lease::GUARDED);
+        options.application_name(&format!("accrue {NAME}"))
+    };
+    relay.ledger.servers().connect(named).await
 }

@@ -52,7 +52,7 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.balances, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let items = balances::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.account.clone())))
 }
@@ -87,7 +87,7 @@ pub(super) async fn get(
     if query.at.is_some_and(|at| at > now) {
         return Err(Problem::invalid("at", "expected an instant that has passed"));
     }
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let balance = match query.at {
         None => balances::by_account(&mut conn, program.as_str(), id.as_str(), now).await?,
         Some(at) => {

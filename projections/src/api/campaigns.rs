@@ -47,7 +47,7 @@ pub(super) async fn list(
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.campaigns, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let items = campaigns::page(&mut conn, program.as_str(), &after, limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| last.campaign.clone())))
 }
@@ -67,7 +67,7 @@ pub(super) async fn get(
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_position(&views.campaigns, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let campaign = campaigns::by_id(&mut conn, program.as_str(), id.as_str()).await?;
     let campaign = campaign.ok_or_else(|| Problem::not_found("campaign", id.as_str()))?;
     Ok(versioned(campaign.stream_version(), &campaign))

@@ -113,7 +113,7 @@ async fn one_page(
     after: i64,
     limit: i64,
 ) -> Result<Response, Problem> {
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let page = log_query::page(&mut conn, views.ledger.codec(), filter, after, limit).await?;
     drop(conn);
     let mut body = String::with_capacity(32 + page.events.len() * 400);

@@ -65,7 +65,7 @@ pub(super) async fn list(
     let filter = Filter { after: &after, status: query.status, kind: query.kind, search };
     for_position(&views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let items = stock::page(&mut conn, program.as_str(), filter, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.product.clone())))
 }
@@ -97,7 +97,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("product", id.as_str());
-    let found = views.ledger.load::<Product>(&program, id.as_str()).await?;
+    let found = views.load::<Product>(&program, id.as_str()).await?;
     let (product, version) = found.ok_or_else(unknown)?;
     let listing = product.listing().ok_or_else(unknown)?;
     let goods = listing.kind == Offering::Goods;

@@ -42,7 +42,7 @@ pub(super) async fn get(
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
-    let found = views.ledger.load::<program::Program>(&program, program.as_str()).await?;
+    let found = views.load::<program::Program>(&program, program.as_str()).await?;
     let (state, version) = found.unwrap_or_default();
     let program = program.as_str().to_owned();
     Ok(versioned(version, &ProgramView { program, settings: state.settings, version }))

@@ -102,7 +102,7 @@ pub(super) async fn get(
     for_log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("purchase", id.as_str());
     let stream = StreamKey::new(Kind::Purchase, &program, id.as_str());
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let (codec, all) = (views.ledger.codec(), DateTime::<Utc>::MAX_UTC);
     let events = read_stream_until(&mut conn, codec, &stream, 0, all, EVENTS_MAX).await?;
     drop(conn);

@@ -52,7 +52,7 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(place).transpose()?;
     for_position(&views.sagas, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let (program, state) = (program.as_str(), query.state);
     let items = sagas::page(&mut conn, program, state, after.as_ref(), limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))
@@ -79,7 +79,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_position(&views.sagas, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let found = sagas::by_name(&mut conn, program.as_str(), name.as_str(), now).await?;
     let saga = found.ok_or_else(|| Problem::not_found("saga", name.as_str()))?;
     Ok(versioned(saga.version, &saga))

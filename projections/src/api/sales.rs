@@ -75,10 +75,10 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_position(&views.statement, query.min_position).await?;
     let unknown = || Problem::not_found("sale", id.as_str());
-    let found = views.ledger.load::<Sale>(&program, id.as_str()).await?;
+    let found = views.load::<Sale>(&program, id.as_str()).await?;
     let (sale, version) = found.ok_or_else(unknown)?;
     let recorded = sale.recorded().ok_or_else(unknown)?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let points = of_sale(&mut conn, program.as_str(), id.as_str()).await?;
     let view = SaleView {
         sale: id.as_str().to_owned(),

@@ -51,7 +51,7 @@ pub(super) async fn get(
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?;
     for_position(&views.statement, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let account = (program.as_str(), id.as_str());
     let items = of_account(&mut conn, account, query.order, after, limit + 1).await?;
     if items.is_empty() && after.is_none() {

@@ -35,7 +35,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_position(&views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     match by_product(&mut conn, program.as_str(), id.as_str(), now).await? {
         Some(StockOf::Goods(stock)) => Ok(versioned(stock.version, &stock)),
         Some(StockOf::Service) => Err(no_stock()),

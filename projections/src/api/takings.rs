@@ -54,7 +54,7 @@ pub(super) async fn list(
     }
     let after = query.cursor.as_deref().map(place).transpose()?;
     for_position(&views.takings, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let program = program.as_str();
     let items = takings::page(&mut conn, program, range, after.as_ref(), limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))

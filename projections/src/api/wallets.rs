@@ -49,7 +49,7 @@ pub(super) async fn list(
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     for_position(&views.wallets, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let now = views.ledger.clock().now();
     let items = wallets::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.wallet.clone())))
@@ -86,8 +86,8 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     for_log(&views, query.min_position).await?;
     // Before the wallet is read: what the log has by now, the answer has, too.
-    let position = *views.ledger.tail().head().borrow();
-    let found = views.ledger.load::<Wallet>(&program, id.as_str()).await?;
+    let position = *views.head().borrow();
+    let found = views.load::<Wallet>(&program, id.as_str()).await?;
     let found = found.filter(|(wallet, _)| wallet.is_open());
     let (wallet, version) = found.ok_or_else(|| Problem::not_found("wallet", id.as_str()))?;
     let balances = wallet.balances_at(views.ledger.clock().now()).into_iter();

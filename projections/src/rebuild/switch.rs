@@ -15,7 +15,8 @@ use crate::model::{Model, script};
 const TRIES_MAX: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Are the live tables there, and of this build's version?
+/// Are the live tables there, and of this build's version? Those of a newer build are left alone,
+/// since it runs beside this one.
 pub(super) async fn is_current(conn: &mut PgConnection, model: &Model) -> sqlx::Result<bool> {
     script(
         &mut *conn,
@@ -25,7 +26,7 @@ pub(super) async fn is_current(conn: &mut PgConnection, model: &Model) -> sqlx::
     .await?;
     let tables: Vec<_> = model.tables.iter().map(|table| format!("read.{table}")).collect();
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM read.models WHERE name = $1 AND version = $2)
+        "SELECT EXISTS (SELECT FROM read.models WHERE name = $1 AND version >= $2)
             AND NOT EXISTS (SELECT FROM unnest($3::text[]) AS t(name)
                              WHERE to_regclass(t.name) IS NULL)",
     )

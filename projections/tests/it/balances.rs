@@ -115,7 +115,8 @@ async fn what_a_captured_hold_spent_comes_back_to_its_lots_or_as_a_lot_of_grace(
         lots.push(of_each.collect::<Vec<_>>().join(", "));
     }
     assert_eq!(lots, ["", "lapsing 1 issue, plain 2 issue", "command-6 4 restored, plain 2 issue"]);
-    let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
+    let found =
+        verify(&world.ledger.servers().current(), world.ledger.codec(), |_| {}).await.unwrap();
     assert_eq!(found, []);
 }
 

@@ -61,7 +61,7 @@ impl World {
         conn.close().await.unwrap();
         let clock = Arc::new(SettableClock::new(hour(0)));
         let config = Config {
-            options: cluster.url_of(&name).parse::<PgConnectOptions>().unwrap(),
+            servers: cluster.url_of(&name).parse::<PgConnectOptions>().unwrap().into(),
             pool_connections_max: 4,
             limits: Limits::default(),
             codec: Codec::default(),
@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {
-        let options = self.ledger.options().clone().options([("search_path", "read,public")]);
+        let options = self.ledger.servers().current().options([("search_path", "read,public")]);
         options.connect().await.unwrap()
     }
 

@@ -21,7 +21,7 @@ async fn rows(world: &World) -> Vec<String> {
 
 async fn rebuild_all(world: &World) {
     for model in MODELS {
-        let (options, codec) = (world.ledger.options(), world.ledger.codec());
+        let (options, codec) = (&world.ledger.servers().current(), world.ledger.codec());
         let mut seen = Vec::new();
         let done = rebuild(options, codec, model.name, |it: Progress| seen.push(it)).await.unwrap();
         assert_eq!(done.parked, 0);
@@ -72,7 +72,7 @@ async fn the_live_follower_goes_on_behind_a_rebuild_while_commands_come_in() {
     world.trade(21, 50).await;
     world.buy(21, 50).await;
     for (round, model) in (0..).zip(["orders", "stock", "balances", "sagas", "takings", "stock"]) {
-        let (options, codec) = (world.ledger.options().clone(), world.ledger.codec().clone());
+        let (options, codec) = (world.ledger.servers().current(), world.ledger.codec().clone());
         let built = tokio::spawn(async move { rebuild(&options, &codec, model, |_| {}).await });
         while !built.is_finished() {
             world.live(22 + world.commands() * 7 + round, 1).await;
@@ -111,7 +111,9 @@ async fn reads_do_not_fail_while_tables_are_switched() {
         reads
     });
     for _ in 0..5 {
-        rebuild(world.ledger.options(), world.ledger.codec(), "balances", |_| {}).await.unwrap();
+        rebuild(&world.ledger.servers().current(), world.ledger.codec(), "balances", |_| {})
+            .await
+            .unwrap();
     }
     stop.cancel();
     assert!(reader.await.unwrap() > 5);
@@ -149,7 +151,9 @@ async fn an_account_whose_events_contradict_each_other_is_parked_alone() {
     let streams: Vec<_> = parked.iter().map(|it| (&*it.aggregate_id, it.position)).collect();
     assert_eq!(streams, [("default/bad", 5)]);
     let live = dump(&mut conn, &["balance_accounts", "balance_lots"]).await;
-    rebuild(world.ledger.options(), world.ledger.codec(), "balances", |_| {}).await.unwrap();
+    rebuild(&world.ledger.servers().current(), world.ledger.codec(), "balances", |_| {})
+        .await
+        .unwrap();
     assert_eq!(dump(&mut conn, &["balance_accounts", "balance_lots"]).await, live);
     conn.close().await.unwrap();
 }
@@ -167,7 +171,9 @@ async fn a_stream_that_was_parked_is_followed_again_after_a_rebuild_at_the_same_
     let second = world.to("a", redeem.clone()).await;
     started.views.balances.reached(second.position).await;
     assert_eq!(follow::parked(&mut conn, "balances").await.unwrap().len(), 1);
-    rebuild(world.ledger.options(), world.ledger.codec(), "balances", |_| {}).await.unwrap();
+    rebuild(&world.ledger.servers().current(), world.ledger.codec(), "balances", |_| {})
+        .await
+        .unwrap();
     let third = world.to("a", redeem).await;
     while follow::position(&mut conn, "balances").await.unwrap() < Some(third.position) {
         tokio::task::yield_now().await;

@@ -14,7 +14,7 @@ use crate::shop::{self, card, order, purchase};
 
 async fn findings(world: &World) -> Vec<(String, i64)> {
     let codec = world.ledger.codec();
-    let found = verify(world.ledger.options(), codec, |_| {}).await.unwrap();
+    let found = verify(&world.ledger.servers().current(), codec, |_| {}).await.unwrap();
     found
         .iter()
         .map(|Finding { subject, position, .. }| ((*subject).to_owned(), *position))
@@ -82,7 +82,7 @@ async fn a_changed_row_of_any_table_is_found_at_its_position() {
         conn.execute("COMMIT").await.unwrap();
         assert_eq!(findings(&world).await, [(model.to_owned(), position)], "{change}");
         accrue_projections::rebuild::rebuild(
-            world.ledger.options(),
+            &world.ledger.servers().current(),
             world.ledger.codec(),
             model,
             |_| {},
@@ -130,7 +130,8 @@ async fn tables_that_are_missing_are_said_to_be() {
     let mut conn = world.connect().await;
     let listed = accrue_projections::list::list(&mut conn).await.unwrap();
     assert!(listed.iter().all(|it| (it.version, it.lag) == (None, 6)), "{listed:?}");
-    let found = verify(world.ledger.options(), world.ledger.codec(), |_| {}).await.unwrap();
+    let found =
+        verify(&world.ledger.servers().current(), world.ledger.codec(), |_| {}).await.unwrap();
     assert_eq!(found.len(), MODELS.len());
     assert!(found.iter().all(|it| it.detail.contains("tables are missing")), "{found:?}");
 }

@@ -81,7 +81,7 @@ impl World {
     pub(crate) async fn open(options: PgConnectOptions, now: DateTime<Utc>) -> Self {
         let clock = Arc::new(SettableClock::new(now));
         let config = Config {
-            options: options.clone(),
+            servers: options.clone().into(),
             pool_connections_max: 4,
             limits: Limits::default(),
             codec: Codec::default(),
@@ -116,8 +116,9 @@ impl World {
         let mut head = -1;
         while self.head().await > head {
             head = self.head().await;
-            let reached = running.sagas.awards.reached(head);
-            let health = || running.sagas.awards.health();
+            let awards = running.sagas.awards.as_ref().expect("all of the work is done here");
+            let reached = awards.reached(head);
+            let health = || awards.health();
             tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| {
                 panic!("the awards did not come to {head}: {:?}", health());
             });

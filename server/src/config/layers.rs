@@ -181,7 +181,7 @@ impl Layers {
 
 fn shown(key: &str, value: &str) -> String {
     match key {
-        "database_url" => masked(value),
+        "database_url" | "read_database_url" => masked(value),
         "payments_key" | "payments_webhook_secret" if !value.is_empty() => "(secret)".to_owned(),
         _ => value.to_owned(),
     }
@@ -206,6 +206,7 @@ fn read_file(path: &Path, text: &str) -> Result<Said> {
         .map(|(key, value)| match value {
             toml::Value::String(text) => Ok((key, text.clone())),
             toml::Value::Integer(number) => Ok((key, number.to_string())),
+            toml::Value::Boolean(switch) => Ok((key, switch.to_string())),
             other => bail!("{name}: {key}: expected a text or a number, got {}", other.type_str()),
         })
         .collect::<Result<_>>()?;

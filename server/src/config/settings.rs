@@ -12,12 +12,14 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 28] = [
+pub(super) const SETTINGS: [Setting; 32] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
+    Setting { key: "allow_network", default: "false" },
     Setting { key: "data_dir", default: "./accrue-data" },
     Setting { key: "database_url", default: "" },
-    Setting { key: "roles", default: "api,projections,sagas,relay" },
+    Setting { key: "read_database_url", default: "" },
+    Setting { key: "roles", default: "api,projections,saga,campaigns,relay,timers" },
     Setting { key: "postgres_shared_buffers_mb", default: "256" },
     Setting { key: "pool_connections_max", default: "16" },
     Setting { key: "queue_commands_max", default: "16384" },
@@ -39,6 +41,8 @@ pub(super) const SETTINGS: [Setting; 28] = [
     Setting { key: "kafka_record_bytes_max", default: "1000000" },
     Setting { key: "kafka_commands", default: "true" },
     Setting { key: "relay_lag_seconds_max", default: "60" },
+    Setting { key: "ready_lag_seconds_max", default: "0" },
+    Setting { key: "otlp_endpoint", default: "" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
 ];
@@ -52,7 +56,8 @@ pub(crate) struct DatabaseFlags {
     /// Folder of the private PostgreSQL [default: ./accrue-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
-    /// Use this PostgreSQL instead of a private one
+    /// Use this PostgreSQL instead of a private one; several hosts with commas between, of which
+    /// the one that takes writes is used
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 }
@@ -91,7 +96,14 @@ pub(crate) struct ServerFlags {
     /// Loopback address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// What this process does: api, projections, sagas, relay [default: all of them]
+    /// Serve other machines too. There is no authentication: whoever reaches the port may do
+    /// everything, so only in a network whose every member may
+    #[arg(long)]
+    allow_network: bool,
+    /// Answer reads from this PostgreSQL, a streaming replica of the other
+    #[arg(long, value_name = "URL")]
+    read_database_url: Option<String>,
+    /// What this process does: api, projections, saga, campaigns, relay, timers [default: all]
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// Memory of the private PostgreSQL's cache, in MB [default: 256]
@@ -136,6 +148,12 @@ pub(crate) struct ServerFlags {
     /// Seconds that Kafka may be behind the log before that is told as a fault [default: 60]
     #[arg(long, value_name = "SECONDS")]
     relay_lag_seconds_max: Option<String>,
+    /// Lag of a follower from which on this process is not ready; 0: any will do [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    ready_lag_seconds_max: Option<String>,
+    /// Send traces to this collector, over OTLP (HTTP, protobuf) [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -171,6 +189,8 @@ impl ServerFlags {
             ("port", &self.port),
             ("listen", &self.listen),
             ("roles", &self.roles),
+            ("read_database_url", &self.read_database_url),
+            ("ready_lag_seconds_max", &self.ready_lag_seconds_max),
             ("postgres_shared_buffers_mb", &self.postgres_shared_buffers_mb),
             ("pool_connections_max", &self.pool_connections_max),
             ("queue_commands_max", &self.queue_commands_max),
@@ -184,10 +204,12 @@ impl ServerFlags {
             ("payments_keys_hours", &self.payments_keys_hours),
             ("kafka_commands", &self.kafka_commands),
             ("relay_lag_seconds_max", &self.relay_lag_seconds_max),
+            ("otlp_endpoint", &self.otlp_endpoint),
             ("log_format", &self.log_format),
             ("log_filter", &self.log_filter),
         ]));
         given.extend(self.kafka.given());
+        given.extend(self.allow_network.then(|| ("allow_network", "true".to_owned())));
         given
     }
 }

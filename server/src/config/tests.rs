@@ -150,3 +150,35 @@ fn passwords_are_masked_wherever_they_stand() {
         assert_eq!(masked(url), expected);
     }
 }
+
+#[test]
+fn roles_are_a_list_of_known_words() {
+    let of = |roles| Config::read(&layers(&[("roles", roles)], &[], "")).unwrap().roles;
+    let all = Config::read(&layers(&[], &[], "")).unwrap().roles;
+    assert_eq!(all, of("timers,relay, campaigns,saga,projections,api"));
+    assert_eq!(of("saga"), Roles { saga: true, ..Roles::default() });
+    for roles in [" ", "api,", "api;saga", "sagas", "API"] {
+        assert!(refusal(&[("roles", roles)]).starts_with("roles: expected roles with commas"));
+    }
+}
+
+#[test]
+fn a_network_is_served_when_that_is_said() {
+    let network = [("listen", "0.0.0.0"), ("allow_network", "true")];
+    let config = Config::read(&layers(&network, &[], "")).unwrap();
+    assert!(config.allow_network && config.listen.is_unspecified());
+    let file = layers(&[], &[], "allow_network = true\nlisten = '::'");
+    assert!(Config::read(&file).unwrap().allow_network);
+    assert!(refusal(&[("allow_network", "yes")]).starts_with("allow_network: expected true or"));
+}
+
+#[test]
+fn a_replica_is_read_from_and_its_password_is_nobody_s() {
+    let url = "postgres://u:secret@one,two/d";
+    let config = Config::read(&layers(&[("read_database_url", url)], &[], "")).unwrap();
+    let replica = config.read_database.unwrap();
+    assert_eq!(replica.name, "postgres://u:***@one,two/d");
+    let error = refusal(&[("read_database_url", "postgres://u:secret@h/d?target_session_attrs=x")]);
+    assert!(error.contains("got x") && !error.contains("secret"), "{error}");
+    assert!(refusal(&[("database_url", "postgres://a,b/d?host=/x")]).contains("not in both"));
+}

@@ -44,13 +44,21 @@ impl Watched {
         position
     }
 
-    pub(super) fn check(&self, head: Position, now: DateTime<Utc>, at: Instant) -> Check {
+    pub(super) fn check(
+        &self,
+        head: Position,
+        now: DateTime<Utc>,
+        at: Instant,
+        lag_max: Option<Duration>,
+    ) -> Check {
         let position = *self.status.position().borrow();
         let health = self.status.health();
         let events = (head - position.max(0)).max(0);
         let polled = health.polled_at.and_then(|polled_at| (now - polled_at).to_std().ok());
         let still = (events > 0).then(|| at.saturating_duration_since(self.moved_at));
+        let lag = if events > 0 { self.lag } else { Duration::ZERO };
         let reason = reason(&health, position, polled, still);
+        let reason = reason.or_else(|| too_late(lag, lag_max));
         Check {
             name: self.name().to_owned(),
             ok: reason.is_none(),
@@ -58,7 +66,7 @@ impl Watched {
             position: Some(position.max(0)),
             lag: Some(Lag {
                 events,
-                seconds: if events > 0 { self.lag.as_secs_f64() } else { 0.0 },
+                seconds: Some(lag.as_secs_f64()),
                 polled_seconds_ago: health
                     .polled_at
                     .map(|_| polled.unwrap_or_default().as_secs_f64()),
@@ -90,6 +98,12 @@ fn reason(
     None
 }
 
+/// Why a follower that moves is too far behind; none when it is not.
+fn too_late(lag: Duration, lag_max: Option<Duration>) -> Option<String> {
+    let most = lag_max.filter(|most| lag > *most)?;
+    Some(format!("it is {} s behind, more than {} s", lag.as_secs(), most.as_secs()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +117,15 @@ mod tests {
         let well = Health::default();
         assert_eq!(reason(&well, 7, seconds(10), seconds(30)), None);
         assert_eq!(reason(&well, 0, None, None), None);
+    }
+
+    #[test]
+    fn how_far_behind_is_too_far_is_for_the_configuration_to_say() {
+        let most = seconds(60);
+        assert_eq!(too_late(Duration::from_secs(9_999), None), None);
+        assert_eq!(too_late(Duration::from_secs(60), most), None);
+        let late = too_late(Duration::from_secs(61), most);
+        assert_eq!(late.as_deref(), Some("it is 61 s behind, more than 60 s"));
     }
 
     #[test]

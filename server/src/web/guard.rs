@@ -1,21 +1,31 @@
 //! Keeps web pages out. There is no authentication yet, so whatever runs in a browser on this
 //! machine could post to the port: a page of another origin, or one whose name was made to point
-//! to loopback (DNS rebinding). Neither can send our own name as `Host` and `Origin`.
+//! to loopback (DNS rebinding). Neither can send our own name as `Host` and `Origin`. In a network
+//! we have names that we do not know, so that only pages of another origin are kept out there.
 
 use accrue_http::problem::Problem;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
-/// Whether a request comes from a program of this machine. A plain function and no layer: it is
+/// Who may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Programs of this machine.
+    Machine,
+    /// Whoever reaches the port.
+    Network,
+}
+
+/// Whether a request comes from a program that may be served. A plain function and no layer: it is
 /// on the way of every request.
 ///
 /// # Errors
 /// The problem that it is answered with.
-pub(super) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+pub(super) fn check(reach: Reach, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     // A request line may hold the whole URL, which then counts instead of the header.
     let host = uri.authority().map(|it| it.as_str()).or_else(|| text(header::HOST));
     let Some(host) = host else { return Ok(()) };
-    if !is_loopback(host) {
+    if reach == Reach::Machine && !is_loopback(host) {
         return Err(refusal("Host", "expected localhost or a loopback address"));
     }
     match headers.get(header::ORIGIN) {
@@ -51,13 +61,24 @@ fn refusal(header: &str, detail: &str) -> Problem {
 mod tests {
     use super::*;
 
-    fn allowed(host: &'static str, origin: Option<&'static str>) -> bool {
+    fn served(reach: Reach, host: &'static str, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header::HeaderValue::from_static(host));
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, header::HeaderValue::from_static(origin));
         }
-        check(&headers, &Uri::from_static("/v1/sales")).is_ok()
+        check(reach, &headers, &Uri::from_static("/v1/sales")).is_ok()
+    }
+
+    fn allowed(host: &'static str, origin: Option<&'static str>) -> bool {
+        served(Reach::Machine, host, origin)
+    }
+
+    #[test]
+    fn in_a_network_any_name_is_ours_and_pages_of_other_origins_are_kept_out_still() {
+        assert!(served(Reach::Network, "api:8080", None));
+        assert!(served(Reach::Network, "10.0.0.7:8080", Some("http://10.0.0.7:8080")));
+        assert!(!served(Reach::Network, "api:8080", Some("http://evil.example")));
     }
 
     #[test]
@@ -66,7 +87,10 @@ mod tests {
             assert!(allowed(host, None), "{host}");
         }
         assert!(allowed("localhost:8080", Some("http://localhost:8080")));
-        assert!(check(&HeaderMap::new(), &Uri::from_static("/")).is_ok(), "HTTP/1.0");
+        assert!(
+            check(Reach::Machine, &HeaderMap::new(), &Uri::from_static("/")).is_ok(),
+            "HTTP/1.0"
+        );
     }
 
     #[test]
@@ -78,6 +102,6 @@ mod tests {
             assert!(!allowed("localhost:8080", Some(origin)), "{origin}");
         }
         let whole = Uri::from_static("http://evil.example/v1/sales");
-        assert!(check(&HeaderMap::new(), &whole).is_err());
+        assert!(check(Reach::Machine, &HeaderMap::new(), &whole).is_err());
     }
 }

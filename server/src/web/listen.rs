@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::guard;
+use super::guard::{self, Reach};
 
 /// Most connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -29,7 +29,12 @@ const HEADER_READ_MAX: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop`, then until the requests in flight are answered; whoever calls sets a bound.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    reach: Reach,
+    stop: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -48,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
                 }
             },
         };
-        let serving = connection(stream, router.clone(), graceful.watcher());
+        let serving = connection(stream, router.clone(), reach, graceful.watcher());
         tokio::spawn(async move {
             serving.await;
             drop(permit);
@@ -59,12 +64,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     graceful.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, router: Router, watcher: Watcher) {
+async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Watcher) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = guard::check(request.headers(), request.uri())
+        let answer = guard::check(reach, request.headers(), request.uri())
             .map(|()| super::answer(router.clone(), request.map(Body::new)));
         async move {
             Ok::<_, Infallible>(match answer {

@@ -89,7 +89,7 @@ fn not_configured() -> Problem {
 }
 
 fn no_sagas() -> Problem {
-    let detail = "expected a process with the role sagas, this one has it not";
+    let detail = "expected a process with the role saga, this one has it not";
     Problem::unavailable("no-sagas", detail)
 }
 

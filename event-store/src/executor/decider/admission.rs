@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::super::hash::{HashMap, HashSet};
-use super::super::loader::{Found, Loaded};
+use super::super::loader::{Found, Loaded, Wanted};
 use super::super::request::{Request, Work};
 use super::{CHECKS_AFTER_HIT, Decider};
 use crate::receipt::ExecuteError;
@@ -88,6 +88,23 @@ impl Decider {
         if self.is_loading() {
             self.outdated.insert(stream.clone(), self.loads);
         }
+    }
+
+    /// Drops everything from memory. What waits for a load is decided anew behind another one; of
+    /// what was decided already the unique index judges, as ever.
+    pub(super) fn forget_all(&mut self) {
+        self.cache.clear();
+        self.superseded = self.loads;
+        self.under_way.clear();
+        self.outdated.clear();
+        self.blocked.clear();
+        self.wanted = Wanted::default();
+        let mut ready = mem::take(&mut self.parked);
+        for request in &mut ready {
+            (request.proven, request.asked) = (false, 0);
+        }
+        ready.append(&mut self.ready);
+        self.ready = ready;
     }
 
     /// Takes in what was loaded: what waited for it comes before what came after.

@@ -47,7 +47,7 @@ impl Decider {
                 return self.give_up(request, ExecuteError::Fault);
             }
         };
-        let metadata = metadata(envelope, now);
+        let metadata = metadata(envelope, request.trace.clone(), now);
         if request.dry_run {
             return answer_dry(&mut self.names, *request, &decisions, &metadata, now);
         }

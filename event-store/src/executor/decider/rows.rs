@@ -13,13 +13,18 @@ use crate::receipt::Receipt;
 use crate::record::{Metadata, Recorded, Row};
 use crate::stream::StreamKey;
 
-pub(super) fn metadata(envelope: &Envelope, now: DateTime<Utc>) -> String {
+pub(super) fn metadata(
+    envelope: &Envelope,
+    traceparent: Option<Arc<str>>,
+    now: DateTime<Utc>,
+) -> String {
     let metadata = Metadata {
         command_id: envelope.id.as_str().into(),
         occurred_at: envelope.occurred_at.map_or(now, |at| at.min(now)),
         correlation_id: envelope.correlation_id.clone(),
         causation_id: envelope.causation_id.clone(),
         actor: envelope.actor.clone(),
+        traceparent,
     };
     serde_json::to_string(&metadata).unwrap_or_else(|_| "{}".to_owned())
 }

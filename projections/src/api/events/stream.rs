@@ -67,9 +67,8 @@ impl Reading {
 
     async fn page(&mut self) -> sqlx::Result<(Vec<Arc<Recorded>>, bool)> {
         let limit = self.left.map_or(PAGE_EVENTS, |left| left.min(PAGE_EVENTS));
-        let ledger = &self.views.ledger;
-        let mut conn = ledger.pool().acquire().await?;
-        let codec = ledger.codec();
+        let mut conn = self.views.pool.acquire().await?;
+        let codec = self.views.ledger.codec();
         let page = log_query::page(&mut conn, codec, &self.filter, self.after, limit).await?;
         self.after = page.until;
         Ok((page.events, page.more))
@@ -77,7 +76,7 @@ impl Reading {
 
     /// Waits for events, or for the end of the server.
     async fn news(&self) {
-        let mut head = self.views.ledger.tail().head();
+        let mut head = self.views.head();
         tokio::select! {
             () = self.views.streams.cancelled() => {}
             _ = head.wait_for(|head| *head > self.after) => {}

@@ -50,7 +50,7 @@ pub(in crate::api) async fn list(
     let account = query.account.as_ref().map(AccountId::as_str);
     let filter = Filter { before, account, state: query.state };
     for_position(&views.orders, query.min_position).await?;
-    let mut conn = views.ledger.pool().acquire().await?;
+    let mut conn = views.pool.acquire().await?;
     let items = orders::page(&mut conn, program.as_str(), filter, limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| last.placed_position.to_string())))
 }

@@ -1,0 +1,168 @@
+//! Reads from a replica, and a primary that is lost: nothing acknowledged goes with it, and the
+//! server finds the next one by itself.
+
+use accrue_tests::client::Client;
+use accrue_tests::database::Database;
+use accrue_tests::eventually::eventually;
+use accrue_tests::load::{Fate, Load, Manner};
+use accrue_tests::server::Server;
+use accrue_tests::standby::Pair;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::crash::account_for;
+
+async fn issue(client: &Client, account: &str) -> i64 {
+    let path = format!("/v1/accounts/{account}/points/issue");
+    client.post(&path, json!({"points": 1})).await.expect(201).position()
+}
+
+async fn check(client: &Client, name: &str) -> Value {
+    let ready = client.get("/readyz").await.json();
+    let checks = ready["checks"].as_array().expect("checks").clone();
+    checks.into_iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("{name} in {ready}"))
+}
+
+async fn is_ready(client: &Client) {
+    eventually("the server is ready", async || {
+        (client.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_answers_reads_and_no_read_is_older_than_it_may_be() {
+    let pair = Pair::start().await;
+    let flags = ["--database-url", &pair.database.url, "--read-database-url", &pair.copy.url];
+    let server = Server::start_with(&flags).await;
+    let client = server.client();
+    is_ready(&client).await;
+    let first = issue(&client, "a").await;
+    assert!(client.balance("a", first).await.starts_with("available 1;"));
+
+    pair.copy.run("SELECT pg_wal_replay_pause()").await;
+    let second = issue(&client, "a").await;
+    // What was asked for is not there, and nothing older is shown in its place.
+    for path in ["/v1/accounts/a", "/v1/accounts", "/v1/events", "/v1/program"] {
+        let late = client.get(&format!("{path}?min_position={second}")).await;
+        assert_eq!(late.problem(), "503 not-there-yet", "{path}");
+    }
+    // Whoever asks for nothing in particular gets what the replica has.
+    let balance = client.get("/v1/accounts/a").await.expect(200).json();
+    assert_eq!(balance["available"], 1);
+    let lag = check(&client, "read_database").await;
+    assert_eq!((&lag["ok"], &lag["lag"]["events"]), (&json!(true), &json!(1)), "{lag}");
+    // Decisions are the primary's: what was issued meanwhile can be spent.
+    let redeem = client.post("/v1/accounts/a/points/redeem", json!({"points": 2})).await;
+    let third = redeem.expect(200).position();
+
+    pair.copy.run("SELECT pg_wal_replay_resume()").await;
+    assert_snapshot!(client.balance("a", third).await, @"available 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_synchronous_standby_a_lost_primary_takes_nothing_acknowledged_along() {
+    let pair = Pair::start().await;
+    pair.synchronous().await;
+    let server = Server::start_with(&["--database-url", &pair.both()]).await;
+    let client = server.client();
+    let load = Load::start(std::slice::from_ref(&client), 12, Manner::LetsGo);
+    eventually("commands go through", async || (load.accepted() > 300).then_some(())).await;
+    pair.primary.kill().await.expect("the primary is ended");
+    let refused = load.refused();
+    eventually("writes are told to come back", async || (load.refused() > refused).then_some(()))
+        .await;
+    pair.promote().await;
+    let accepted = load.accepted();
+    eventually("commands go through again", async || {
+        (load.accepted() > accepted + 300).then_some(())
+    })
+    .await;
+    is_ready(&client).await;
+    let sent = load.stop().await;
+    assert!(sent.iter().any(|it| it.fate == Fate::NotDone));
+    account_for(&pair.copy, &sent).await;
+    // And what is read is of the server that was promoted.
+    let position = issue(&client, "after").await;
+    assert!(client.balance("after", position).await.starts_with("available 1;"));
+}
+
+/// Events of a stream whose sequence does not follow the one before.
+const GAPS: &str = "SELECT count(*) FROM (SELECT sequence - lag(sequence, 1, 0::bigint) OVER
+    (PARTITION BY aggregate_type, aggregate_id ORDER BY sequence) AS step FROM events) steps
+    WHERE step <> 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_lacks_the_last_commits_is_gone_on_from_as_it_is() {
+    let pair = Pair::start().await;
+    let servers = [
+        Server::start_with(&["--database-url", &pair.both()]).await,
+        Server::start_with(&["--database-url", &pair.both()]).await,
+    ];
+    let clients = servers.each_ref().map(Server::client);
+    issue(&clients[0], "a").await;
+    let kept = issue(&clients[1], "b").await;
+    let behind = "SELECT position FROM log_head";
+    eventually("the standby has it", async || {
+        (pair.copy.number(behind).await >= kept).then_some(())
+    })
+    .await;
+    pair.part().await;
+    // Acknowledged by the primary alone, and known to both processes.
+    for at in 0..10 {
+        let lost = issue(&clients[at % 2], if at < 5 { "a" } else { "b" }).await;
+        clients[(at + 1) % 2].balance("a", lost).await;
+    }
+    pair.primary.kill().await.expect("the primary is ended");
+    pair.promote().await;
+    for client in &clients {
+        eventually("commands go through again", async || {
+            let path = "/v1/accounts/a/points/issue";
+            let answer = client.post(path, json!({"points": 10})).await;
+            assert!(matches!(answer.status, 201 | 503), "{}", answer.text);
+            (answer.status == 201).then_some(())
+        })
+        .await;
+    }
+    let position = issue(&clients[0], "b").await;
+    for client in &clients {
+        is_ready(client).await;
+        let balance = client.get(&format!("/v1/accounts/a?min_position={position}")).await;
+        assert_eq!(balance.expect(200).json()["available"], 21, "1 was kept, 20 are new");
+    }
+    assert_eq!(pair.copy.number(GAPS).await, 0);
+    accrue_tests::history::settled(&pair.copy).await;
+    accrue_tests::history::verify(&pair.copy).await.expect_success();
+    assert!(servers.iter().any(|it| it.log().contains("commits that were acknowledged")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does() {
+    let pair = Pair::start().await;
+    pair.synchronous().await;
+    let server = Server::start_with(&["--database-url", &pair.both()]).await;
+    let client = server.client();
+    issue(&client, "a").await;
+    read_only(&pair.database).await;
+    let path = "/v1/accounts/a/points/issue";
+    let refused = client.post(path, json!({"points": 1})).await;
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    pair.promote().await;
+    let done = eventually("the server has gone over", async || {
+        let answer = client.post(path, json!({"points": 1})).await;
+        (answer.status == 201).then(|| answer.position())
+    })
+    .await;
+    assert!(client.balance("a", done).await.starts_with("available 2;"));
+    assert_eq!(pair.copy.number("SELECT position FROM log_head").await, done);
+    assert!(pair.database.number("SELECT position FROM log_head").await < done);
+}
+
+async fn read_only(database: &Database) {
+    database.run("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    database.run("SELECT pg_reload_conf()").await;
+    eventually("it takes no writes", async || {
+        (database.text("SHOW transaction_read_only").await == "on").then_some(())
+    })
+    .await;
+}
