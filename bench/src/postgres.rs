@@ -103,6 +103,16 @@ impl Postgres {
     }
 }
 
+/// Bytes on disk of a ledger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Its log and what belongs to it: answers, commits, timers.
+    pub log: u64,
+    pub indexes: u64,
+    /// Read models with their indexes.
+    pub read_models: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Database {
     options: PgConnectOptions,
@@ -133,6 +143,23 @@ impl Database {
         let count: i64 = sqlx::query_scalar(sql).bind(event_type).fetch_one(&mut conn).await?;
         conn.close().await?;
         Ok(u64::try_from(count)?)
+    }
+
+    /// What is on disk.
+    pub(crate) async fn sizes(&self) -> anyhow::Result<Sizes> {
+        let mut conn = self.connect().await?;
+        let of = "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint,
+                         coalesce(sum(pg_indexes_size(c.oid)), 0)::bigint
+                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE c.relkind = 'r' AND n.nspname = $1";
+        let log: (i64, i64) = sqlx::query_as(of).bind("public").fetch_one(&mut conn).await?;
+        let read: (i64, i64) = sqlx::query_as(of).bind("read").fetch_one(&mut conn).await?;
+        conn.close().await?;
+        Ok(Sizes {
+            log: u64::try_from(log.0)?,
+            indexes: u64::try_from(log.1)?,
+            read_models: u64::try_from(read.0 + read.1)?,
+        })
     }
 
     /// Position of the last event in Accrue's log.

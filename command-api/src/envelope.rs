@@ -128,7 +128,7 @@ fn by_type(
 }
 
 /// Every type, for messages.
-pub(crate) const TYPES: [&str; 32] = [
+pub const TYPES: [&str; 32] = [
     RecordSale::TYPE,
     ReturnSale::TYPE,
     IssuePoints::TYPE,

@@ -29,6 +29,9 @@ mod taken;
 mod target;
 mod wallets;
 
+/// Every type of command that an envelope can name.
+pub use envelope::TYPES as COMMAND_TYPES;
+
 /// All writes. Has neither a fallback nor a limit for bodies of its own: the server sets those of
 /// `accrue_http` on the whole router.
 pub fn router(ledger: Ledger) -> Router {

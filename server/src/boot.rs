@@ -133,7 +133,9 @@ impl Server {
         });
         let figures = figures::register(&mut registry, ledger.pool().clone());
         let alarm = Duration::from_secs(config.relay_lag_seconds_max.into());
-        let published = relay.as_ref().map(|it| Published::new(it.status.clone(), alarm));
+        let published = relay
+            .as_ref()
+            .map(|it| Published::new(it.status.clone(), alarm, roles.is_relay_alone()));
         let published = published.inspect(|it| it.register(&mut registry));
         let awards = sagas.as_ref().and_then(|sagas| sagas.awards.as_ref());
         let health = Health::new(Checked {

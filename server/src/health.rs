@@ -53,11 +53,13 @@ pub(crate) struct Published {
     status: Status,
     lag_max: Duration,
     alarm: Gauge,
+    /// This process does nothing else.
+    alone: bool,
 }
 
 impl Published {
-    pub(crate) fn new(status: Status, lag_max: Duration) -> Self {
-        Self { status, lag_max, alarm: Gauge::default() }
+    pub(crate) fn new(status: Status, lag_max: Duration, alone: bool) -> Self {
+        Self { status, lag_max, alarm: Gauge::default(), alone }
     }
 
     /// Registers the alarm.
@@ -228,7 +230,7 @@ impl Health {
         let (head, now) = (self.head(), self.0.ledger.clock().now());
         let lag_max = self.0.lag_max;
         let check = |it: &Watched| match self.published(it.name()) {
-            Some(published) => behind(it.check(head, now, Instant::now(), None), published.lag_max),
+            Some(published) => behind(it.check(head, now, Instant::now(), None), published),
             None => it.check(head, now, Instant::now(), lag_max),
         };
         checks.extend(self.followers().iter().map(check));
@@ -259,14 +261,16 @@ impl Health {
     }
 }
 
-/// A Kafka that is away is no reason to send nobody here: commands are taken and reads answered
-/// without it. That it is behind is said, and is an alarm of its own.
-fn behind(mut check: Check, lag_max: Duration) -> Check {
+/// A Kafka that is away is no reason to send nobody here, where anything else is done here:
+/// commands are taken and reads answered without it. That it is behind is said, and is an alarm of
+/// its own.
+fn behind(mut check: Check, published: &Published) -> Check {
+    let lag_max = published.lag_max;
     let lag = check.lag.as_ref().and_then(|lag| lag.seconds).unwrap_or_default();
     if check.reason.is_none() && lag > lag_max.as_secs_f64() {
         check.reason = Some(format!("Kafka is {lag:.0} s behind the log"));
     }
-    check.ok = true;
+    check.ok = !published.alone || check.reason.is_none();
     check
 }
 

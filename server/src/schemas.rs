@@ -1,6 +1,7 @@
 //! `accrue schemas write`: the contracts, made of the types, the same to the byte every time.
 //! `accrue schemas check`: whether readers of what was released can go on.
 
+mod asyncapi;
 mod compatible;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ fn files() -> Result<BTreeMap<String, String>> {
         "http/openapi.json".to_owned(),
         text(&sorted(serde_json::to_value(web::openapi())?)),
     );
+    files.insert("asyncapi.json".to_owned(), text(&sorted(asyncapi::document()?)));
     files.insert("rules.schema.json".to_owned(), accrue_campaign_engine::format::schema_text());
     for event in samples::events() {
         let (name, version) = event.name();

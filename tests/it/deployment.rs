@@ -276,6 +276,7 @@ async fn settings_are_known(container: &Container, database: &Database) {
         let made = match variable.name.as_str() {
             "ACCRUE_DATABASE_URL" | "ACCRUE_READ_DATABASE_URL" => database.url.clone(),
             "ACCRUE_PAYMENTS" => "none".to_owned(),
+            "ACCRUE_KAFKA_BOOTSTRAP" => "kafka:9092".to_owned(),
             _ => "made up".to_owned(),
         };
         let value = if from { Some(made) } else { variable.value.clone() };

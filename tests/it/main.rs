@@ -30,6 +30,7 @@ mod invariants;
 mod kafka_commands;
 mod lease;
 mod outcome;
+mod placement;
 mod private;
 mod purchase_crash;
 mod purchase_payments;

