@@ -24,6 +24,9 @@ pub const TAIL_BYTES_MAX: usize = 64 << 20;
 /// How often the head is read for what other processes have appended.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
+/// How long that may take.
+const LOOK_MAX: Duration = Duration::from_secs(3);
+
 /// The tail. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tail(Arc<Inner>);
@@ -192,7 +195,13 @@ impl Tail {
     ) -> sqlx::Result<Option<Others>> {
         let known = *self.0.head.borrow();
         let mut conn = self.0.pool.acquire().await?;
-        let (head, now) = log::head_and_timeline(&mut conn).await?;
+        let asked = tokio::time::timeout(LOOK_MAX, log::head_and_timeline(&mut conn)).await;
+        let Ok(asked) = asked else {
+            // A server that has vanished never answers; another one may have taken its place.
+            drop(conn.detach());
+            return Err(sqlx::Error::PoolTimedOut);
+        };
+        let (head, now) = asked?;
         let moved = *timeline != now;
         let back = head < known;
         self.is_on(&now, back.then_some(head));

@@ -81,9 +81,11 @@ impl Watches {
     pub(crate) async fn run(self, tail: Tail, stop: CancellationToken) {
         let mut heads = tail.head();
         let mut position = *heads.borrow_and_update();
+        let mut moves = tail.moves();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                _ = moves.changed() => position = position.min(*tail.head().borrow()),
                 _ = heads.wait_for(|head| *head > position) => {}
             }
             // The head first: who registers behind it waits for what comes behind it.

@@ -24,7 +24,7 @@ use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::NAME;
@@ -37,6 +37,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// How often one that does not publish looks how far the one that does has come.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a session may take to end behind its lease.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long one that publishes nothing for errors keeps the lease.
+const FRUITLESS_MAX: Duration = Duration::from_secs(10);
 
 /// The position of a relay that has not said where it is.
 const UNKNOWN: i64 = -1;
@@ -92,12 +98,19 @@ impl Relay {
         self.leading.store(true, Ordering::Release);
         self.metrics.leading.set(1);
         let (mut pace, mut pause) = (Pace::default(), BACKOFF.0);
+        let mut fruitless = Instant::now();
         while !terms.over().is_cancelled() {
             let before = self.metrics.published.get();
             self.metrics.sessions.inc();
             let end = self.session(&terms, &mut pace).await;
             if self.metrics.published.get() > before {
                 pause = BACKOFF.0;
+                fruitless = Instant::now();
+            }
+            if fruitless.elapsed() > FRUITLESS_MAX && end.is_err() {
+                // Perhaps another process reaches Kafka.
+                tracing::warn!("nothing could be published for a while; the lease is given up");
+                break;
             }
             let error = match end {
                 Ok(Over::NotOurs) => break,
@@ -126,7 +139,11 @@ impl Relay {
             opened = opening => opened?,
         };
         let Some(mut session) = opened else { return Ok(Over::NotOurs) };
-        let end = session.run(pace).await;
+        let end = tokio::select! {
+            end = session.run(pace) => end,
+            // A database that does not answer any more must not hold up the next term.
+            () = async { terms.over().cancelled().await; sleep(GRACE).await } => Ok(Over::NotOurs),
+        };
         session.close().await;
         end
     }

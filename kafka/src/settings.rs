@@ -5,14 +5,16 @@ use rdkafka::ClientConfig;
 use crate::record::Form;
 
 /// Properties that are ours to set: another value would break what the relay promises.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
     "acks",
     "bootstrap.servers",
     "enable.idempotence",
     "group.id",
+    "group.protocol",
     "isolation.level",
     "max.in.flight.requests.per.connection",
     "message.max.bytes",
+    "partition.assignment.strategy",
     "request.required.acks",
     "transactional.id",
 ];

@@ -99,6 +99,7 @@ impl<S: Saga> Runner<S> {
     pub(crate) async fn listen(self) {
         let tail = self.0.ledger.tail().clone();
         let mut heads = tail.head();
+        let mut moves = tail.moves();
         let mut position = *heads.borrow_and_update();
         while !self.0.stop.is_cancelled() {
             match tail.read(position, PAGE_EVENTS_MAX).await {
@@ -117,6 +118,8 @@ impl<S: Saga> Runner<S> {
             }
             tokio::select! {
                 () = self.0.stop.cancelled() => break,
+                // The log may have gone back with its server: what comes now is new.
+                _ = moves.changed() => position = position.min(*tail.head().borrow()),
                 _ = heads.wait_for(|head| *head > position) => {}
             }
         }

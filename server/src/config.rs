@@ -172,6 +172,10 @@ impl Config {
             log_format: layers.parse("log_format", "text or json")?,
             log_filter: layers.text("log_filter"),
         };
+        ensure!(
+            !config.roles.is_relay_alone() || config.kafka.is_some(),
+            layers.wrong("kafka_bootstrap", "host:port, since this process is a relay and no more")
+        );
         let filter = tracing_subscriber::EnvFilter::builder().parse(&config.log_filter);
         if let Err(error) = filter {
             bail!(

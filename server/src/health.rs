@@ -191,7 +191,8 @@ impl Health {
         let mut followers = self.followers();
         let behind = followers.iter_mut().enumerate().filter_map(|(at, follower)| {
             let position = follower.note(head, now);
-            (position < head).then_some((at, position))
+            // Where one is that has not begun is not known, and no reason for an alarm.
+            (0..head).contains(&position).then_some((at, position))
         });
         behind.collect()
     }

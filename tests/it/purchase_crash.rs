@@ -377,7 +377,9 @@ async fn two_servers_at_the_same_purchases() {
                 let amount = json!({"amount": 85_000, "currency": "USD"});
                 let half = json!({"id": half, "amount": amount});
                 let client = client.with("prefer", "respond-async");
-                client.post(&format!("/v1/purchases/{id}/refund"), half).await.expect(202);
+                let refund = client.post(&format!("/v1/purchases/{id}/refund"), half).await;
+                // It may be over by the time of the answer.
+                assert!([201, 202].contains(&refund.status), "{}", refund.text);
             }
             assert_eq!(shop.ended(id).await["state"], "refunded");
         }

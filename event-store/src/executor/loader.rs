@@ -37,6 +37,17 @@ pub(super) struct Load {
     pub(super) keys: HashSet<Key>,
 }
 
+impl Load {
+    /// Does the request wait for something of it?
+    pub(super) fn concerns(&self, request: &Request) -> bool {
+        let raw = matches!(request.work, Work::Raw { .. });
+        let mut streams = request.streams.iter().chain(&request.settings);
+        raw || request.needs_proof
+            || streams.any(|stream| self.streams.contains(stream))
+            || (request.check && request.key.as_ref().is_some_and(|key| self.keys.contains(key)))
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
@@ -132,8 +143,8 @@ impl Loader {
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
             let find = tokio::spawn(async move { find(&pool, &codec, &wanted).await });
-            let found = match tokio::time::timeout(LOAD_TIMEOUT, find).await {
-                Ok(Ok(Ok(found))) => found,
+            let found = match find.await {
+                Ok(Ok(found)) => found,
                 failed => {
                     tracing::warn!(?failed, "aggregates could not be loaded");
                     Loaded { failed: true, ..Loaded::default() }
@@ -179,12 +190,22 @@ fn is_gone(error: &sqlx::Error) -> bool {
 
 async fn find_once(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
     let mut conn = pool.acquire().await?;
+    match tokio::time::timeout(LOAD_TIMEOUT, find_on(&mut conn, codec, wanted)).await {
+        Ok(found) => found,
+        Err(_) => {
+            // The pool would first wait for its answer, and nobody else could load meanwhile.
+            drop(conn.detach());
+            Err(sqlx::Error::PoolTimedOut)
+        }
+    }
+}
+
+async fn find_on(conn: &mut PgConnection, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
     let mut loaded = Loaded::default();
     if !(wanted.streams.is_empty() && wanted.versions.is_empty()) {
         let streams: Vec<_> = wanted.streams.iter().cloned().collect();
         let compared: Vec<_> = wanted.versions.iter().cloned().collect();
-        let (folded, versions) =
-            snapshots::load_beside(&mut conn, codec, &streams, &compared).await?;
+        let (folded, versions) = snapshots::load_beside(conn, codec, &streams, &compared).await?;
         loaded.versions = compared.into_iter().zip(versions).collect();
         for (key, folded) in streams.into_iter().zip(folded) {
             match folded {
@@ -202,11 +223,11 @@ async fn find_once(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Resul
         }
     }
     if !wanted.keys.is_empty() {
-        loaded.answers = answers(&mut conn, codec, &wanted.keys).await?;
+        loaded.answers = answers(conn, codec, &wanted.keys).await?;
     }
     for stream in &wanted.raws {
         let (kind, id) = (&*stream.aggregate_type, &*stream.aggregate_id);
-        let sequence = log::version(&mut conn, kind, id).await?;
+        let sequence = log::version(conn, kind, id).await?;
         loaded.raws.insert(stream.clone(), sequence);
     }
     Ok(loaded)

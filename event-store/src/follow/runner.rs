@@ -65,8 +65,11 @@ impl<F: Follower> Runner<F> {
         let mut pause = BACKOFF.0;
         while !stop.is_cancelled() {
             let before = self.position;
+            let mut moves = self.ledger.tail().moves();
             let end = tokio::select! {
                 () = stop.cancelled() => return,
+                // Also one that waits for a server which will never answer.
+                _ = moves.changed() => Ok(()),
                 end = self.session() => end,
             };
             if self.position > before {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lease, RENEW_INTERVAL, RETRY_INTERVAL, TERM};
@@ -52,10 +52,16 @@ where
     while !stop.is_cancelled() {
         let tried = tokio::select! {
             () = stop.cancelled() => return,
-            tried = acquire(&servers, name, &holder) => tried,
+            tried = timeout(TERM, acquire(&servers, name, &holder)) => {
+                tried.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
         };
         match tried {
-            Ok(Some((conn, lease))) => hold(conn, lease, &stop, &work).await,
+            Ok(Some((conn, lease))) => {
+                hold(conn, lease, &stop, &work).await;
+                // Who gave it up lets others have it first.
+                sleep(RETRY_INTERVAL * 2).await;
+            }
             Ok(None) => {}
             Err(error) => tracing::debug!(lease = name, %error, "the lease cannot be asked for"),
         }
@@ -90,8 +96,10 @@ where
     tracing::info!(lease = name, epoch, "lease taken");
     let (over, done) = (stop.child_token(), CancellationToken::new());
     let keeping = tokio::spawn(keep(conn, lease, over.clone(), done.clone()));
+    // Also where the work panics: a lease that nobody works under is nobody's to keep.
+    let released = done.drop_guard();
     work(Terms { name: name.clone(), epoch, over }).await;
-    done.cancel();
+    drop(released);
     if keeping.await.is_err() {
         tracing::error!(lease = name, "the keeper of the lease has failed; it will lapse");
     }

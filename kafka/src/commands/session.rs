@@ -154,6 +154,9 @@ impl Session {
             .set("client.id", &client_id)
             .set("group.id", &client_id)
             .set("auto.offset.reset", "earliest")
+            // Every new assignment is a whole one: what was begun under the last is forgotten.
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "range,roundrobin")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", COMMIT_INTERVAL_MS)
             // What may be committed is told record by record.
@@ -244,7 +247,14 @@ impl Session {
             return Ok(());
         };
         let (partition, offset) = (message.partition(), message.offset());
-        self.tracks.entry((topic.clone(), partition)).or_default().begin(offset);
+        let track = self.tracks.entry((topic.clone(), partition)).or_default();
+        if !track.begin(offset) {
+            // The topic has lost its end, or is another of the same name: offsets begin anew.
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.keep_up();
+            let fresh = self.tracks.entry((topic.clone(), partition)).or_default();
+            let _first = fresh.begin(offset);
+        }
         let lane = message.key().map(|key| (topic, partition, key.to_vec()));
         let _held = self.room.hold(size(&message));
         let generation = self.seen;
@@ -368,7 +378,7 @@ impl Desk {
         &self,
         topic: &str,
         record: &Record,
-        body: &[u8],
+        mut body: &[u8],
         headers: OwnedHeaders,
     ) -> Result<(), KafkaError> {
         let mut pause = AGAIN.0;
@@ -384,11 +394,22 @@ impl Desk {
             if is_fatal(&error) {
                 return Err(error);
             }
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-                tracing::error!(topic, "a result is too large to be written; read it by the id");
-                return Ok(());
+            match error.rdkafka_error_code() {
+                // The headers still tell where it is to be found.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) if !body.is_empty() => {
+                    tracing::error!(topic, "a body is too large to be written");
+                    body = &[];
+                    continue;
+                }
+                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidTopic) => {
+                    tracing::error!(%error, topic, "a result cannot be written");
+                    return Ok(());
+                }
+                _ => {}
             }
-            tracing::debug!(%error, topic, "a result has to wait");
+            if pause == AGAIN.0 {
+                tracing::warn!(%error, topic, "a result has to wait");
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AGAIN.1);
         }

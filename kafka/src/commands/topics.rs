@@ -1,7 +1,7 @@
 //! The topics of commands, by program, and their making.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -10,7 +10,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::settings::Settings;
 
 /// How long the broker may take to make a topic.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How soon it is tried again; each try holds up the records behind it.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Where commands come from, as a pattern.
 pub(super) fn pattern(prefix: &str) -> String {
@@ -45,6 +48,8 @@ pub(super) struct Maker {
     replication: i32,
     prefix: String,
     made: HashSet<String>,
+    /// When it was tried last.
+    tried: HashMap<String, Instant>,
 }
 
 impl Maker {
@@ -55,14 +60,17 @@ impl Maker {
             replication: settings.replication,
             prefix: settings.prefix.clone(),
             made: HashSet::new(),
+            tried: HashMap::new(),
         })
     }
 
     /// Makes the three topics of a program. They are kept for as long as the broker keeps any.
     pub(super) async fn make(&mut self, program: &str) -> Result<(), KafkaError> {
-        if self.made.contains(program) {
+        let tried = self.tried.get(program);
+        if self.made.contains(program) || tried.is_some_and(|at| at.elapsed() < AGAIN_AFTER) {
             return Ok(());
         }
+        self.tried.insert(program.to_owned(), Instant::now());
         let names = [commands, results, dead].map(|name| name(&self.prefix, program));
         let topics = names.each_ref().map(|it| {
             NewTopic::new(it, self.partitions, TopicReplication::Fixed(self.replication))

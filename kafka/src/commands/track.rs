@@ -11,10 +11,16 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// A record was received.
-    pub(super) fn begin(&mut self, offset: i64) {
+    /// A record was received; false if it lies before one that was received already, which is
+    /// none of the same run of offsets.
+    #[must_use]
+    pub(super) fn begin(&mut self, offset: i64) -> bool {
+        if offset < self.next {
+            return false;
+        }
         self.open.insert(offset);
-        self.next = self.next.max(offset + 1);
+        self.next = offset + 1;
+        true
     }
 
     /// A record is dealt with. Returns the offset to go on from, if that has moved: everything
@@ -36,11 +42,12 @@ mod tests {
     fn an_offset_is_committed_when_all_before_it_have_ended() {
         let mut track = Track::default();
         // Offsets have gaps where transactions were.
-        [4, 5, 7].into_iter().for_each(|offset| track.begin(offset));
+        assert!([4, 5, 7].into_iter().all(|offset| track.begin(offset)));
         assert_eq!(track.end(5), None);
         assert_eq!(track.end(4), Some(7));
         assert_eq!(track.end(4), None);
-        track.begin(8);
+        assert!(track.begin(8));
+        assert!(!track.begin(7), "it was begun before");
         assert_eq!(track.end(7), Some(8));
         assert_eq!(track.end(8), Some(9));
     }
@@ -51,7 +58,7 @@ mod tests {
             order in Just((0..40_i64).collect::<Vec<_>>()).prop_shuffle(),
         ) {
             let mut track = Track::default();
-            (0..40).for_each(|offset| track.begin(offset));
+            prop_assert!((0..40).all(|offset| track.begin(offset)));
             let mut ended = BTreeSetOf::new();
             let mut last = None;
             for offset in order {

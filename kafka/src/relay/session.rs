@@ -154,6 +154,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(&mut self, pace: &mut Pace) -> Result<Over, Error> {
         let tail = self.relay.ledger.tail().clone();
         let mut heads = tail.head();
+        let mut moves = tail.moves();
         let (mut ahead, mut looked_at) = (None, Instant::now());
         while !self.terms.over().is_cancelled() {
             let begun = Instant::now();
@@ -163,6 +164,9 @@ impl<'a> Session<'a> {
                 None => tail.read(self.cursor, max).await?,
             };
             let full = page.len() >= max;
+            if moves.has_changed().unwrap_or(true) {
+                break;
+            }
             if let Some(until) = page.last().map(|it| it.position) {
                 // While a full batch is on its way the next is read: it will be full as well, or
                 // nearly so.
@@ -187,6 +191,8 @@ impl<'a> Session<'a> {
             let cursor = self.cursor;
             let idle = tokio::select! {
                 () = self.terms.over().cancelled() => break,
+                // Another server, and perhaps not all of the log: what is in Kafka is compared anew.
+                _ = moves.changed() => break,
                 news = timeout(IDLE, heads.wait_for(|head| *head > cursor)) => news.is_err(),
             };
             if idle && !self.is_as_it_was().await? {

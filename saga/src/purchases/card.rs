@@ -381,6 +381,21 @@ impl Calls {
         if let Some(payment) = &self.payment {
             return Ok(payment.clone());
         }
+        if self.old.authorise
+            && let Some(authorise) = &self.authorise
+        {
+            // Under a key that the provider has forgotten the call would be a new hold.
+            let reference = &authorise.reference;
+            return match self.payments.call(Kind::LookUp, |it| it.find(reference)).await {
+                Ok(found) => match most_alive(found) {
+                    None | Some(Payment { state: State::Declined | State::Voided, .. }) => {
+                        Err(self.undone())
+                    }
+                    Some(payment) => Ok(payment.id),
+                },
+                Err(not_done) => Err(self.not_done(&not_done)),
+            };
+        }
         match self.ask().await {
             Ok(Payment { state: State::Declined | State::Voided, .. }) => Err(self.undone()),
             Ok(payment) => Ok(payment.id),
@@ -400,14 +415,23 @@ impl Calls {
         match self.end(payment).await? {
             Ended::Held => Ok(()),
             Ended::Taken => match self.return_all(payment).await {
-                // It was given back before, under a key that the provider has forgotten.
-                Err(NotDone::Refused(why)) => {
+                // Where it has come back before, by whomever, there is no more to give back.
+                Err(NotDone::Refused(why)) if self.is_back(payment).await? => {
                     tracing::warn!(%why, %payment, "a captured payment is not given back again");
                     Ok(())
                 }
                 returned => returned,
             },
         }
+    }
+
+    /// Has all that was captured been given back, or is it on its way?
+    async fn is_back(&self, payment: &PaymentId) -> Outcome<bool> {
+        let taken = self.payments.call(Kind::LookUp, |it| it.look_up(payment)).await?.captured;
+        let there = self.payments.call(Kind::LookUp, |it| it.refunds(payment)).await?;
+        let alive = there.iter().filter(|it| !matches!(it.state, RefundState::Failed { .. }));
+        let back = alive.map(|it| i128::from(it.money.amount.get())).sum::<i128>();
+        Ok(back >= i128::from(taken.get()))
     }
 
     /// Ends a hold. One whose money was taken has no hold any more.

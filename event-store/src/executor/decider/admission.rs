@@ -112,7 +112,8 @@ impl Decider {
         if loaded.number <= self.superseded {
             return;
         }
-        self.under_way.retain(|load| load.number != loaded.number);
+        let at = self.under_way.iter().position(|load| load.number == loaded.number);
+        let load = at.map(|at| self.under_way.swap_remove(at));
         let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
         let mut read = HashSet::default();
         for (key, entry) in streams {
@@ -126,14 +127,14 @@ impl Decider {
                 self.cache.insert(key, entry);
             }
         }
-        if !self.is_loading() {
-            self.outdated.clear();
-        }
+        let oldest = self.under_way.iter().map(|load| load.number).min();
+        self.outdated.retain(|_, last| oldest.is_some_and(|oldest| oldest <= *last));
         let parked = mem::take(&mut self.parked);
         self.blocked.clear();
         let mut ready = VecDeque::with_capacity(parked.len() + self.ready.len());
         for mut request in parked {
-            if failed {
+            // Those that wait for the other load go on waiting.
+            if failed && load.as_ref().is_none_or(|load| load.concerns(&request)) {
                 self.give_up(request, ExecuteError::Unavailable);
                 continue;
             }
@@ -164,6 +165,8 @@ impl Decider {
                 }
             } else if let Work::Raw { stream, sequence, .. } = &request.work
                 && let Some(actual) = raws.get(stream)
+                // A load that began before it came may have seen the stream as it was then.
+                && request.asked <= number
             {
                 if actual != sequence {
                     request.answer(Err(ExecuteError::Conflict));
