@@ -31,7 +31,7 @@ pub(crate) const ACCOUNTS: u64 = 100_000;
 const ALL_ROLES: &str = "api,projections,saga,campaigns,timers";
 
 /// And publishing.
-const ALL_ROLES_AND_RELAY: &str = "api,projections,sagas,relay";
+const ALL_ROLES_AND_RELAY: &str = "api,projections,saga,campaigns,relay,timers";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
