@@ -47,9 +47,22 @@ pub async fn make<C: ClientContext>(
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1")
             .set("cleanup.policy", "delete");
+    create(admin, &[topic], ANSWER_MAX).await
+}
+
+/// Makes topics, within the time that the broker may take; those that are there already are as
+/// good.
+///
+/// # Errors
+/// As Kafka gives them.
+pub(crate) async fn create<C: ClientContext>(
+    admin: &AdminClient<C>,
+    topics: &[NewTopic<'_>],
+    answer_max: Duration,
+) -> Result<(), KafkaError> {
     let options =
-        AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
-    for made in admin.create_topics(&[topic], &options).await? {
+        AdminOptions::new().request_timeout(Some(answer_max)).operation_timeout(Some(answer_max));
+    for made in admin.create_topics(topics, &options).await? {
         match made {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, code)) => return Err(KafkaError::AdminOp(code)),

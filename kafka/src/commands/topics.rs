@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use crate::settings::Settings;
+use crate::topics::create;
 
-/// How long the broker may take to make a topic.
+/// How long the broker may take to make topics.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How soon it is tried again; each try holds up the records behind it.
@@ -75,15 +76,7 @@ impl Maker {
         let topics = names.each_ref().map(|it| {
             NewTopic::new(it, self.partitions, TopicReplication::Fixed(self.replication))
         });
-        let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER_MAX))
-            .operation_timeout(Some(ANSWER_MAX));
-        for made in self.admin.create_topics(&topics, &options).await? {
-            match made {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(KafkaError::AdminOp(code)),
-            }
-        }
+        create(&self.admin, &topics, ANSWER_MAX).await?;
         self.made.insert(program.to_owned());
         Ok(())
     }
