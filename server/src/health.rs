@@ -199,7 +199,7 @@ impl Health {
 
     /// The age of the first event that each of them has before it.
     async fn note_lag(&self, behind: Vec<(usize, Position)>) -> sqlx::Result<()> {
-        let next: Vec<i64> = behind.iter().map(|(_, position)| position.max(&0) + 1).collect();
+        let next: Vec<i64> = behind.iter().map(|(_, position)| position + 1).collect();
         let recorded = if next.is_empty() {
             Vec::new()
         } else {
@@ -213,7 +213,7 @@ impl Health {
         let metrics = self.0.ledger.metrics();
         for (at, follower) in self.followers().iter_mut().enumerate() {
             let position = behind.iter().find(|(it, _)| *it == at).map(|(_, position)| *position);
-            let first = recorded.iter().find(|(it, _)| Some(it - 1) == position.map(|p| p.max(0)));
+            let first = recorded.iter().find(|(it, _)| Some(it - 1) == position);
             let age = first.and_then(|(_, recorded_at)| (now - recorded_at).to_std().ok());
             follower.lag = age.unwrap_or_default();
             let of = accrue_event_store::metrics::Of { follower: follower.name().to_owned() };
