@@ -65,11 +65,14 @@ impl<F: Follower> Runner<F> {
         let mut pause = BACKOFF.0;
         while !stop.is_cancelled() {
             let before = self.position;
-            let mut moves = self.ledger.tail().moves();
+            let (mut moves, status) = (self.ledger.tail().moves(), self.status.clone());
             let end = tokio::select! {
                 () = stop.cancelled() => return,
-                // Also one that waits for a server which will never answer.
-                _ = moves.changed() => Ok(()),
+                // Whatever it waits for: a server that has vanished will never answer.
+                _ = moves.changed() => {
+                    status.moved(UNKNOWN);
+                    Ok(())
+                }
                 end = self.session() => end,
             };
             if self.position > before {
@@ -98,7 +101,6 @@ impl<F: Follower> Runner<F> {
         let name = self.follower.name().to_owned();
         let mut conn = self.connect().await?;
         self.ledger.tail().agree(&mut conn).await?;
-        let mut moves = self.ledger.tail().moves();
         self.position = checkpoint::begin(&mut conn, &name).await?;
         let parked = checkpoint::parked(&mut conn, &name).await?;
         self.parked = parked
@@ -123,13 +125,7 @@ impl<F: Follower> Runner<F> {
                 tokio::time::sleep_until(begun + LINGER).await;
                 let position = self.position;
                 let news = heads.wait_for(|head| *head > position);
-                let idle = tokio::select! {
-                    _ = moves.changed() => {
-                        self.status.moved(UNKNOWN);
-                        return Ok(());
-                    }
-                    idle = tokio::time::timeout(IDLE, news) => idle.is_err(),
-                };
+                let idle = tokio::time::timeout(IDLE, news).await.is_err();
                 // A database that died and came back may have lost our last commits, which are
                 // not waited for; without an event nothing else would tell.
                 if idle && checkpoint::position(&mut conn, &name).await? != Some(position) {
