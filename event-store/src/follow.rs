@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use crate::record::{Position, Recorded};
 
-pub use checkpoint::{Parked, advance, begin, park, parked, position};
+pub use checkpoint::{Parked, advance, begin, park, parked, position, positions};
 pub use runner::{Runner, is_data_error};
 pub(crate) use status::UNKNOWN;
 pub use status::{Health, Status};

@@ -1,6 +1,8 @@
 //! The log's tables in SQL: the append, and reading in order. No other module writes `events`,
 //! `log_head`, `commits`, `idempotency` or a stream's row in `timers`.
 
+mod rows;
+
 use std::sync::Arc;
 
 use accrue_domain::id::ProgramId;
@@ -13,6 +15,8 @@ use crate::chain::Hash;
 use crate::codec::Codec;
 use crate::record::{Decoded, Position, Recorded, Row};
 use crate::stream::StreamKey;
+
+use rows::{AppendedAnswer, AppendedEvent};
 
 /// Most events in one page of a read.
 pub const PAGE_EVENTS_MAX: i64 = 5_000;
@@ -30,9 +34,8 @@ WITH head AS (
     INSERT INTO events (position, program, aggregate_type, aggregate_id, sequence, event_type,
                         event_version, payload, metadata, recorded_at)
     SELECT head.base + e.ordinal, e.program, e.aggregate_type, e.aggregate_id, e.sequence,
-           e.event_type, e.event_version, e.payload::json, e.metadata::json, e.recorded_at
-      FROM head, unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[],
-                        $11::text[], $12::text[], $13::timestamptz[]) WITH ORDINALITY
+           e.event_type, e.event_version, e.payload, e.metadata, e.recorded_at
+      FROM head, unnest($5::appended_event[]) WITH ORDINALITY
            AS e(program, aggregate_type, aggregate_id, sequence, event_type, event_version,
                 payload, metadata, recorded_at, ordinal)
 ), chained AS (
@@ -42,28 +45,27 @@ WITH head AS (
     INSERT INTO idempotency (program, command, fingerprint, position, events, version, refusal,
                              recorded_at)
     SELECT k.program, k.command, k.fingerprint, head.base + k.last, k.events, k.version,
-           k.refusal::json, $4
-      FROM head, unnest($14::text[], $15::uuid[], $16::bytea[], $17::bigint[], $18::int[],
-                        $19::bigint[], $20::text[])
+           k.refusal, $4
+      FROM head, unnest($6::appended_answer[])
            AS k(program, command, fingerprint, last, events, version, refusal)
 ), timed AS (
     INSERT INTO timers (aggregate_type, aggregate_id, due_at)
-    SELECT t, id, due FROM unnest($21::text[], $22::text[], $23::timestamptz[]) AS d(t, id, due)
+    SELECT t, id, due FROM unnest($7::text[], $8::text[], $9::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL
         ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET due_at = EXCLUDED.due_at
 ), untimed AS (
     DELETE FROM timers
-     USING unnest($21::text[], $22::text[], $23::timestamptz[]) AS d(t, id, due)
+     USING unnest($7::text[], $8::text[], $9::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id
 ), corrected AS (
     -- Without an event no unique index tells that another process has set a new deadline
     -- meanwhile; a passed one is all that may be changed then.
     UPDATE timers SET due_at = due
-      FROM unnest($24::text[], $25::text[], $26::timestamptz[]) AS d(t, id, due)
+      FROM unnest($10::text[], $11::text[], $12::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
 ), cleared AS (
     DELETE FROM timers
-     USING unnest($24::text[], $25::text[], $26::timestamptz[]) AS d(t, id, due)
+     USING unnest($10::text[], $11::text[], $12::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
 )
 SELECT base, hash FROM head";
@@ -122,33 +124,17 @@ pub async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
 /// As Postgres gives them; the batch is then in the log as a whole or not at all.
 pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Position> {
     let count = i64::try_from(batch.events.len()).unwrap_or(i64::MAX);
-    let events = &batch.events;
-    let column = |f: fn(&Row) -> &str| events.iter().map(|(_, row)| f(row)).collect::<Vec<_>>();
-    let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
-    let recorded: Vec<_> = events.iter().map(|(_, row)| row.recorded_at).collect();
-    let answers = &batch.answers;
+    let events: Vec<_> =
+        batch.events.iter().map(|(sequence, row)| AppendedEvent(*sequence, row)).collect();
+    let answers: Vec<_> = batch.answers.iter().map(AppendedAnswer).collect();
     let (timers, corrections) = (&batch.timers, &batch.corrections);
     let row = sqlx::query(APPEND)
         .bind(count)
         .bind(batch.id)
         .bind(&batch.root[..])
         .bind(batch.recorded_at)
-        .bind(column(|row| &row.program))
-        .bind(column(|row| &row.aggregate_type))
-        .bind(column(|row| &row.aggregate_id))
-        .bind(sequences)
-        .bind(column(|row| &row.event_type))
-        .bind(column(|row| &row.event_version))
-        .bind(column(|row| &row.payload))
-        .bind(column(|row| &row.metadata))
-        .bind(recorded)
-        .bind(answers.iter().map(|a| a.program.as_str()).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| a.command).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| &a.fingerprint[..]).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| a.last).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| a.events).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| a.version).collect::<Vec<_>>())
-        .bind(answers.iter().map(|a| a.refusal.as_deref()).collect::<Vec<_>>())
+        .bind(events)
+        .bind(answers)
         .bind(timers.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
         .bind(timers.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
         .bind(timers.iter().map(|(_, due)| *due).collect::<Vec<_>>())

@@ -20,8 +20,9 @@ pub(super) struct Entry {
 /// forgotten and the young becomes old. Close to least-recently-used, at the cost of a hash map.
 #[derive(Debug)]
 pub(super) struct Cache {
-    young: HashMap<StreamKey, Entry>,
-    old: HashMap<StreamKey, Entry>,
+    // Behind pointers: a state is some hundred bytes, and a map that grows moves all it holds.
+    young: HashMap<StreamKey, Box<Entry>>,
+    old: HashMap<StreamKey, Box<Entry>>,
     generation_max: usize,
 }
 
@@ -49,17 +50,17 @@ impl Cache {
     }
 
     pub(super) fn get(&self, key: &StreamKey) -> Option<&Entry> {
-        self.young.get(key).or_else(|| self.old.get(key))
+        self.young.get(key).or_else(|| self.old.get(key)).map(|entry| &**entry)
     }
 
     pub(super) fn get_mut(&mut self, key: &StreamKey) -> Option<&mut Entry> {
         if self.young.contains_key(key) {
-            return self.young.get_mut(key);
+            return self.young.get_mut(key).map(|entry| &mut **entry);
         }
-        self.old.get_mut(key)
+        self.old.get_mut(key).map(|entry| &mut **entry)
     }
 
-    pub(super) fn insert(&mut self, key: StreamKey, entry: Entry) {
+    pub(super) fn insert(&mut self, key: StreamKey, entry: Box<Entry>) {
         if self.young.len() >= self.generation_max {
             self.old = mem::take(&mut self.young);
         }

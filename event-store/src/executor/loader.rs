@@ -52,7 +52,7 @@ impl Load {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) number: u64,
-    pub(super) streams: Vec<(StreamKey, Entry)>,
+    pub(super) streams: Vec<(StreamKey, Box<Entry>)>,
     /// Sequences of the last events in the database.
     pub(super) versions: HashMap<StreamKey, i64>,
     pub(super) answers: HashMap<Key, Found>,
@@ -210,7 +210,8 @@ async fn find_on(conn: &mut PgConnection, codec: &Codec, wanted: &Wanted) -> sql
         for (key, folded) in streams.into_iter().zip(folded) {
             match folded {
                 Ok(Folded { state, sequence, snapshot }) => {
-                    loaded.streams.push((key, Entry { state, sequence, snapshot }));
+                    let entry = Box::new(Entry { state, sequence, snapshot });
+                    loaded.streams.push((key, entry));
                 }
                 Err(error) => {
                     tracing::error!(stream = ?key, %error, "a stream cannot be read");

@@ -28,6 +28,20 @@ pub async fn position(conn: &mut PgConnection, follower: &str) -> sqlx::Result<O
         .await
 }
 
+/// The positions of these followers, in one look; those that have never run are left out.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn positions(
+    conn: &mut PgConnection,
+    followers: &[&str],
+) -> sqlx::Result<Vec<(String, Position)>> {
+    sqlx::query_as("SELECT follower, position FROM checkpoints WHERE follower = ANY ($1)")
+        .bind(followers)
+        .fetch_all(conn)
+        .await
+}
+
 /// The follower's position, which is 0 from now on if it has never run.
 ///
 /// # Errors
