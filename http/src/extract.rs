@@ -1,14 +1,16 @@
 //! Extractors that answer with a problem: bodies, paths, queries, and the headers of every call.
 
+use std::error::Error as _;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use accrue_domain::id::{CommandId, ProgramId};
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde::de::value::MapDeserializer;
 use serde::de::{Deserialize, DeserializeOwned};
 
@@ -90,18 +92,18 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_media_type(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| body(&error))?;
+        let bytes = body(request).await?;
         from_json(&bytes).map(Self)
     }
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrEmpty<T> {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let media_type = check_media_type(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| body(&error))?;
+        let bytes = body(request).await?;
         if bytes.is_empty() {
             return from_json(b"{}").map(Self);
         }
@@ -112,8 +114,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrEmpty<T> {
 
 impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|error| body(&error))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        body(request).await.map(Self)
     }
 }
 
@@ -134,22 +136,25 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     .at("Content-Type", detail))
 }
 
-/// The problem of a body that could not be read.
-fn body(error: &BytesRejection) -> Problem {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "The body is too large",
-            format!("expected a body of at most {BODY_BYTES_MAX} bytes"),
-        );
-    }
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "incomplete-body",
-        "The body did not arrive",
-        "the connection ended before the body did",
-    )
+/// The whole body, as far as one may be long. Read here and not by axum's extractor, whose limit is
+/// a layer around every request.
+async fn body(request: Request) -> Result<Bytes, Problem> {
+    to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
+        if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+            return Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large",
+                format!("expected a body of at most {BODY_BYTES_MAX} bytes"),
+            );
+        }
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "incomplete-body",
+            "The body did not arrive",
+            "the connection ended before the body did",
+        )
+    })
 }
 
 /// Reads a JSON object into a type; errors carry a pointer to the field.

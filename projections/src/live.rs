@@ -199,8 +199,10 @@ async fn observed(
 
 async fn look(views: &Views, replayed: Option<&watch::Sender<Position>>) -> sqlx::Result<()> {
     let mut conn = views.pool.acquire().await?;
-    for status in views.statuses() {
-        let position = follow::position(&mut conn, status.name()).await?;
+    let statuses = views.statuses();
+    let found = follow::positions(&mut conn, &statuses.map(Status::name)).await?;
+    for status in statuses {
+        let position = found.iter().find(|(name, _)| name == status.name()).map(|it| it.1);
         if let Some(position) = position.filter(|it| *it != *status.position().borrow()) {
             status.moved(position);
         }

@@ -13,16 +13,15 @@ use std::sync::Arc;
 
 use accrue_event_store::trace;
 use accrue_event_store::trace::span::{self, Span};
-use accrue_http::extract::BODY_BYTES_MAX;
 use accrue_http::fallback;
 use accrue_http::problem::Problem;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
-use tower::{Layer as _, Service, ServiceExt as _};
+use tower::{Service, ServiceExt as _};
 
 use crate::health::{self, Health};
 
@@ -58,13 +57,12 @@ pub(crate) fn router(parts: Router) -> Router {
 /// Answers a request. What surrounds every request is here and not in layers of the router: those
 /// cost an allocation or two each, and this is on the way of every command.
 pub(crate) async fn answer(router: Router, request: Request) -> Response {
-    let limited = DefaultBodyLimit::max(BODY_BYTES_MAX).layer(router);
     let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
     let context = context.and_then(trace::parse);
     let answer = if span::is_collected() && request.uri().path().starts_with("/v1/") {
-        AssertUnwindSafe(traced(limited, request, context)).catch_unwind().await
+        AssertUnwindSafe(traced(router, request, context)).catch_unwind().await
     } else {
-        let answer = trace::within(context, limited.oneshot(request));
+        let answer = trace::within(context, router.oneshot(request));
         AssertUnwindSafe(answer).catch_unwind().await.map(|answer| answer.unwrap_or_else(never))
     };
     answer.unwrap_or_else(|cause| panicked(cause.as_ref()))
