@@ -41,8 +41,10 @@ use reader::{BATCH_RECORDS_MAX, Fetched, Reader, Said};
 /// Batches begin at least so far apart while they are not full.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// How often it is looked whether the follower as a whole has come further, while the log is ahead.
+/// How often it is looked whether the follower as a whole has come further, while the log is ahead;
+/// and how many times as long as a look takes passes before the next, where partitions are many.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(25);
+const SETTLE_SHARE: u32 = 10;
 
 /// How often a follower without news says that it lives, and sees whether its database does.
 const IDLE: Duration = Duration::from_millis(500);
@@ -83,7 +85,10 @@ struct KafkaFeed {
     given: Vec<Given>,
     /// An offset was not there: each is looked at before it is read from.
     doubtful: bool,
-    settled_at: Option<Instant>,
+    /// When it is looked next how far the follower has come.
+    settle_at: Instant,
+    /// A look is cheap: one behind each batch.
+    settle_soon: bool,
     told_at: Instant,
     /// When those were looked for that were given last, while there may be no more.
     begun: Option<Instant>,
@@ -137,7 +142,8 @@ impl KafkaFeed {
             partitions: Vec::new(),
             given: Vec::new(),
             doubtful: false,
-            settled_at: None,
+            settle_at: Instant::now(),
+            settle_soon: true,
             told_at: Instant::now(),
             begun: None,
         }
@@ -214,11 +220,14 @@ impl KafkaFeed {
     /// Looks how far the follower as a whole has come, if it is time; whether topics are there that
     /// are not shared.
     async fn settle(&mut self, conn: &mut PgConnection) -> Result<bool, FollowError> {
-        if self.settled_at.is_some_and(|at| at.elapsed() < SETTLE_INTERVAL) {
+        let begun = Instant::now();
+        if begun < self.settle_at {
             return Ok(false);
         }
         let standing = marks::settle(conn, &self.follower, &self.kinds).await?;
-        self.settled_at = Some(Instant::now());
+        let rest = begun.elapsed() * SETTLE_SHARE;
+        self.settle_soon = rest <= SETTLE_INTERVAL;
+        self.settle_at = Instant::now() + rest.max(SETTLE_INTERVAL);
         let Some(standing) = standing else {
             return Err(FollowError::NotReady("another process feeds it by the log".to_owned()));
         };
@@ -388,7 +397,7 @@ impl Feed for KafkaFeed {
     ) -> Result<(), FollowError> {
         self.kinds = kinds.to_vec();
         self.given.clear();
-        (self.begun, self.settled_at) = (None, None);
+        self.begun = None;
         self.position = follow::claim(conn, &self.follower, By::Kafka, !self.claimed).await?;
         self.claimed = true;
         if self.reader.is_none() {
@@ -484,7 +493,9 @@ impl Feed for KafkaFeed {
             }
         }
         // There may be more to it now.
-        self.settled_at = None;
+        if self.settle_soon {
+            self.settle_at = Instant::now();
+        }
     }
 
     async fn end(&mut self) {

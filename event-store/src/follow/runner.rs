@@ -336,6 +336,10 @@ impl<F: Follower> Runner<F> {
                 // What a follower writes can be made again from the log; its checkpoint goes
                 // with it.
                 ("synchronous_commit", "off"),
+                // One that is paused in the middle of a transaction would keep whoever takes
+                // over waiting for its rows. Postgres ends its session instead.
+                ("idle_in_transaction_session_timeout", "5000"),
+                ("statement_timeout", "60000"),
             ])
         };
         self.ledger.servers().connect(adapt).await

@@ -28,6 +28,9 @@ use crate::settings::Settings;
 /// Most records handed over at a time.
 pub(super) const BATCH_RECORDS_MAX: usize = 2_000;
 
+/// And most bytes of them, or nearly so.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
 /// Runs of records that wait to be taken.
 const BATCHES_AHEAD: usize = 2;
 
@@ -289,12 +292,13 @@ impl Polling {
     /// What there is, as much as is handed over at a time.
     fn poll(&self) -> Option<Said> {
         let mut records = Vec::new();
-        let mut wait = POLL;
-        while records.len() < BATCH_RECORDS_MAX {
+        let (mut wait, mut bytes) = (POLL, 0);
+        while records.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
                     wait = Duration::ZERO;
+                    bytes += message.payload_len();
                     let place = self.places.get(message.topic());
                     if let Some(at) = place.and_then(|it| it.get(&message.partition())) {
                         let event = record::decode(&self.codec, &Incoming::of(&message));
