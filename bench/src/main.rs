@@ -48,6 +48,8 @@ enum Command {
     Purchases(Settings),
     /// Events into Kafka from a full log, and until they can be consumed at 2,000 commands a second
     Relay(Settings),
+    /// Read models from Kafka, by one worker and by two, against from the log
+    Feed(Settings),
     /// Two processes that take commands for one log, against one
     Two(Settings),
     /// The baseline alone
@@ -81,10 +83,11 @@ enum Scenario {
     Growth,
     Purchases,
     Relay,
+    Feed,
     Two,
 }
 
-const ALL: [Scenario; 10] = [
+const ALL: [Scenario; 11] = [
     Scenario::Issue,
     Scenario::Hot,
     Scenario::Bulk,
@@ -94,6 +97,7 @@ const ALL: [Scenario; 10] = [
     Scenario::Growth,
     Scenario::Purchases,
     Scenario::Relay,
+    Scenario::Feed,
     Scenario::Two,
 ];
 
@@ -119,6 +123,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Growth(settings) => (settings, &[Scenario::Growth][..]),
         Command::Purchases(settings) => (settings, &[Scenario::Purchases][..]),
         Command::Relay(settings) => (settings, &[Scenario::Relay][..]),
+        Command::Feed(settings) => (settings, &[Scenario::Feed][..]),
         Command::Two(settings) => (settings, &[Scenario::Two][..]),
         Command::Baseline(Baseline::Serve { database_url, port, pool }) => {
             let runtime = tokio::runtime::Runtime::new()?;
@@ -192,6 +197,7 @@ async fn one(bench: &mut Bench, scenario: Scenario) -> anyhow::Result<Vec<Figure
         Scenario::Growth => scenario::growth::run(bench).await,
         Scenario::Purchases => scenario::purchases::run(bench).await,
         Scenario::Relay => scenario::relay::run(bench).await,
+        Scenario::Feed => scenario::feed::run(bench).await,
         Scenario::Two => scenario::two::run(bench).await,
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod ceiling;
+pub(crate) mod feed;
 pub(crate) mod growth;
 pub(crate) mod hot;
 pub(crate) mod issue;

@@ -1,6 +1,12 @@
 //! Following the log: read in order, write an effect and the checkpoint in one transaction.
+//!
+//! A [`Follower`] is what is done with events; a [`Feed`] is where they come from, the log itself or
+//! the log as Kafka has it; the [`Runner`] brings the two together.
 
+mod applied;
 mod checkpoint;
+mod feed;
+mod log_feed;
 mod runner;
 mod status;
 
@@ -12,7 +18,10 @@ use sqlx::PgConnection;
 
 use crate::record::{Position, Recorded};
 
-pub use checkpoint::{Parked, advance, begin, park, parked, position, positions};
+pub use applied::Applied;
+pub use checkpoint::{By, Parked, advance, begin, claim, park, parked, position, positions};
+pub use feed::{Feed, Feeds, Next};
+pub use log_feed::LogFeed;
 pub use runner::{Runner, is_data_error};
 pub(crate) use status::UNKNOWN;
 pub use status::{Health, Status};
@@ -31,7 +40,8 @@ pub trait Follower: Send + 'static {
     }
 
     /// Called before the first batch, and again whenever the position was not moved by this
-    /// follower itself: whatever is kept in memory is to be made anew as of `position`.
+    /// follower itself: whatever is kept in memory is to be made anew. Everything up to `position`
+    /// is behind it; where several workers share the work, more than that may be.
     ///
     /// # Errors
     /// As for [`Follower::write`].
@@ -51,7 +61,8 @@ pub trait Follower: Send + 'static {
     }
 
     /// Writes the effect of these events. The caller's transaction commits it together with the
-    /// checkpoint.
+    /// checkpoint, which was moved first. Events of one stream come in order; of several streams,
+    /// other workers may have written later ones already.
     ///
     /// # Errors
     /// [`FollowError`]; nothing of the transaction is kept then.

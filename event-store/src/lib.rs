@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod log;
 pub mod log_query;
 pub mod metrics;
+pub mod placement;
 pub mod receipt;
 pub mod record;
 pub mod servers;

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use accrue_event_store::placement;
 use accrue_event_store::record::{Position, Recorded};
 
-use crate::partition;
 use crate::publisher::Outgoing;
 
 /// The end of a partition.
@@ -69,7 +69,7 @@ impl Book {
             let Some(topic) = topic_of(event) else { continue };
             let Some(partitions) = self.topics.get(&topic) else { continue };
             let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-            let partition = partition::of_key(row.subject().as_bytes(), count);
+            let partition = placement::of_event(row, count);
             let at = partitions[usize::try_from(partition).unwrap_or_default()];
             if event.position > at.position {
                 let (event, offset_min) = (Arc::clone(event), at.offset_min);

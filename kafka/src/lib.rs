@@ -4,7 +4,7 @@
 //! directions. Nothing here decides anything, and the log does not wait for anything here.
 
 pub mod commands;
-pub mod partition;
+pub mod feed;
 pub mod record;
 pub mod relay;
 pub mod republish;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use accrue_event_store::placement::program_in_topic;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,15 +15,18 @@ const NAME_BYTES_MAX: usize = 249;
 /// How long the broker may take to make a topic.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// The topic of a program's events: `accrue.events.default`. Characters that a topic cannot hold
-/// (none of our own programs' ids has any) are written as `_`.
+/// The topic of a program's events: `accrue.events.default`.
 #[must_use]
 pub fn events(prefix: &str, program: &str) -> String {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let program: String = program.chars().map(|c| if legal(c) { c } else { '_' }).collect();
-    let mut name = format!("{prefix}.events.{program}");
+    let mut name = format!("{prefix}.events.{}", program_in_topic(program));
     name.truncate(NAME_BYTES_MAX);
     name
+}
+
+/// The program of a topic of events, as the topic's name has it; none of another topic.
+#[must_use]
+pub(crate) fn program_of<'a>(prefix: &str, topic: &'a str) -> Option<&'a str> {
+    topic.strip_prefix(prefix)?.strip_prefix(".events.")
 }
 
 /// Can this be (the beginning of) a topic's name?

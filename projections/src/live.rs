@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use accrue_domain::aggregate::Kind;
 use accrue_domain::id::ProgramId;
-use accrue_event_store::follow::{self, FollowError, Follower, Runner, Status};
+use accrue_event_store::follow::{self, Feeds, FollowError, Follower, Runner, Status};
 use accrue_event_store::ledger::{self, Ledger};
 use accrue_event_store::log;
 use accrue_event_store::record::{Position, Recorded};
@@ -119,17 +119,22 @@ pub struct Started {
 }
 
 /// Makes the tables of every read model that has none, or has those of another version, and
-/// follows the log with each of them until `stop`.
+/// follows the log with each of them, as `feeds` has it, until `stop`.
 ///
 /// # Errors
 /// [`Error`] when the tables could not be made.
-pub async fn start(ledger: &Ledger, stop: CancellationToken) -> Result<Started, Error> {
+pub async fn start(
+    ledger: &Ledger,
+    feeds: &Feeds,
+    stop: CancellationToken,
+) -> Result<Started, Error> {
     for model in MODELS {
         rebuild::ensure(&ledger.servers().current(), ledger.codec(), model).await?;
     }
     let mut runners = JoinSet::new();
     let views = Views::new(ledger, primary(ledger), stop.child_token(), |model| {
-        let (runner, status) = Runner::new(ledger.clone(), Live(model));
+        let feed = feeds.of(ledger, model.name);
+        let (runner, status) = Runner::new(ledger.clone(), Live(model), feed);
         runners.spawn(runner.run(stop.clone()));
         status
     });
@@ -245,29 +250,18 @@ impl Follower for Live {
                 any = true;
             }
         }
-        if !any || !self.is_mine(conn, events).await? {
+        if !any {
             return Ok(());
         }
+        self.is_current(conn).await?;
         fold.write(conn).await
     }
 }
 
 impl Live {
-    /// Takes the checkpoint's row before any other, as a rebuild and another server's follower do:
-    /// whoever comes second waits here, holds nothing, and finds that the events were taken. The
-    /// runner then fails to advance the checkpoint, and begins anew.
-    async fn is_mine(
-        &self,
-        conn: &mut PgConnection,
-        events: &[Arc<Recorded>],
-    ) -> Result<bool, FollowError> {
-        let position: Option<Position> =
-            sqlx::query_scalar("SELECT position FROM checkpoints WHERE follower = $1 FOR UPDATE")
-                .bind(self.0.name)
-                .fetch_optional(&mut *conn)
-                .await?;
-        let first = events.first().map(|event| event.position);
-        // Behind the lock, so that a switch of tables has happened or waits for us.
+    /// Are the tables those that this build keeps? Asked behind the lock of the checkpoint, so that
+    /// a switch of tables has happened or waits for us.
+    async fn is_current(&self, conn: &mut PgConnection) -> Result<(), FollowError> {
         let version: Option<i32> =
             sqlx::query_scalar("SELECT version FROM read.models WHERE name = $1")
                 .bind(self.0.name)
@@ -279,7 +273,7 @@ impl Live {
                  it takes `accrue projections rebuild {}`",
                 self.0.version, self.0.name
             ))),
-            _ => Ok(position < first),
+            _ => Ok(()),
         }
     }
 }

@@ -6,11 +6,12 @@
 //!   rules give points and the account takes them. The command's id and the lot's id follow from
 //!   both.
 //! - A sale is judged by the version of the rules that was in force at its position, also when it
-//!   is judged much later.
+//!   is judged much later, or when the campaign's own events come by another way: they are read
+//!   from the log, up to the last event that is to be judged.
 //! - One campaign never stops another: what cannot be judged is counted in `campaign_skips`.
 //!
-//! Fed by `SaleRecorded`, `SaleReturned` and the campaigns' own events; sends `Issue` and
-//! `ReverseSale` to accounts.
+//! Fed by `SaleRecorded`, `SaleReturned` and what else earns; sends `Issue` and `ReverseSale` to
+//! accounts.
 
 use std::sync::Arc;
 
@@ -38,31 +39,42 @@ pub const NAME: &str = "awards";
 pub struct Awards {
     ledger: Ledger,
     metrics: Metrics,
-    /// As of the event that was prepared last. Where a batch is prepared and then not committed,
-    /// the runner resets it.
     campaigns: Campaigns,
+    /// The campaigns' history is known up to here.
+    known: Position,
+    /// Whether events come in the order of the log: then one that comes again is told by its
+    /// position, as where the checkpoint was set back. Where they come by partition, it cannot be.
+    in_order: bool,
     /// Of the batch that was prepared last.
     skips: Vec<Skip>,
 }
 
 impl Awards {
-    /// Awards over this ledger.
+    /// Awards over this ledger. `in_order` says whether events come in the order of the log.
     #[must_use]
-    pub fn new(ledger: Ledger, metrics: Metrics) -> Self {
-        Self { ledger, metrics, campaigns: Campaigns::default(), skips: Vec::new() }
+    pub fn new(ledger: Ledger, metrics: Metrics, in_order: bool) -> Self {
+        let campaigns = Campaigns::default();
+        Self { ledger, metrics, campaigns, known: 0, in_order, skips: Vec::new() }
     }
 
     /// Takes in the history of every campaign up to a position.
-    async fn learn(&mut self, conn: &mut PgConnection, until: Position) -> Result<(), FollowError> {
+    async fn learn(&mut self, until: Position) -> Result<(), FollowError> {
+        if self.known >= until {
+            return Ok(());
+        }
+        let mut conn = self.ledger.pool().acquire().await?;
         let codec = self.ledger.codec();
-        let mut after = 0;
         loop {
-            let (range, limit) = ((after, until), log::PAGE_EVENTS_MAX);
-            let page = log_query::read_kinds(conn, codec, range, limit, &[Kind::Campaign]).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.position;
+            let (range, limit) = ((self.known, until), log::PAGE_EVENTS_MAX);
+            let kinds = [Kind::Campaign];
+            let page = log_query::read_kinds(&mut conn, codec, range, limit, &kinds).await?;
             for event in &page {
                 take(&mut self.campaigns, event)?;
+                self.known = event.position;
+            }
+            if i64::try_from(page.len()).unwrap_or(i64::MAX) < limit {
+                self.known = until;
+                return Ok(());
             }
         }
     }
@@ -74,22 +86,21 @@ impl Follower for Awards {
         NAME
     }
 
-    async fn reset(
-        &mut self,
-        conn: &mut PgConnection,
-        position: Position,
-    ) -> Result<(), FollowError> {
-        self.campaigns = Campaigns::default();
+    async fn reset(&mut self, _: &mut PgConnection, _: Position) -> Result<(), FollowError> {
+        // The log may be another server's now, and hold another history.
+        (self.campaigns, self.known) = (Campaigns::default(), 0);
         self.skips.clear();
-        self.learn(conn, position).await
+        Ok(())
     }
 
     async fn prepare(&mut self, events: &[Arc<Recorded>]) -> Result<(), FollowError> {
         self.skips.clear();
+        let last = events.iter().map(|event| event.position).max();
+        self.learn(last.unwrap_or_default()).await?;
         let mut flight = Flight::new(self.ledger.executor(), &self.metrics);
         for event in events {
             let poison = |reason| FollowError::Poison { position: event.position, reason };
-            let plan = plan(&mut self.campaigns, event).map_err(poison)?;
+            let plan = plan(&self.campaigns, event).map_err(poison)?;
             self.skips.extend(plan.skips);
             for planned in plan.commands {
                 flight.send(planned).await?;
@@ -104,7 +115,7 @@ impl Follower for Awards {
         conn: &mut PgConnection,
         _events: &[Arc<Recorded>],
     ) -> Result<(), FollowError> {
-        skips::count(conn, &self.skips).await?;
+        skips::count(conn, &self.skips, self.in_order).await?;
         for skip in &self.skips {
             self.metrics.skips.get_or_create(&For { reason: skip.reason }).inc();
         }
@@ -112,14 +123,14 @@ impl Follower for Awards {
     }
 }
 
-/// Takes in an event that lies behind the checkpoint, as it was taken in when it was passed.
+/// Takes in an event of a campaign.
 fn take(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<(), FollowError> {
     let Some(stream) = &recorded.stream else { return Ok(()) };
     match &recorded.decoded {
         Ok(decoded) => {
             for event in decoded.events() {
                 if let Event::Campaign(event) = event {
-                    campaigns.evolve(stream, event);
+                    campaigns.evolve(stream, recorded.position, event);
                 }
             }
             Ok(())
@@ -128,7 +139,7 @@ fn take(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<(), FollowErro
             campaigns.damage(stream.clone());
             Ok(())
         }
-        // Whoever moved the checkpoint past it was a newer build.
+        // What is behind it cannot be judged by this build.
         Err(error @ DecodeError::Unknown { .. }) => {
             Err(FollowError::NotReady(format!("position {}: {error}", recorded.position)))
         }

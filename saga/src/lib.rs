@@ -4,9 +4,10 @@
 //! commands have ids that follow from what caused them, and what they ask for is the same however
 //! often it is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use accrue_event_store::follow::{Runner, Status};
+use accrue_event_store::follow::{Feeds, Runner, Status};
 use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use chrono::TimeDelta;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::awards::Awards;
+use crate::cues::Cues;
 use crate::deadlines::{Duty, Scheduler};
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
@@ -29,6 +31,7 @@ pub mod metrics;
 pub mod purchases;
 
 mod campaigns;
+mod cues;
 mod deadlines;
 mod failpoint;
 mod flight;
@@ -77,6 +80,8 @@ pub struct Config {
     pub housekeeping_every: Duration,
     /// The payment provider.
     pub payments: Payments,
+    /// Where events come from.
+    pub feeds: Feeds,
 }
 
 impl Default for Config {
@@ -87,6 +92,7 @@ impl Default for Config {
             answers_kept: TimeDelta::days(30),
             housekeeping_every: Duration::from_secs(60),
             payments: Payments::new(None, TimeDelta::seconds(30), || 0),
+            feeds: Feeds::by_log(),
         }
     }
 }
@@ -113,8 +119,9 @@ pub fn start(
     let metrics = Metrics::new(registry);
     let mut sagas = Sagas { awards: None, hooks: None, tasks: Vec::new() };
     if config.work.awards {
-        let awards = Awards::new(ledger.clone(), metrics.clone());
-        let (runner, status) = Runner::new(ledger.clone(), awards);
+        let awards = Awards::new(ledger.clone(), metrics.clone(), config.feeds.in_order());
+        let feed = config.feeds.of(&ledger, awards::NAME);
+        let (runner, status) = Runner::new(ledger.clone(), awards, feed);
         sagas.awards = Some(status);
         sagas.tasks.push(tokio::spawn(runner.run(stop.clone())));
     }
@@ -127,7 +134,19 @@ pub fn start(
         let hooks = Hooks::new(ledger.clone(), config.payments.clone(), purchases.clone());
         sagas.hooks = Some(hooks);
         let waking = scheduler(Duty::Wake(purchases.clone()));
-        sagas.tasks.push(tokio::spawn(purchases.listen()));
+        if config.feeds.in_order() {
+            sagas.tasks.push(tokio::spawn(purchases.listen()));
+        } else {
+            let clock = Arc::clone(ledger.clock());
+            let cues = Cues { name: purchases::NAME, stories: purchases.clone(), clock };
+            let feed = config.feeds.of(&ledger, purchases::NAME);
+            let (cues, _) = Runner::new(ledger.clone(), cues, feed);
+            let stop = stop.clone();
+            sagas.tasks.push(tokio::spawn(async move {
+                cues.run(stop).await;
+                purchases.ended().await;
+            }));
+        }
         sagas.tasks.push(tokio::spawn(waking.run(stop.clone())));
     }
     if config.work.timers {

@@ -61,14 +61,12 @@ pub(crate) enum Task {
     TakeBack { sale: SaleId, return_id: ReturnId, returned: i64, total: i64 },
 }
 
-/// What follows from an event, given the campaigns as they stand before it; an event of a
-/// campaign changes them.
-pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Plan, String> {
+/// What follows from an event, given the history of the campaigns up to it.
+pub(crate) fn plan(campaigns: &Campaigns, recorded: &Recorded) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let Some(stream) = &recorded.stream else { return Ok(plan) };
     for event in recorded.events() {
         match event {
-            Event::Campaign(event) => campaigns.evolve(stream, event),
             Event::Sale(sale::Event::SaleReturned {
                 return_id, account, returned, total, ..
             }) => {
@@ -103,10 +101,11 @@ pub(crate) fn plan(campaigns: &mut Campaigns, recorded: &Recorded) -> Result<Pla
             Event::Sale(sale::Event::SaleRecorded { .. })
             | Event::Purchase(_)
             | Event::Account(_)
+            | Event::Campaign(_)
             | Event::Product(_)
             | Event::Program(_)
             | Event::Wallet(_) => {
-                if campaigns.any_active(stream.program())
+                if campaigns.any_active(stream.program(), recorded.position)
                     && let Some(occasion) = occasion(stream, event)
                 {
                     plan.judge(campaigns, stream, recorded, &occasion)?;
@@ -125,7 +124,7 @@ impl Plan {
         recorded: &Recorded,
         occasion: &Occasion,
     ) -> Result<(), String> {
-        for verdict in campaigns.judge(stream.program(), &occasion.document) {
+        for verdict in campaigns.judge(stream.program(), recorded.position, &occasion.document) {
             let skip = |rule, reason, detail: &str| Skip {
                 program: stream.program().to_owned(),
                 campaign: verdict.campaign.to_string(),

@@ -51,6 +51,9 @@ use payments::Payments;
 
 use crate::story::{Plan, Saga, Story, Within};
 
+/// The key of the checkpoint, where cues come by a feed.
+pub(crate) const NAME: &str = "purchases";
+
 /// The saga of purchases.
 #[derive(Debug)]
 pub(crate) struct Purchases {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is remembered across a crash, and nothing has to be. What a story has come to is
 //! in its events; that it is to go on is in its timer, which the log keeps with those events. A
-//! cue from the tail only makes it prompt.
+//! cue from the tail, or from Kafka (see `cues`), only makes it prompt.
 //!
 //! Invariants
 //! - In one process at most one move of a story is made at a time. Two processes may try the same
@@ -123,11 +123,16 @@ impl<S: Saga> Runner<S> {
                 _ = heads.wait_for(|head| *head > position) => {}
             }
         }
+        self.ended().await;
+    }
+
+    /// Waits for what is being moved; nothing is begun any more.
+    pub(crate) async fn ended(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    fn cues(&self, events: &[Arc<Recorded>]) {
+    pub(crate) fn cues(&self, events: &[Arc<Recorded>]) {
         for event in events {
             let Some(stream) = &event.stream else { continue };
             if stream.kind() == S::State::KIND && self.0.saga.is_cue(event) {

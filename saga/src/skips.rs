@@ -31,8 +31,8 @@ pub(crate) struct Skip {
     pub(crate) position: Position,
 }
 
-/// Skips at or before a row's last position are in its count already: they come again when the
-/// follower is sent back to an earlier position.
+/// Where events come in order, skips at or before a row's last position are in its count already:
+/// they come again when the follower is sent back to an earlier position.
 const COUNT: &str = "
 INSERT INTO public.campaign_skips AS known
        (program, campaign, version, rule, reason, count, last_position, last_detail)
@@ -40,18 +40,24 @@ SELECT program, campaign, version, rule, reason, count(*), max(position),
        (array_agg(detail ORDER BY position DESC))[1]
   FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[],
               $7::bigint[]) AS s(program, campaign, version, rule, reason, detail, position)
- WHERE NOT EXISTS (SELECT FROM public.campaign_skips AS k
+ WHERE NOT $8 OR NOT EXISTS (SELECT FROM public.campaign_skips AS k
                     WHERE k.program = s.program AND k.campaign = s.campaign
                       AND k.version = s.version AND k.rule = s.rule AND k.reason = s.reason
                       AND k.last_position >= s.position)
  GROUP BY program, campaign, version, rule, reason
+ ORDER BY program, campaign, version, rule, reason
     ON CONFLICT (program, campaign, version, rule, reason) DO UPDATE
    SET count = known.count + EXCLUDED.count,
-       last_position = EXCLUDED.last_position,
-       last_detail = EXCLUDED.last_detail";
+       last_position = greatest(known.last_position, EXCLUDED.last_position),
+       last_detail = CASE WHEN EXCLUDED.last_position >= known.last_position
+                          THEN EXCLUDED.last_detail ELSE known.last_detail END";
 
-/// Counts them, in the caller's transaction.
-pub(crate) async fn count(conn: &mut PgConnection, skips: &[Skip]) -> sqlx::Result<()> {
+/// Counts them, in the caller's transaction; rows go in order, since several workers count.
+pub(crate) async fn count(
+    conn: &mut PgConnection,
+    skips: &[Skip],
+    in_order: bool,
+) -> sqlx::Result<()> {
     if skips.is_empty() {
         return Ok(());
     }
@@ -63,6 +69,7 @@ pub(crate) async fn count(conn: &mut PgConnection, skips: &[Skip]) -> sqlx::Resu
         .bind(skips.iter().map(|skip| skip.reason).collect::<Vec<_>>())
         .bind(skips.iter().map(Skip::storable_detail).collect::<Vec<_>>())
         .bind(skips.iter().map(|skip| skip.position).collect::<Vec<_>>())
+        .bind(in_order)
         .execute(conn)
         .await?;
     Ok(())

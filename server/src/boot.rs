@@ -11,6 +11,7 @@ use std::time::Duration;
 use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
+use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::{self, Ledger};
 use accrue_gateways::payment::simulator::Simulator;
 use accrue_saga::{Sagas, Work};
@@ -105,7 +106,12 @@ impl Server {
             .map_err(|error| database::not_opened(&database.name, error))?;
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let watch = database.watch(stop.clone());
-        let reading = Reading::start(config, &ledger, &stop).await?;
+        let kafka = config.kafka.clone().filter(|_| config.fed_by_kafka);
+        let feeds = match kafka {
+            Some(kafka) => accrue_kafka::feed::feeds(kafka, &mut registry),
+            None => Feeds::by_log(),
+        };
+        let reading = Reading::start(config, &ledger, &feeds, &stop).await?;
         let roles = config.roles;
         let (payments, simulator) = if roles.saga {
             payments::open(&config.payments, &url).await?
@@ -118,6 +124,7 @@ impl Server {
                 work,
                 answers_kept: TimeDelta::days(i64::from(config.idempotency_days)),
                 payments: payments.clone(),
+                feeds,
                 ..accrue_saga::Config::default()
             };
             accrue_saga::start(ledger.clone(), config, &mut registry, &stop)

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) kafka: Option<accrue_kafka::settings::Settings>,
     /// Commands are taken from there, too.
     pub(crate) kafka_commands: bool,
+    /// Read models and campaigns are fed by that Kafka, and not by the log itself.
+    pub(crate) fed_by_kafka: bool,
     /// Seconds that Kafka may be behind the log.
     pub(crate) relay_lag_seconds_max: u32,
     /// Where a collector of traces is; none: nobody is told of any.
@@ -167,6 +169,7 @@ impl Config {
             payments: Payments::read(layers)?,
             kafka: kafka::read(layers)?,
             kafka_commands: layers.parse("kafka_commands", "true or false")?,
+            fed_by_kafka: fed_by_kafka(layers)?,
             relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
             otlp_endpoint: otlp_endpoint(layers)?,
             log_format: layers.parse("log_format", "text or json")?,
@@ -175,6 +178,10 @@ impl Config {
         ensure!(
             !config.roles.is_relay_alone() || config.kafka.is_some(),
             layers.wrong("kafka_bootstrap", "host:port, since this process is a relay and no more")
+        );
+        ensure!(
+            !config.fed_by_kafka || config.kafka.is_some(),
+            layers.wrong("kafka_bootstrap", "host:port, since feed is kafka")
         );
         let filter = tracing_subscriber::EnvFilter::builder().parse(&config.log_filter);
         if let Err(error) = filter {
@@ -222,6 +229,14 @@ fn servers(layers: &Layers, key: &'static str, needed: Needed) -> Result<Servers
     );
     let servers = Servers::parse(&url, needed);
     servers.map_err(|error| anyhow!(layers.wrong(key, &format!("{expected} ({error})"))))
+}
+
+fn fed_by_kafka(layers: &Layers) -> Result<bool> {
+    match layers.text("feed").as_str() {
+        "log" => Ok(false),
+        "kafka" => Ok(true),
+        _ => bail!(layers.wrong("feed", "log or kafka")),
+    }
 }
 
 fn otlp_endpoint(layers: &Layers) -> Result<Option<String>> {

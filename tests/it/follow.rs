@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use accrue_event_store::follow::{FollowError, Follower, Runner, Status, parked};
+use accrue_event_store::follow::{Feeds, FollowError, Follower, Runner, Status, parked};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::{Position, Recorded};
 use accrue_tests::command::{issue, unkeyed};
@@ -59,7 +59,8 @@ struct Running {
 impl Running {
     fn start(ledger: &Ledger, chokes_on: &'static str) -> Self {
         let diary = Diary { chokes_on, resets: Arc::default() };
-        let (runner, status) = Runner::new(ledger.clone(), diary);
+        let (runner, status) =
+            Runner::new(ledger.clone(), diary, Feeds::by_log().of(ledger, "diary"));
         let stop = CancellationToken::new();
         let task = tokio::spawn(runner.run(stop.clone()));
         Self { status, stop, task }

@@ -12,6 +12,7 @@ use accrue_domain::expiry::Policy;
 use accrue_domain::id::{CommandId, HoldId, LotId};
 use accrue_domain::program::Settings;
 use accrue_event_store::clock::SettableClock;
+use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_event_store::record::Recorded;
@@ -191,7 +192,8 @@ impl Life {
         let clock = Arc::new(SettableClock::new(now));
         let ledger = ledger::open_with(database.options(), Arc::clone(&clock) as _).await;
         let stop = CancellationToken::new();
-        let started = live::start(&ledger, stop.clone()).await.expect("read models");
+        let started =
+            live::start(&ledger, &Feeds::by_log(), stop.clone()).await.expect("read models");
         let mut life = Self { ledger, clock, now, started, accounts: BTreeMap::new() };
         for (at, step) in steps.into_iter().enumerate() {
             life.step(at, step).await;

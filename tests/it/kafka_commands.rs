@@ -39,7 +39,7 @@ async fn serve(broker: &Broker, prefix: &str) -> (Database, Server) {
 }
 
 /// Writes records, in order, and waits until the broker has them.
-async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>, &str)]) {
+pub(crate) async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>, &str)]) {
     let producer: FutureProducer =
         client(broker).set("allow.auto.create.topics", "false").create().expect("a producer");
     eventually("the topic is there", async || {
@@ -177,6 +177,17 @@ async fn records_of_one_key_are_decided_in_their_order() {
     assert_eq!(database.number(redeemed).await, 150);
 }
 
+/// A year of invoices as envelopes, one a line.
+pub(crate) async fn invoices() -> String {
+    let file = workspace().join("data/online-retail/invoices.csv");
+    let file = file.to_str().expect("a path of text");
+    let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
+    let printed = program::run(["import", "sales", file, "--map", map, "--print"]).await;
+    let printed = printed.expect_success();
+    assert_eq!(printed.lines().count(), 18_532);
+    printed
+}
+
 /// Kills in this test.
 const KILLS: u32 = 6;
 
@@ -185,13 +196,8 @@ async fn a_year_of_invoices_by_kafka_through_kills_comes_to_the_same_figures() {
     let (broker, prefix) = (broker().await, prefix());
     let (database, mut server) = serve(broker, &prefix).await;
     history::campaign(&server.client()).await;
-    let file = workspace().join("data/online-retail/invoices.csv");
-    let file = file.to_str().expect("a path of text");
-    let map = "id=InvoiceNo,occurred_at=InvoiceDate,account=CustomerID,total=TotalPrice";
-    let printed = program::run(["import", "sales", file, "--map", map, "--print"]).await;
-    let printed = printed.expect_success();
-    let lines: Vec<_> = printed.lines().map(|line| (None, line)).collect();
-    assert_eq!(lines.len(), 18_532);
+    let invoices = invoices().await;
+    let lines: Vec<_> = invoices.lines().map(|line| (None, line)).collect();
     let topic = format!("{prefix}.commands.default");
     let flags = flags(&database, broker, &prefix);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();

@@ -5,8 +5,16 @@ use accrue_tests::database::Database;
 use accrue_tests::server::Server;
 
 /// Of the ledger as a whole: they stay with it, whatever programs do.
-const OF_THE_LEDGER: [&str; 7] =
-    ["_sqlx_migrations", "checkpoints", "commits", "leases", "log_head", "models", "relayed"];
+const OF_THE_LEDGER: [&str; 8] = [
+    "_sqlx_migrations",
+    "checkpoints",
+    "commits",
+    "feed_checkpoints",
+    "leases",
+    "log_head",
+    "models",
+    "relayed",
+];
 
 /// The order of the ledger, which a program that moves elsewhere gets anew.
 const ORDER: &str = "events_pkey";

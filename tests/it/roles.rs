@@ -31,7 +31,7 @@ async fn checks(server: &Server) -> Vec<String> {
 }
 
 /// Sells something, on credit of a wallet, with points for it, and sets a deadline.
-async fn business(client: &Client) {
+pub(crate) async fn business(client: &Client) {
     let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
     client.put("/v1/program", settings).await.expect(200);
     let campaign = json!({"id": "tenth", "name": "A tenth", "activate": true, "rules": [{

@@ -7,6 +7,7 @@ use accrue_domain::aggregate::Kind;
 use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::{Codec, Raw, Upcast};
 use accrue_event_store::executor::{Limits, RawEvent, RawStream};
+use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::{Config, Ledger};
 use accrue_projections::live;
 use accrue_tests::client::Client;
@@ -102,7 +103,8 @@ async fn what_an_older_build_does_not_know_stops_what_is_made_of_it_and_nothing_
 
     // A newer build goes on from there, and the older one behind it.
     let stop = CancellationToken::new();
-    let mut started = live::start(&newer, stop.clone()).await.expect("the read models start");
+    let mut started =
+        live::start(&newer, &Feeds::by_log(), stop.clone()).await.expect("the read models start");
     let head = database.number("SELECT position FROM log_head").await;
     for status in started.views.statuses() {
         status.reached(head).await;

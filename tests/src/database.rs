@@ -45,6 +45,20 @@ impl Database {
         Self { url: cluster.url_of(&name) }
     }
 
+    /// A database with what another one holds now, which nobody is connected to.
+    pub async fn copy_of(other: &Self) -> Self {
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let cluster = cluster().await;
+        let options = PgConnectOptions::from_str(&cluster.url()).expect("our own URL parses");
+        let mut conn = options.connect().await.expect("the cluster answers");
+        let source = other.options();
+        let source = source.get_database().expect("a database has a name");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {source}");
+        conn.execute(create.as_str()).await.expect("a database is copied");
+        conn.close().await.expect("a connection closes");
+        Self { url: cluster.url_of(&name) }
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {

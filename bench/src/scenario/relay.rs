@@ -12,10 +12,10 @@ use crate::postgres::Database;
 use crate::process;
 use crate::report::{Figure, Goal, median, ratio, rounded};
 use accrue_event_store::codec::Codec;
-use accrue_event_store::log;
+use accrue_event_store::{log, placement};
 use accrue_kafka::record::{self, Form, Incoming};
 use accrue_kafka::settings::Settings;
-use accrue_kafka::{partition, topics};
+use accrue_kafka::topics;
 use accrue_private_kafka::broker::{Broker, Options};
 use anyhow::{Context as _, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -168,7 +168,7 @@ async fn plainly(
                 headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
             }
             let outgoing = BaseRecord::to(&topic)
-                .partition(partition::of_key(record.key.as_bytes(), PARTITIONS))
+                .partition(placement::of_event(&event.row, PARTITIONS))
                 .key(record.key.as_str())
                 .payload(&*record.value)
                 .headers(headers);

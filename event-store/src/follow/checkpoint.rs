@@ -1,8 +1,27 @@
 //! Checkpoints and parked streams in SQL.
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
+use super::FollowError;
 use crate::record::Position;
+
+/// By what a follower is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The log itself.
+    Log,
+    /// The log as Kafka has it.
+    Kafka,
+}
+
+impl By {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Kafka => "kafka",
+        }
+    }
+}
 
 /// A stream that a follower has set aside.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -56,8 +75,71 @@ pub async fn begin(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Posi
     Ok(position(conn, follower).await?.unwrap_or_default())
 }
 
-/// Moves the checkpoint, unless somebody else has moved it: two workers of one name, or a rebuild
-/// that switched the tables.
+/// The follower's position, which is 0 from now on if it has never run. It is fed so from here on,
+/// where `take` says so: whatever a worker of the other feed still holds does not count any more.
+/// So of processes that are configured differently the one that began last has it.
+///
+/// # Errors
+/// [`FollowError::NotReady`] where another process feeds it otherwise, and it is not to be taken.
+pub async fn claim(
+    conn: &mut PgConnection,
+    follower: &str,
+    by: By,
+    take: bool,
+) -> Result<Position, FollowError> {
+    sqlx::query(
+        "INSERT INTO checkpoints (follower, position, feed) VALUES ($1, 0, $2)
+             ON CONFLICT DO NOTHING",
+    )
+    .bind(follower)
+    .bind(by.as_str())
+    .execute(&mut *conn)
+    .await?;
+    let (position, feed) = feed_of(conn, follower, "").await?;
+    if feed == by.as_str() {
+        return Ok(position);
+    }
+    if !take {
+        return Err(FollowError::NotReady(format!(
+            "another process feeds it by {feed}, this one is to feed it by {}",
+            by.as_str()
+        )));
+    }
+    let mut tx = conn.begin().await?;
+    // Behind the lock no batch of the log's feed is under way, and no partition is begun.
+    let (position, _) = feed_of(&mut tx, follower, "FOR UPDATE").await?;
+    sqlx::query("UPDATE checkpoints SET feed = $2 WHERE follower = $1")
+        .bind(follower)
+        .bind(by.as_str())
+        .execute(&mut *tx)
+        .await?;
+    // Waits for batches that are under way, and changes every row, so that those behind fail.
+    sqlx::query(
+        "UPDATE feed_checkpoints
+            SET closed = $2, position = CASE WHEN $2 THEN position ELSE greatest(position, $3) END
+          WHERE follower = $1",
+    )
+    .bind(follower)
+    .bind(by == By::Log)
+    .bind(position)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    tracing::info!(follower, feed = by.as_str(), position, "the follower's feed is another");
+    Ok(position)
+}
+
+async fn feed_of(
+    conn: &mut PgConnection,
+    follower: &str,
+    lock: &str,
+) -> sqlx::Result<(Position, String)> {
+    let sql = format!("SELECT position, feed FROM checkpoints WHERE follower = $1 {lock}");
+    sqlx::query_as(&sql).bind(follower).fetch_one(conn).await
+}
+
+/// Moves the checkpoint of one that the log feeds, unless somebody else has moved it: two workers
+/// of one name, or a rebuild that switched the tables.
 ///
 /// # Errors
 /// As Postgres gives them.
@@ -67,13 +149,15 @@ pub async fn advance(
     from: Position,
     to: Position,
 ) -> sqlx::Result<bool> {
-    let done =
-        sqlx::query("UPDATE checkpoints SET position = $3 WHERE follower = $1 AND position = $2")
-            .bind(follower)
-            .bind(from)
-            .bind(to)
-            .execute(conn)
-            .await?;
+    let done = sqlx::query(
+        "UPDATE checkpoints SET position = $3
+          WHERE follower = $1 AND position = $2 AND feed = 'log'",
+    )
+    .bind(follower)
+    .bind(from)
+    .bind(to)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

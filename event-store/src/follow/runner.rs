@@ -1,49 +1,59 @@
-//! Runs one follower: batches in order, a transaction each, for as long as the server lives.
+//! Runs one follower: batches as its feed gives them, a transaction each, for as long as the server
+//! lives.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accrue_domain::aggregate::Kind;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{self, Parked};
-use super::{FollowError, Follower, Status, UNKNOWN};
+use super::{Feed, FollowError, Follower, Next, Status, UNKNOWN};
 use crate::codec::DecodeError;
 use crate::ledger::Ledger;
 use crate::metrics::Of;
-use crate::record::{Position, Recorded};
-
-/// Most events in a batch.
-const BATCH_EVENTS_MAX: usize = 2_000;
-
-/// Batches begin at least so far apart while they are not full: a trickle of events then costs
-/// few transactions, and nobody waits longer than this.
-const LINGER: Duration = Duration::from_millis(10);
-
-/// How often a follower without news says that it lives, and sees whether its database does.
-const IDLE: Duration = Duration::from_millis(500);
+use crate::record::Recorded;
 
 /// First and longest pause after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// How often a batch is tried again at once that lost against others for the same rows.
+const CLASHES_MAX: u32 = 10;
+
 /// A follower with what it needs to run.
-#[derive(Debug)]
 pub struct Runner<F> {
     ledger: Ledger,
     follower: F,
+    feed: Box<dyn Feed>,
     status: Status,
-    position: Position,
     parked: HashSet<(Arc<str>, Arc<str>)>,
 }
 
-/// A page of the log, ready for a follower.
+impl<F: Follower> std::fmt::Debug for Runner<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// How a session ended, if not in error.
+enum Over {
+    /// Somebody else has moved the checkpoint.
+    NotOurs,
+    /// The work is another by now.
+    Anew,
+}
+
+/// A batch, ready for a follower.
+#[derive(Default)]
 struct Page {
     events: Vec<Arc<Recorded>>,
-    /// The position that the page brings the follower to.
-    until: Position,
+    /// For each of them, how many of the batch are done with it.
+    counts: Vec<usize>,
+    /// How many of the batch are done with the page.
+    count: usize,
     /// An event behind the page that must not be passed.
     barrier: Option<String>,
     /// An event behind the page that does not decode; its stream is to be parked.
@@ -52,87 +62,95 @@ struct Page {
 
 impl<F: Follower> Runner<F> {
     /// A runner, and a view on how it will be doing.
-    pub fn new(ledger: Ledger, follower: F) -> (Self, Status) {
+    pub fn new(ledger: Ledger, follower: F, feed: Box<dyn Feed>) -> (Self, Status) {
         let status = Status::new(follower.name());
         ledger.tail().invalidates(status.clone());
         let runner =
-            Self { ledger, follower, status: status.clone(), position: -1, parked: HashSet::new() };
+            Self { ledger, follower, feed, status: status.clone(), parked: HashSet::new() };
         (runner, status)
     }
 
     /// Follows until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        let until = stop.clone();
+        tokio::select! {
+            () = until.cancelled() => {}
+            () = self.sessions(stop) => {}
+        }
+        self.feed.end().await;
+    }
+
+    async fn sessions(&mut self, stop: CancellationToken) {
         let mut pause = BACKOFF.0;
         while !stop.is_cancelled() {
-            let before = self.position;
+            let before = self.feed.position();
             let (mut moves, status) = (self.ledger.tail().moves(), self.status.clone());
             let end = tokio::select! {
-                () = stop.cancelled() => return,
                 // Whatever it waits for: a server that has vanished will never answer.
                 _ = moves.changed() => {
                     status.moved(UNKNOWN);
-                    Ok(())
+                    Ok(Over::NotOurs)
                 }
                 end = self.session() => end,
             };
-            if self.position > before {
+            if self.feed.position() > before {
                 pause = BACKOFF.0;
             }
-            let Err(error) = end else {
-                // Somebody else is at the same work; there is no hurry.
-                tokio::time::sleep(BACKOFF.0).await;
-                continue;
+            let error = match end {
+                Ok(Over::Anew) => continue,
+                Ok(Over::NotOurs) => {
+                    // Somebody else is at the same work; there is no hurry.
+                    tokio::time::sleep(BACKOFF.0).await;
+                    continue;
+                }
+                Err(error) => error,
             };
             tracing::warn!(follower = self.status.name(), %error, "follower will try again");
             // Until it is read again, nobody may be told that it has come so far.
             self.status.moved(UNKNOWN);
             self.status.update(|health| health.stopped = Some(error.to_string()));
             self.stopped(true);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
         }
     }
 
-    /// Follows over one connection. Ends well when somebody else moved the checkpoint.
-    async fn session(&mut self) -> Result<(), FollowError> {
+    /// Follows over one connection.
+    async fn session(&mut self) -> Result<Over, FollowError> {
         let name = self.follower.name().to_owned();
         let mut conn = self.connect().await?;
         self.ledger.tail().agree(&mut conn).await?;
-        self.position = checkpoint::begin(&mut conn, &name).await?;
+        let kinds = Kind::ALL.into_iter().filter(|kind| self.follower.reads(*kind));
+        let kinds: Vec<_> = kinds.map(Kind::as_str).collect();
+        self.feed.begin(&mut conn, &kinds).await?;
         let parked = checkpoint::parked(&mut conn, &name).await?;
         self.parked = parked
             .into_iter()
             .map(|it| (it.aggregate_type.into(), it.aggregate_id.into()))
             .collect();
-        self.follower.reset(&mut conn, self.position).await?;
-        self.status.moved(self.position);
-        let mut heads = self.ledger.tail().head();
+        self.follower.reset(&mut conn, self.feed.position()).await?;
+        self.status.moved(self.feed.position());
         loop {
-            let begun = Instant::now();
-            let events = self.ledger.tail().read(self.position, BATCH_EVENTS_MAX).await?;
-            let full = events.len() >= BATCH_EVENTS_MAX;
-            if !events.is_empty() && !self.take(&mut conn, events).await? {
-                return Ok(());
+            let before = self.feed.position();
+            let next = self.feed.next(&mut conn).await?;
+            // By what others have applied. Only then: what is said here would undo that the tail
+            // says that nothing is known any more.
+            if self.feed.position() != before {
+                self.status.moved(self.feed.position());
+            }
+            match next {
+                Next::Anew => return Ok(Over::Anew),
+                Next::Nothing => {}
+                Next::Events(events) => {
+                    if !self.take(&mut conn, events).await? {
+                        return Ok(Over::NotOurs);
+                    }
+                }
             }
             // Also where another has taken the events that this one stood still at.
             self.status.update(|health| health.stopped = None);
             self.stopped(false);
             self.report();
-            if !full {
-                tokio::time::sleep_until(begun + LINGER).await;
-                let position = self.position;
-                let news = heads.wait_for(|head| *head > position);
-                let idle = tokio::time::timeout(IDLE, news).await.is_err();
-                // A database that died and came back may have lost our last commits, which are
-                // not waited for; without an event nothing else would tell.
-                if idle && checkpoint::position(&mut conn, &name).await? != Some(position) {
-                    self.status.moved(UNKNOWN);
-                    return Ok(());
-                }
-            }
         }
     }
 
@@ -143,11 +161,11 @@ impl<F: Follower> Runner<F> {
         events: Vec<Arc<Recorded>>,
     ) -> Result<bool, FollowError> {
         let page = self.page(events);
-        if page.until > self.position && !self.batch(conn, &page.events, page.until).await? {
+        if page.count > 0 && !self.batch(conn, &page).await? {
             return Ok(false);
         }
         if let Some((event, reason)) = page.damaged {
-            return self.park(conn, &event, reason).await;
+            return self.park(conn, &event, page.count + 1, reason).await;
         }
         match page.barrier {
             None => Ok(true),
@@ -158,32 +176,29 @@ impl<F: Follower> Runner<F> {
     /// Cuts the events off before the first that this build must not pass, and leaves out parked
     /// streams.
     fn page(&self, events: Vec<Arc<Recorded>>) -> Page {
-        let mut page =
-            Page { events: Vec::new(), until: self.position, barrier: None, damaged: None };
-        for event in events {
-            let id = (Arc::clone(&event.row.aggregate_type), Arc::clone(&event.row.aggregate_id));
-            if self.parked.contains(&id) {
-                page.until = event.position;
+        let mut page = Page::default();
+        for (event, count) in events.into_iter().zip(1..) {
+            if self.is_parked(&event) {
+                page.count = count;
                 continue;
             }
             let kind = event.stream.as_ref().map(|stream| stream.kind());
             match &event.decoded {
-                Err(_) if kind.is_some_and(|kind| !self.follower.reads(kind)) => {
-                    page.until = event.position;
+                Err(error) if kind.is_none_or(|kind| self.follower.reads(kind)) => match error {
+                    DecodeError::Unknown { .. } => {
+                        page.barrier = Some(format!("position {}: {error}", event.position));
+                        return page;
+                    }
+                    DecodeError::Malformed { .. } => {
+                        let reason = error.to_string();
+                        page.damaged = Some((event, reason));
+                        return page;
+                    }
+                },
+                _ => {
+                    page.count = count;
+                    page.counts.push(count);
                     page.events.push(event);
-                }
-                Ok(_) => {
-                    page.until = event.position;
-                    page.events.push(event);
-                }
-                Err(error @ DecodeError::Unknown { .. }) => {
-                    page.barrier = Some(format!("position {}: {error}", event.position));
-                    return page;
-                }
-                Err(error @ DecodeError::Malformed { .. }) => {
-                    let reason = error.to_string();
-                    page.damaged = Some((event, reason));
-                    return page;
                 }
             }
         }
@@ -191,61 +206,84 @@ impl<F: Follower> Runner<F> {
     }
 
     /// Takes a batch whole; where an event in it cannot be digested, one by one.
-    async fn batch(
-        &mut self,
-        conn: &mut PgConnection,
-        events: &[Arc<Recorded>],
-        until: Position,
-    ) -> Result<bool, FollowError> {
-        match self.transact(conn, events, until).await {
+    async fn batch(&mut self, conn: &mut PgConnection, page: &Page) -> Result<bool, FollowError> {
+        match self.transact(conn, &page.events, page.count).await {
             Err(error) if is_data_error(&error) => {
                 tracing::warn!(follower = self.status.name(), %error, "looking for a bad event");
             }
             done => return done,
         }
-        self.follower.reset(conn, self.position).await?;
-        for event in events {
-            let id = (Arc::clone(&event.row.aggregate_type), Arc::clone(&event.row.aggregate_id));
-            if self.parked.contains(&id) {
+        self.follower.reset(conn, self.feed.position()).await?;
+        let mut taken = 0;
+        for (event, count) in page.events.iter().zip(&page.counts) {
+            if self.is_parked(event) {
                 continue;
             }
             let single = std::slice::from_ref(event);
-            let done = match self.transact(conn, single, event.position).await {
+            let done = match self.transact(conn, single, *count).await {
                 Err(error) if is_data_error(&error) => {
-                    self.park(conn, event, error.to_string()).await?
+                    self.park(conn, event, *count, error.to_string()).await?
                 }
                 done => done?,
             };
             if !done {
                 return Ok(false);
             }
+            taken = *count;
         }
-        if self.position < until {
-            return self.transact(conn, &[], until).await;
+        if taken < page.count {
+            return self.transact(conn, &[], page.count).await;
         }
         Ok(true)
     }
 
+    fn is_parked(&self, event: &Recorded) -> bool {
+        let row = &event.row;
+        // Most followers have nothing parked, and this is asked for every event.
+        !self.parked.is_empty()
+            && self
+                .parked
+                .contains(&(Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id)))
+    }
+
+    /// Takes these events, with which so many of the batch are done.
     async fn transact(
         &mut self,
         conn: &mut PgConnection,
         events: &[Arc<Recorded>],
-        until: Position,
+        count: usize,
+    ) -> Result<bool, FollowError> {
+        let mut clashes = 0;
+        loop {
+            match self.attempt(conn, events, count).await {
+                Err(error) if is_clash(&error) && clashes < CLASHES_MAX => {
+                    tracing::debug!(follower = self.status.name(), %error, "taken once more");
+                    clashes += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        conn: &mut PgConnection,
+        events: &[Arc<Recorded>],
+        count: usize,
     ) -> Result<bool, FollowError> {
         if !events.is_empty() {
             self.follower.prepare(events).await?;
         }
         let mut tx = conn.begin().await?;
-        if !events.is_empty() {
-            self.follower.write(&mut tx, events).await?;
-        }
-        let name = self.follower.name();
-        if !checkpoint::advance(&mut tx, name, self.position, until).await? {
+        if !self.feed.advance(&mut tx, count).await? {
             tx.rollback().await?;
             return Ok(false);
         }
+        if !events.is_empty() {
+            self.follower.write(&mut tx, events).await?;
+        }
         tx.commit().await?;
-        self.moved(until);
+        self.moved(count);
         Ok(true)
     }
 
@@ -254,6 +292,7 @@ impl<F: Follower> Runner<F> {
         &mut self,
         conn: &mut PgConnection,
         event: &Recorded,
+        count: usize,
         reason: String,
     ) -> Result<bool, FollowError> {
         let row = &event.row;
@@ -271,22 +310,22 @@ impl<F: Follower> Runner<F> {
             reason,
         };
         let mut tx = conn.begin().await?;
-        checkpoint::park(&mut tx, self.follower.name(), &parked).await?;
-        let name = self.follower.name();
-        if !checkpoint::advance(&mut tx, name, self.position, event.position).await? {
+        if !self.feed.advance(&mut tx, count).await? {
             tx.rollback().await?;
             return Ok(false);
         }
+        checkpoint::park(&mut tx, self.follower.name(), &parked).await?;
         tx.commit().await?;
         self.parked.insert((Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id)));
-        self.follower.reset(conn, event.position).await?;
-        self.moved(event.position);
+        self.moved(count);
+        self.follower.reset(conn, self.feed.position()).await?;
         Ok(true)
     }
 
-    fn moved(&mut self, position: Position) {
-        self.position = position;
-        self.status.moved(position);
+    /// So many of the batch are committed.
+    fn moved(&mut self, count: usize) {
+        self.feed.advanced(count);
+        self.status.moved(self.feed.position());
     }
 
     async fn connect(&self) -> sqlx::Result<PgConnection> {
@@ -297,6 +336,10 @@ impl<F: Follower> Runner<F> {
                 // What a follower writes can be made again from the log; its checkpoint goes
                 // with it.
                 ("synchronous_commit", "off"),
+                // One that is paused in the middle of a transaction would keep whoever takes
+                // over waiting for its rows. Postgres ends its session instead.
+                ("idle_in_transaction_session_timeout", "5000"),
+                ("statement_timeout", "60000"),
             ])
         };
         self.ledger.servers().connect(adapt).await
@@ -311,10 +354,11 @@ impl<F: Follower> Runner<F> {
     fn report(&self) {
         let now = self.ledger.clock().now();
         let head = *self.ledger.tail().head().borrow();
-        let lag = (head - self.position).max(0);
+        let position = self.feed.position();
+        let lag = (head - position).max(0);
         let of = Of { follower: self.status.name().to_owned() };
         let metrics = self.ledger.metrics();
-        metrics.follower_position.get_or_create(&of).set(self.position);
+        metrics.follower_position.get_or_create(&of).set(position);
         metrics.follower_lag_events.get_or_create(&of).set(lag);
         metrics.follower_polled_at.get_or_create(&of).set(now.timestamp());
         let parked = self.parked.len();
@@ -341,4 +385,11 @@ pub fn is_data_error(error: &FollowError) -> bool {
             matches!(error, sqlx::Error::Encode(_) | sqlx::Error::Decode(_))
         }
     }
+}
+
+/// Did the batch lose against another that touched the same rows?
+fn is_clash(error: &FollowError) -> bool {
+    // Serialization failure, deadlock.
+    matches!(error, FollowError::Database(sqlx::Error::Database(error))
+        if matches!(error.code().as_deref(), Some("40001" | "40P01")))
 }

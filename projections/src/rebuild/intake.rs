@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use accrue_event_store::codec::{Codec, DecodeError};
-use accrue_event_store::follow::{FollowError, Parked};
+use accrue_event_store::follow::{Applied, FollowError, Parked};
 use accrue_event_store::log_query::read_kinds;
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::PgConnection;
@@ -23,6 +23,8 @@ pub(super) struct Intake {
     /// Everything up to here is in the fold or in rows.
     pub(super) position: Position,
     pub(super) parked: Vec<Parked>,
+    /// Behind this position only what is applied there is taken.
+    only: Option<(Position, Applied)>,
     /// From which position on each parked stream is left out.
     parked_from: HashMap<(Arc<str>, Arc<str>), Position>,
 }
@@ -30,7 +32,8 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(model: &'static Model, codec: Codec) -> Self {
         let fold = (model.fold)();
-        Self { model, codec, fold, position: 0, parked: Vec::new(), parked_from: HashMap::new() }
+        let (parked, parked_from) = (Vec::new(), HashMap::new());
+        Self { model, codec, fold, position: 0, parked, only: None, parked_from }
     }
 
     /// The next events up to `until`; fewer than [`PAGE_EVENTS`] when these are the last.
@@ -51,6 +54,11 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Takes of the events behind `position` only those that are applied there.
+    pub(super) fn only(&mut self, position: Position, applied: Applied) {
+        self.only = Some((position, applied));
     }
 
     /// Begins an empty fold: what was in the one before is in rows, or was rolled back.
@@ -83,6 +91,12 @@ impl Intake {
             if self.parked_from.get(&stream).is_some_and(|from| event.position >= *from) {
                 return Ok(false);
             }
+        }
+        if let Some((position, applied)) = &self.only
+            && event.position > *position
+            && !applied.has(event)
+        {
+            return Ok(false);
         }
         match &event.decoded {
             Ok(_) => Ok(true),

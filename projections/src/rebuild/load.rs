@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use accrue_event_store::codec::Codec;
-use accrue_event_store::follow::{Parked, is_data_error};
+use accrue_event_store::follow::{Applied, Parked, is_data_error};
 use accrue_event_store::ledger::PLANS;
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::postgres::PgConnectOptions;
@@ -63,6 +63,11 @@ impl Loader {
     /// Sets a stream aside from a position on, as somebody else has done before.
     pub(crate) fn park(&mut self, parked: Parked) {
         self.intake.park(parked);
+    }
+
+    /// Takes of the events behind `position` only those that are applied there.
+    pub(crate) fn only(&mut self, position: Position, applied: Applied) {
+        self.intake.only(position, applied);
     }
 
     /// Takes everything up to `until`, of which part may stay in memory: see

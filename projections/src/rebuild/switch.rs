@@ -90,6 +90,11 @@ async fn swap(
     .execute(&mut *tx)
     .await?;
     let live = follow::position(&mut tx, model.name).await?.unwrap_or_default();
+    // Then those of partitions, which workers take that Kafka feeds.
+    sqlx::query("SELECT FROM feed_checkpoints WHERE follower = $1 FOR UPDATE")
+        .bind(model.name)
+        .execute(&mut *tx)
+        .await?;
     for table in model.tables {
         script(&mut tx, &format!("DROP TABLE IF EXISTS read.{table}")).await?;
     }
@@ -114,6 +119,13 @@ async fn swap(
         .bind(head)
         .execute(&mut *tx)
         .await?;
+    sqlx::query(
+        "UPDATE feed_checkpoints SET position = greatest(position, $2) WHERE follower = $1",
+    )
+    .bind(model.name)
+    .bind(head)
+    .execute(&mut *tx)
+    .await?;
     let was_parked = !parked(&mut tx, model.name).await?.is_empty();
     replace_parked(&mut tx, model, loader).await?;
     script(&mut tx, &format!("DROP SCHEMA {schema} CASCADE")).await?;

@@ -1,7 +1,7 @@
 //! A read model beside a fresh fold of the log up to its checkpoint.
 
 use accrue_event_store::codec::Codec;
-use accrue_event_store::follow::{self, is_data_error};
+use accrue_event_store::follow::{self, Applied, is_data_error};
 use accrue_event_store::record::Position;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -44,6 +44,8 @@ async fn compare(
         return missing(error).map(|detail| vec![found(0, detail)]);
     }
     let until = follow::position(conn, model.name).await?.unwrap_or_default();
+    // Where Kafka feeds it, partitions are ahead of the position that all of them have.
+    let applied = Applied::read(conn, model.name).await?;
     let parked = follow::parked(conn, model.name).await?;
     let mut findings: Vec<_> = parked
         .iter()
@@ -57,6 +59,9 @@ async fn compare(
     for stream in parked {
         loader.park(stream);
     }
+    let position = until;
+    let until = until.max(applied.latest());
+    loader.only(position, applied);
     let mut tell = |position| progress(Progress { subject: model.name, position, until });
     let folded = match loader.read(conn, until, &mut tell).await {
         Ok(()) => loader.catch_up(conn, until).await,

@@ -19,6 +19,7 @@ use accrue_domain::wallet::command::Command as OnWallet;
 use accrue_event_store::clock::SettableClock;
 use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::Limits;
+use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_private_postgres::cluster::Cluster;
@@ -72,7 +73,7 @@ impl World {
     }
 
     pub(crate) async fn follow(&self) -> Started {
-        start(&self.ledger, CancellationToken::new()).await.unwrap()
+        start(&self.ledger, &Feeds::by_log(), CancellationToken::new()).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {

@@ -55,7 +55,10 @@ impl Story {
     fn happens(&mut self, program: &str, kind: Kind, id: &str, event: Event) {
         self.position += 1;
         let recorded = recorded(self.position, program, kind, id, event);
-        let plan = plan(&mut self.campaigns, &recorded).unwrap();
+        if let (Some(stream), [Event::Campaign(event)]) = (&recorded.stream, recorded.events()) {
+            self.campaigns.evolve(stream, recorded.position, event);
+        }
+        let plan = plan(&self.campaigns, &recorded).unwrap();
         for planned in plan.commands {
             let envelope = planned.envelope();
             writeln!(self.told, "{} {:?}", envelope.id, envelope.actions).unwrap();
@@ -191,7 +194,7 @@ fn a_command_says_what_caused_it_and_is_the_same_again() {
         let mut events = accrue_domain::samples::events().into_iter();
         let event = events.find(|event| event.name().0 == "SaleRecorded").unwrap();
         let recorded = recorded(9, "default", Kind::Sale, "536365", event);
-        plan(&mut story.campaigns, &recorded).unwrap().commands.remove(0).envelope()
+        plan(&story.campaigns, &recorded).unwrap().commands.remove(0).envelope()
     };
     assert_eq!(format!("{:?}", sale()), format!("{:?}", sale()));
     let Envelope { fingerprint, occurred_at, correlation_id, causation_id, actor, .. } = sale();
@@ -200,4 +203,26 @@ fn a_command_says_what_caused_it_and_is_the_same_again() {
         format!("{occurred_at:?} {correlation_id:?} {causation_id:?} {actor:?}"),
         @r#"Some(2010-12-01T08:26:00Z) Some("till-1") Some("event/9") Some("accrue/awards")"#
     );
+}
+
+#[test]
+fn a_sale_is_judged_by_what_the_campaign_was_at_its_position_whatever_is_known_of_it_since() {
+    let mut story = Story::default();
+    story.active("c", json!([rule(0, "1")]));
+    story.campaign(
+        "c",
+        campaign::Event::CampaignRulesReplaced { version: 2, rules: json!([rule(0, "2")]) },
+    );
+    story.campaign("c", campaign::Event::CampaignPaused {});
+    // Positions 1 to 4 are the campaign's; sales come later, from in between, and from before.
+    let mut events = accrue_domain::samples::events().into_iter();
+    let sale = events.find(|event| event.name().0 == "SaleRecorded").unwrap();
+    let given = |position| {
+        let recorded = recorded(position, "default", Kind::Sale, "536365", sale.clone());
+        let commands = plan(&story.campaigns, &recorded).unwrap().commands;
+        commands.iter().map(|it| format!("{:?}", it.task)).collect::<Vec<_>>()
+    };
+    assert_eq!((given(5).len(), given(2).len(), given(1).len()), (0, 0, 0));
+    assert!(given(3)[0].contains("version: 1, points: Amount(1)"), "{:?}", given(3));
+    assert!(given(4)[0].contains("version: 2, points: Amount(2)"), "{:?}", given(4));
 }

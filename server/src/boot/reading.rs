@@ -1,6 +1,6 @@
 //! The read models of a process: those that it keeps, and those that its routes ask.
 
-use accrue_event_store::follow::Status;
+use accrue_event_store::follow::{Feeds, Status};
 use accrue_event_store::ledger::Ledger;
 use accrue_projections::live::{self, Started, Views};
 use anyhow::{Context, Result};
@@ -26,12 +26,13 @@ impl Reading {
     pub(super) async fn start(
         config: &Config,
         ledger: &Ledger,
+        feeds: &Feeds,
         stop: &CancellationToken,
     ) -> Result<Self> {
         let mut reading = Self::default();
         let mut views = None;
         if config.roles.projections {
-            let started = live::start(ledger, stop.clone()).await;
+            let started = live::start(ledger, feeds, stop.clone()).await;
             let started = reading.run(started.context("the read models cannot be started")?);
             reading.kept = started.statuses().into_iter().cloned().collect();
             views = Some(started);

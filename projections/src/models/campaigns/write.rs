@@ -72,7 +72,8 @@ async fn update(conn: &mut PgConnection, id: &str, change: &Definition) -> Resul
     expect_rows("campaigns", 1, done.rows_affected(), change.position)
 }
 
-/// Days only grow, so that no check is tested on what is added alone.
+/// Days only grow, so that no check is tested on what is added alone. Several workers add to one,
+/// each for its accounts, in whatever order: hence sums, and the greater position.
 pub(super) async fn days(
     conn: &mut PgConnection,
     changes: BTreeMap<(String, NaiveDate), DayChange>,
@@ -87,7 +88,8 @@ pub(super) async fn days(
                               $6::bigint[], $7::bigint[])
              ON CONFLICT (program, campaign, day) DO UPDATE
             SET awards = known.awards + EXCLUDED.awards, points = known.points + EXCLUDED.points,
-                reversed = known.reversed + EXCLUDED.reversed, position = EXCLUDED.position",
+                reversed = known.reversed + EXCLUDED.reversed,
+                position = greatest(known.position, EXCLUDED.position)",
     )
     .bind(changes.keys().map(|(id, _)| split(id).0).collect::<Vec<_>>())
     .bind(changes.keys().map(|(id, _)| split(id).1).collect::<Vec<_>>())

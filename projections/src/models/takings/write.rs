@@ -49,7 +49,7 @@ pub(super) async fn tenders_of(
     rows.into_iter().map(pair).collect()
 }
 
-/// Days only grow. Numbers are summed as such and cut, where Postgres would refuse the sum.
+/// Days only grow. Several workers add to one, each for its purchases, in whatever order. Numbers are summed as such and cut, where Postgres would refuse the sum.
 pub(super) async fn days(
     conn: &mut PgConnection,
     changes: BTreeMap<Key, Change>,
@@ -73,7 +73,7 @@ pub(super) async fn days(
                                      9223372036854775807),
                 points_returned = least(known.points_returned::numeric + EXCLUDED.points_returned,
                                         9223372036854775807),
-                position = EXCLUDED.position",
+                position = greatest(known.position, EXCLUDED.position)",
     )
     .bind(changes.keys().map(|(program, ..)| &**program).collect::<Vec<_>>())
     .bind(changes.keys().map(|(_, day, ..)| *day).collect::<Vec<_>>())

@@ -1,7 +1,25 @@
-//! Which partition a stream is in: the same as Java's producers choose for its key.
+//! Where in Kafka an event is: the topic of its program, and the partition of its stream, which is
+//! the one that Java's producers choose for its key. Pure, and known without any Kafka.
 //!
 //! Chosen here and not by the client library, because who publishes has to know beforehand where an
-//! event goes: that is where it looks whether the event is there already.
+//! event goes: that is where it looks whether the event is there already. And whoever followed
+//! Kafka and now follows the log has to know which events came by which partition.
+
+use crate::record::Row;
+
+/// A program as the name of its topic has it. Characters that a topic cannot hold (none of our own
+/// programs' ids has any) are written as `_`.
+#[must_use]
+pub fn program_in_topic(program: &str) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    program.chars().map(|c| if legal(c) { c } else { '_' }).collect()
+}
+
+/// The partition of an event among so many: that of its stream.
+#[must_use]
+pub fn of_event(row: &Row, partitions: i32) -> i32 {
+    of_key(row.subject().as_bytes(), partitions)
+}
 
 /// The partition of a key among so many.
 #[must_use]
