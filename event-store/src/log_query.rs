@@ -27,16 +27,15 @@ pub async fn read_kinds(
     limit: i64,
     kinds: &[Kind],
 ) -> sqlx::Result<Vec<Arc<Recorded>>> {
+    // In the statement's own words: a plan that fits any list would not know that a partial index
+    // holds all of the few events of these kinds.
+    let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+    let kinds = kinds.join(", ");
     let sql = format!(
         "SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2 \
-         AND aggregate_type = ANY($4) ORDER BY position LIMIT $3"
+         AND aggregate_type IN ({kinds}) ORDER BY position LIMIT $3"
     );
-    let mut rows = sqlx::query(&sql)
-        .bind(after)
-        .bind(until)
-        .bind(limit)
-        .bind(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
-        .fetch(conn);
+    let mut rows = sqlx::query(&sql).bind(after).bind(until).bind(limit).fetch(conn);
     let (mut names, mut events) = (Names::default(), Vec::new());
     // Row by row, so that Postgres makes the next ones while these are decoded.
     while let Some(row) = rows.try_next().await? {

@@ -52,6 +52,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How often Kafka is told how far the follower is.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a worker that cannot apply anything leaves its partitions to others.
+const RESPITE: Duration = Duration::from_secs(30);
+
 /// Records that are skipped before that is noted without an event.
 const SKIPPED_MIN: usize = 500;
 
@@ -71,8 +74,8 @@ struct KafkaFeed {
     kinds: Vec<&'static str>,
     metrics: Metrics,
     reader: Option<Reader>,
-    /// This process has said that Kafka is to feed the follower.
-    claimed: bool,
+    /// Which history of the log this process has said it of, that Kafka is to feed the follower.
+    claimed: Option<u64>,
     position: Position,
     /// Topics that are shared, with their partitions.
     topics: BTreeMap<String, i32>,
@@ -134,7 +137,7 @@ impl KafkaFeed {
             kinds: Vec::new(),
             metrics: metrics.clone(),
             reader: None,
-            claimed: false,
+            claimed: None,
             position: -1,
             topics: BTreeMap::new(),
             assignment: 0,
@@ -398,8 +401,11 @@ impl Feed for KafkaFeed {
         self.kinds = kinds.to_vec();
         self.given.clear();
         self.begun = None;
-        self.position = follow::claim(conn, &self.follower, By::Kafka, !self.claimed).await?;
-        self.claimed = true;
+        // A standby that was promoted may lack that it was said.
+        let history = *self.ledger.tail().moves().borrow();
+        let take = self.claimed != Some(history);
+        self.position = follow::claim(conn, &self.follower, By::Kafka, take).await?;
+        self.claimed = Some(history);
         if self.reader.is_none() {
             let (settings, follower) = (&self.settings, &self.follower);
             let assigned = self.metrics.assigned(follower);
@@ -502,6 +508,10 @@ impl Feed for KafkaFeed {
         if let Some(reader) = self.reader.take() {
             reader.end().await;
         }
+    }
+
+    fn respite(&self) -> Duration {
+        RESPITE
     }
 }
 

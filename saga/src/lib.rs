@@ -103,6 +103,8 @@ pub struct Sagas {
     /// How the awards are doing: the checkpoint is the position up to which every sale was judged
     /// and every award is durable. None where another process makes them.
     pub awards: Option<Status>,
+    /// How the cues of purchases are doing, where they come by a feed that processes share.
+    pub cues: Option<Status>,
     /// What a payment provider tells by itself comes in here; none where another process takes
     /// purchases to their end.
     pub hooks: Option<Hooks>,
@@ -117,7 +119,7 @@ pub fn start(
     stop: &CancellationToken,
 ) -> Sagas {
     let metrics = Metrics::new(registry);
-    let mut sagas = Sagas { awards: None, hooks: None, tasks: Vec::new() };
+    let mut sagas = Sagas { awards: None, cues: None, hooks: None, tasks: Vec::new() };
     if config.work.awards {
         let awards = Awards::new(ledger.clone(), metrics.clone(), config.feeds.in_order());
         let feed = config.feeds.of(&ledger, awards::NAME);
@@ -140,7 +142,8 @@ pub fn start(
             let clock = Arc::clone(ledger.clock());
             let cues = Cues { name: purchases::NAME, stories: purchases.clone(), clock };
             let feed = config.feeds.of(&ledger, purchases::NAME);
-            let (cues, _) = Runner::new(ledger.clone(), cues, feed);
+            let (cues, status) = Runner::new(ledger.clone(), cues, feed);
+            sagas.cues = Some(status);
             let stop = stop.clone();
             sagas.tasks.push(tokio::spawn(async move {
                 cues.run(stop).await;

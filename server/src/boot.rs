@@ -144,10 +144,10 @@ impl Server {
             .as_ref()
             .map(|it| Published::new(it.status.clone(), alarm, roles.is_relay_alone()));
         let published = published.inspect(|it| it.register(&mut registry));
-        let awards = sagas.as_ref().and_then(|sagas| sagas.awards.as_ref());
+        let stories = sagas.iter().flat_map(|sagas| sagas.awards.iter().chain(&sagas.cues));
         let health = Health::new(Checked {
             ledger: ledger.clone(),
-            followers: reading.kept.iter().chain(awards).cloned().collect(),
+            followers: reading.kept.iter().chain(stories).cloned().collect(),
             lag_max: config.ready_lag_max,
             replica: reading.replica.clone(),
             payments: Some(&payments).filter(|it| it.is_there()).cloned(),

@@ -106,6 +106,9 @@ pub async fn claim(
         )));
     }
     let mut tx = conn.begin().await?;
+    // This process remembers that it has claimed the follower; a crash of the database must not make
+    // it wrong.
+    sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
     // Behind the lock no batch of the log's feed is under way, and no partition is begun.
     let (position, _) = feed_of(&mut tx, follower, "FOR UPDATE").await?;
     sqlx::query("UPDATE checkpoints SET feed = $2 WHERE follower = $1")

@@ -1,6 +1,7 @@
 //! Where a follower's events come from. The runner is the same whatever it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -60,6 +61,11 @@ pub trait Feed: Send + Sync + 'static {
 
     /// Lets go of what others may take over.
     async fn end(&mut self) {}
+
+    /// How long that is left to them before it is asked for again.
+    fn respite(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Makes the feeds of followers.

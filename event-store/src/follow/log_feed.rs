@@ -27,7 +27,8 @@ pub struct LogFeed {
     ledger: Ledger,
     follower: String,
     /// This process has said that the log is to feed the follower.
-    claimed: bool,
+    /// Of which history of the log it was said that the log is to feed the follower.
+    claimed: Option<u64>,
     position: Position,
     /// What Kafka brought before, ahead of the position.
     applied: Applied,
@@ -44,7 +45,7 @@ impl LogFeed {
         Self {
             ledger,
             follower: follower.to_owned(),
-            claimed: false,
+            claimed: None,
             position: -1,
             applied: Applied::default(),
             behind: Vec::new(),
@@ -93,8 +94,11 @@ impl Feed for LogFeed {
         _kinds: &[&'static str],
     ) -> Result<(), FollowError> {
         self.begun = None;
-        self.position = checkpoint::claim(conn, &self.follower, By::Log, !self.claimed).await?;
-        self.claimed = true;
+        // A standby that was promoted may lack that it was said.
+        let history = *self.ledger.tail().moves().borrow();
+        let take = self.claimed != Some(history);
+        self.position = checkpoint::claim(conn, &self.follower, By::Log, take).await?;
+        self.claimed = Some(history);
         self.applied = Applied::read(conn, &self.follower).await?;
         Ok(())
     }

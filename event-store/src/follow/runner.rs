@@ -1,13 +1,14 @@
 //! Runs one follower: batches as its feed gives them, a transaction each, for as long as the server
 //! lives.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use accrue_domain::aggregate::Kind;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{self, Parked};
@@ -15,10 +16,13 @@ use super::{Feed, FollowError, Follower, Next, Status, UNKNOWN};
 use crate::codec::DecodeError;
 use crate::ledger::Ledger;
 use crate::metrics::Of;
-use crate::record::Recorded;
+use crate::record::{Position, Recorded};
 
 /// First and longest pause after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How long a follower keeps what others could take over while all it tries fails.
+const FRUITLESS_MAX: Duration = Duration::from_secs(10);
 
 /// How often a batch is tried again at once that lost against others for the same rows.
 const CLASHES_MAX: u32 = 10;
@@ -29,7 +33,8 @@ pub struct Runner<F> {
     follower: F,
     feed: Box<dyn Feed>,
     status: Status,
-    parked: HashSet<(Arc<str>, Arc<str>)>,
+    /// Streams that are set aside, and from which event on.
+    parked: HashMap<(Arc<str>, Arc<str>), Position>,
 }
 
 impl<F: Follower> std::fmt::Debug for Runner<F> {
@@ -66,7 +71,7 @@ impl<F: Follower> Runner<F> {
         let status = Status::new(follower.name());
         ledger.tail().invalidates(status.clone());
         let runner =
-            Self { ledger, follower, feed, status: status.clone(), parked: HashSet::new() };
+            Self { ledger, follower, feed, status: status.clone(), parked: HashMap::new() };
         (runner, status)
     }
 
@@ -82,6 +87,7 @@ impl<F: Follower> Runner<F> {
 
     async fn sessions(&mut self, stop: CancellationToken) {
         let mut pause = BACKOFF.0;
+        let mut fruitless: Option<Instant> = None;
         while !stop.is_cancelled() {
             let before = self.feed.position();
             let (mut moves, status) = (self.ledger.tail().moves(), self.status.clone());
@@ -95,6 +101,7 @@ impl<F: Follower> Runner<F> {
             };
             if self.feed.position() > before {
                 pause = BACKOFF.0;
+                fruitless = None;
             }
             let error = match end {
                 Ok(Over::Anew) => continue,
@@ -110,6 +117,12 @@ impl<F: Follower> Runner<F> {
             self.status.moved(UNKNOWN);
             self.status.update(|health| health.stopped = Some(error.to_string()));
             self.stopped(true);
+            if fruitless.get_or_insert_with(Instant::now).elapsed() > FRUITLESS_MAX {
+                // Others may be able to do what this one is not, say because they are newer.
+                self.feed.end().await;
+                fruitless = None;
+                pause = pause.max(self.feed.respite());
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
         }
@@ -126,7 +139,7 @@ impl<F: Follower> Runner<F> {
         let parked = checkpoint::parked(&mut conn, &name).await?;
         self.parked = parked
             .into_iter()
-            .map(|it| (it.aggregate_type.into(), it.aggregate_id.into()))
+            .map(|it| ((it.aggregate_type.into(), it.aggregate_id.into()), it.position))
             .collect();
         self.follower.reset(&mut conn, self.feed.position()).await?;
         self.status.moved(self.feed.position());
@@ -160,25 +173,33 @@ impl<F: Follower> Runner<F> {
         conn: &mut PgConnection,
         events: Vec<Arc<Recorded>>,
     ) -> Result<bool, FollowError> {
-        let page = self.page(events);
-        if page.count > 0 && !self.batch(conn, &page).await? {
-            return Ok(false);
+        let mut done = 0;
+        while done < events.len() {
+            let page = self.page(&events, done);
+            if page.count > done && !self.batch(conn, &page).await? {
+                return Ok(false);
+            }
+            if let Some(reason) = page.barrier {
+                return Err(FollowError::NotReady(reason));
+            }
+            done = page.count;
+            if let Some((event, reason)) = page.damaged {
+                // A feed does not give again what is behind it, so that is taken here.
+                done += 1;
+                if !self.park(conn, &event, done, reason).await? {
+                    return Ok(false);
+                }
+            }
         }
-        if let Some((event, reason)) = page.damaged {
-            return self.park(conn, &event, page.count + 1, reason).await;
-        }
-        match page.barrier {
-            None => Ok(true),
-            Some(reason) => Err(FollowError::NotReady(reason)),
-        }
+        Ok(true)
     }
 
-    /// Cuts the events off before the first that this build must not pass, and leaves out parked
-    /// streams.
-    fn page(&self, events: Vec<Arc<Recorded>>) -> Page {
-        let mut page = Page::default();
-        for (event, count) in events.into_iter().zip(1..) {
-            if self.is_parked(&event) {
+    /// What is behind the first `done` of the events, up to the first that this build must not pass,
+    /// without parked streams.
+    fn page(&self, events: &[Arc<Recorded>], done: usize) -> Page {
+        let mut page = Page { count: done, ..Page::default() };
+        for (count, event) in (1..).zip(events).skip(done) {
+            if self.is_parked(event) {
                 page.count = count;
                 continue;
             }
@@ -190,15 +211,14 @@ impl<F: Follower> Runner<F> {
                         return page;
                     }
                     DecodeError::Malformed { .. } => {
-                        let reason = error.to_string();
-                        page.damaged = Some((event, reason));
+                        page.damaged = Some((Arc::clone(event), error.to_string()));
                         return page;
                     }
                 },
                 _ => {
                     page.count = count;
                     page.counts.push(count);
-                    page.events.push(event);
+                    page.events.push(Arc::clone(event));
                 }
             }
         }
@@ -238,12 +258,15 @@ impl<F: Follower> Runner<F> {
     }
 
     fn is_parked(&self, event: &Recorded) -> bool {
-        let row = &event.row;
         // Most followers have nothing parked, and this is asked for every event.
-        !self.parked.is_empty()
-            && self
-                .parked
-                .contains(&(Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id)))
+        if self.parked.is_empty() {
+            return false;
+        }
+        let row = &event.row;
+        let id = (Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id));
+        // What stands before the event at fault may still come: where Kafka does not take an event,
+        // its stream is set aside before the follower has got there.
+        self.parked.get(&id).is_some_and(|from| event.position >= *from)
     }
 
     /// Takes these events, with which so many of the batch are done.
@@ -316,7 +339,8 @@ impl<F: Follower> Runner<F> {
         }
         checkpoint::park(&mut tx, self.follower.name(), &parked).await?;
         tx.commit().await?;
-        self.parked.insert((Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id)));
+        let id = (Arc::clone(&row.aggregate_type), Arc::clone(&row.aggregate_id));
+        self.parked.insert(id, event.position);
         self.moved(count);
         self.follower.reset(conn, self.feed.position()).await?;
         Ok(true)

@@ -189,7 +189,8 @@ pub(super) async fn settle(
 }
 
 /// Streams that the relay has set aside, since Kafka does not take one of their events, are set
-/// aside here, too: what is behind that event does not come.
+/// aside here, too: what is behind that event does not come. What the log, or a rebuild, brought of
+/// them before is there.
 async fn set_aside(
     conn: &mut PgConnection,
     follower: &str,
@@ -198,8 +199,10 @@ async fn set_aside(
     tracing::error!(follower, "streams that are not in Kafka are parked");
     sqlx::query(
         "INSERT INTO parked (follower, aggregate_type, aggregate_id, position, reason)
-         SELECT $1, aggregate_type, aggregate_id, position, 'not in Kafka: ' || reason
-           FROM parked WHERE follower = $2 AND aggregate_type = ANY($3)
+         SELECT $1, r.aggregate_type, r.aggregate_id, greatest(r.position, c.position + 1),
+                'not in Kafka: ' || r.reason
+           FROM parked r JOIN checkpoints c ON c.follower = $1
+          WHERE r.follower = $2 AND r.aggregate_type = ANY($3)
              ON CONFLICT DO NOTHING",
     )
     .bind(follower)

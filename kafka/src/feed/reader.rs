@@ -14,9 +14,10 @@ use accrue_event_store::record::Recorded;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -262,11 +263,57 @@ impl Polling {
                 }
             }
             if let Some(said) = self.poll()
-                && self.out.blocking_send(said).is_err()
+                && !self.hand_over(said)
             {
                 return;
             }
         }
+    }
+
+    /// Hands it over; false when nobody is there any more. Where nobody takes it yet, this goes on
+    /// polling, without reading: a member that does not poll holds up every rebalance of its group.
+    fn hand_over(&self, mut said: Said) -> bool {
+        let mut paused = None;
+        let taken = loop {
+            match self.out.try_send(said) {
+                Ok(()) => break true,
+                Err(TrySendError::Closed(_)) => break false,
+                Err(TrySendError::Full(kept)) => said = kept,
+            }
+            if self.assignment.stop.load(Ordering::Acquire) {
+                break false;
+            }
+            if paused.is_none() {
+                let list = self.consumer.assignment().ok();
+                paused = list.filter(|list| self.consumer.pause(list).is_ok());
+            }
+            match self.consumer.poll(POLL) {
+                // On its way before the pause.
+                Some(Ok(message)) => {
+                    if let (Said::Records { records, .. }, Some(more)) =
+                        (&mut said, self.fetched(&message))
+                    {
+                        records.push(more);
+                    }
+                }
+                // Records before it come again.
+                Some(Err(error)) => said = complaint(self.round, error).unwrap_or(said),
+                None => {}
+            }
+        };
+        if let Some(list) = paused
+            && let Err(error) = self.consumer.resume(&list)
+        {
+            tracing::debug!(%error, "Kafka client");
+        }
+        taken
+    }
+
+    /// The message as a record of the present order, if it is one.
+    fn fetched(&self, message: &BorrowedMessage<'_>) -> Option<Fetched> {
+        let at = *self.places.get(message.topic())?.get(&message.partition())?;
+        let event = record::decode(&self.codec, &Incoming::of(message));
+        Some(Fetched { at, offset: message.offset(), event })
     }
 
     fn obey(&mut self, order: Order) -> Result<(), KafkaError> {
@@ -299,11 +346,7 @@ impl Polling {
                 Some(Ok(message)) => {
                     wait = Duration::ZERO;
                     bytes += message.payload_len();
-                    let place = self.places.get(message.topic());
-                    if let Some(at) = place.and_then(|it| it.get(&message.partition())) {
-                        let event = record::decode(&self.codec, &Incoming::of(&message));
-                        records.push(Fetched { at: *at, offset: message.offset(), event });
-                    }
+                    records.extend(self.fetched(&message));
                 }
                 Some(Err(error)) => match complaint(self.round, error) {
                     // Records before it come again.

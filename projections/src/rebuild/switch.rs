@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accrue_event_store::follow::{self, parked};
+use accrue_event_store::follow::parked;
 use accrue_event_store::log;
 use sqlx::{Connection, PgConnection};
 
@@ -89,12 +89,13 @@ async fn swap(
     .bind(model.name)
     .execute(&mut *tx)
     .await?;
-    let live = follow::position(&mut tx, model.name).await?.unwrap_or_default();
     // Then those of partitions, which workers take that Kafka feeds.
-    sqlx::query("SELECT FROM feed_checkpoints WHERE follower = $1 FOR UPDATE")
-        .bind(model.name)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "SELECT FROM feed_checkpoints WHERE follower = $1 ORDER BY topic, partition FOR UPDATE",
+    )
+    .bind(model.name)
+    .execute(&mut *tx)
+    .await?;
     for table in model.tables {
         script(&mut tx, &format!("DROP TABLE IF EXISTS read.{table}")).await?;
     }
@@ -129,7 +130,7 @@ async fn swap(
     let was_parked = !parked(&mut tx, model.name).await?.is_empty();
     replace_parked(&mut tx, model, loader).await?;
     script(&mut tx, &format!("DROP SCHEMA {schema} CASCADE")).await?;
-    if was_parked && live == head {
+    if was_parked {
         forget_parked(&mut tx, model).await?;
     }
     tx.commit().await?;
@@ -162,9 +163,9 @@ async fn replace_parked(
     Ok(())
 }
 
-/// A follower that stands at the very position of the switch does not see that the checkpoint was
-/// written, and would go on leaving out streams that are not parked any more. Ending its session
-/// makes it read them again.
+/// A follower that stands at the very position of the switch, or has a partition that does, does
+/// not see that its checkpoint was written, and would go on leaving out streams that are not parked
+/// any more. Ending its session makes it read them again.
 async fn forget_parked(conn: &mut PgConnection, model: &Model) -> sqlx::Result<()> {
     sqlx::query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -177,8 +178,10 @@ async fn forget_parked(conn: &mut PgConnection, model: &Model) -> sqlx::Result<(
     Ok(())
 }
 
+/// Did others hold what is needed, so that another try may succeed?
 fn is_lock_timeout(error: &accrue_event_store::follow::FollowError) -> bool {
     use accrue_event_store::follow::FollowError::Database;
-    // lock_not_available
-    matches!(error, Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    // lock_not_available, deadlock_detected
+    matches!(error, Database(sqlx::Error::Database(error))
+        if matches!(error.code().as_deref(), Some("55P03" | "40P01")))
 }
