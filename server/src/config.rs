@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) kafka: Option<accrue_kafka::settings::Settings>,
     /// Commands are taken from there, too.
     pub(crate) kafka_commands: bool,
+    /// Also those that are older than the keys by which a second delivery is known.
+    pub(crate) kafka_commands_any_age: bool,
     /// Seconds that Kafka may be behind the log.
     pub(crate) relay_lag_seconds_max: u32,
     /// Where a collector of traces is; none: nobody is told of any.
@@ -167,6 +169,7 @@ impl Config {
             payments: Payments::read(layers)?,
             kafka: kafka::read(layers)?,
             kafka_commands: layers.parse("kafka_commands", "true or false")?,
+            kafka_commands_any_age: layers.parse("kafka_commands_any_age", "true or false")?,
             relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
             otlp_endpoint: otlp_endpoint(layers)?,
             log_format: layers.parse("log_format", "text or json")?,

@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 32] = [
+pub(super) const SETTINGS: [Setting; 33] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "allow_network", default: "false" },
@@ -40,6 +40,7 @@ pub(super) const SETTINGS: [Setting; 32] = [
     Setting { key: "kafka_form", default: "binary" },
     Setting { key: "kafka_record_bytes_max", default: "1000000" },
     Setting { key: "kafka_commands", default: "true" },
+    Setting { key: "kafka_commands_any_age", default: "false" },
     Setting { key: "relay_lag_seconds_max", default: "60" },
     Setting { key: "ready_lag_seconds_max", default: "0" },
     Setting { key: "otlp_endpoint", default: "" },
@@ -145,6 +146,10 @@ pub(crate) struct ServerFlags {
     /// Take commands from Kafka, where one is named: true or false [default: true]
     #[arg(long, value_name = "YES")]
     kafka_commands: Option<String>,
+    /// Decide commands from Kafka also where they are older than idempotency_days, and may have been
+    /// decided before: true or false [default: false]
+    #[arg(long, value_name = "YES")]
+    kafka_commands_any_age: Option<String>,
     /// Seconds that Kafka may be behind the log before that is told as a fault [default: 60]
     #[arg(long, value_name = "SECONDS")]
     relay_lag_seconds_max: Option<String>,
@@ -203,6 +208,7 @@ impl ServerFlags {
             ("payments_breaker_seconds", &self.payments_breaker_seconds),
             ("payments_keys_hours", &self.payments_keys_hours),
             ("kafka_commands", &self.kafka_commands),
+            ("kafka_commands_any_age", &self.kafka_commands_any_age),
             ("relay_lag_seconds_max", &self.relay_lag_seconds_max),
             ("otlp_endpoint", &self.otlp_endpoint),
             ("log_format", &self.log_format),
