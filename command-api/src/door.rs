@@ -18,7 +18,7 @@ pub struct Door {
 /// A command that was handed to the executor.
 pub struct Entered {
     taken: Taken,
-    /// It was no command.
+    /// It was no command, or is to be none.
     unreadable: bool,
 }
 
@@ -62,6 +62,18 @@ impl Door {
         }
         let taken = Taken::submit(&self.ledger, read, false).await;
         Entered { taken, unreadable: false }
+    }
+}
+
+impl Door {
+    /// What an envelope comes to that is not to be decided, whatever it says.
+    #[must_use]
+    pub fn refuse(program: &ProgramId, text: &[u8], problem: Problem) -> Entered {
+        let id = match envelope::read(program, text) {
+            Ok(read) => Some(read.envelope.id),
+            Err(unread) => unread.id,
+        };
+        Entered::unreadable(Taken::known(id, problem))
     }
 }
 

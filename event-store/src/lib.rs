@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod clock;
 pub mod codec;
+mod confirm;
 pub mod cqrs;
 pub mod executor;
 pub mod follow;

@@ -10,10 +10,16 @@
 //!   outage. Records without a key are handed over in their order, many at a time; one that an
 //!   outage hits is sent again behind those that came after it.
 //! - **No record stops a partition.** What is no command goes to `accrue.commands-dead.<program>`,
-//!   with the reason and the place it had. What only cannot be done *now* is tried until it can.
+//!   with the reason and the place it had; so does one that brings out a defect of ours, and one
+//!   that is so old that its key may be forgotten. What only cannot be done *now* is tried until it
+//!   can.
+//! - **No process stops the group.** The consumer is asked all the time; while there is no room for
+//!   more, its partitions are paused.
 
+mod desk;
 mod lanes;
 mod metrics;
+mod room;
 mod session;
 mod topics;
 mod track;
@@ -21,6 +27,7 @@ mod track;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
@@ -35,15 +42,23 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// Whoever knows what an envelope is.
 pub trait Executes: Send + Sync + 'static {
-    /// Hands an envelope of this program over, and waits for room. Envelopes that are handed over
-    /// one behind the other are decided in that order. What comes back tells what became of it.
-    /// `place` are members for the result's object: where the envelope came from.
-    fn enter<'a>(
-        &'a self,
-        program: &'a str,
-        envelope: &'a [u8],
-        place: String,
-    ) -> BoxFuture<'a, BoxFuture<'static, Outcome>>;
+    /// Hands an envelope over, and waits for room. Envelopes that are handed over one behind the
+    /// other are decided in that order. What comes back tells what became of it.
+    fn enter<'a>(&'a self, received: Received<'a>) -> BoxFuture<'a, BoxFuture<'static, Outcome>>;
+}
+
+/// An envelope, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Received<'a> {
+    /// The program of its topic.
+    pub program: &'a str,
+    /// The record's value.
+    pub envelope: &'a [u8],
+    /// Members for the result's object: the record's partition and offset.
+    pub place: String,
+    /// When the record was written: by the broker's clock where the topic is made by us, by its
+    /// sender's where the topic has it so.
+    pub written_at: Option<DateTime<Utc>>,
 }
 
 /// What became of an envelope.
@@ -51,7 +66,7 @@ pub trait Executes: Send + Sync + 'static {
 pub enum Outcome {
     /// Decided for good; the result for its sender.
     Decided(Vec<u8>),
-    /// It is no command.
+    /// It is no command, or none that is to be decided.
     Unusable {
         /// What is wrong with it.
         reason: String,

@@ -29,6 +29,14 @@ pub(crate) fn program_of<'a>(prefix: &str, topic: &'a str) -> Option<&'a str> {
     topic.strip_prefix(prefix)?.strip_prefix(".events.")
 }
 
+/// Is that the name of a topic that the servers of this prefix write to or read, of whichever program?
+#[must_use]
+pub fn is_live(prefix: &str, topic: &str) -> bool {
+    let family = |it: &str| ["events.", "commands.", "results.", "commands-dead."].contains(&it);
+    let rest = topic.strip_prefix(prefix).and_then(|it| it.strip_prefix('.'));
+    rest.and_then(|it| it.split_inclusive('.').next()).is_some_and(family)
+}
+
 /// Can this be (the beginning of) a topic's name?
 #[must_use]
 pub fn is_name(text: &str) -> bool {
@@ -85,6 +93,17 @@ mod tests {
         assert_eq!(events("a", "brand_x-1"), "a.events.brand_x-1");
         assert_eq!(events("a", "not/ours"), "a.events.not_ours");
         assert_eq!(events("a", &"x".repeat(400)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn topics_of_every_program_and_family_are_live() {
+        for live in ["events.default", "events.x.y", "commands.p", "results.p", "commands-dead.p"] {
+            assert!(is_live("a.b", &format!("a.b.{live}")), "{live}");
+            assert!(!is_live("a", &format!("a.b.{live}")), "{live}");
+        }
+        for other in ["a.b.again.events.p", "a.b.eventsx.p", "a.b", "again", "a.bevents.p"] {
+            assert!(!is_live("a.b", other), "{other}");
+        }
     }
 
     #[test]

@@ -135,7 +135,9 @@ impl Server {
         });
         let kafka = config.kafka.clone().filter(|_| roles.api && config.kafka_commands);
         let commands = kafka.map(|kafka| {
-            let executes = Arc::new(Commands::new(ledger.clone()));
+            let kept = TimeDelta::days(i64::from(config.idempotency_days));
+            let kept = Some(kept).filter(|_| !config.kafka_commands_any_age);
+            let executes = Arc::new(Commands::new(ledger.clone(), kept));
             accrue_kafka::commands::start(kafka, executes, &mut registry, draining.clone())
         });
         let figures = figures::register(&mut registry, ledger.pool().clone());

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) kafka_commands: bool,
     /// Read models and campaigns are fed by that Kafka, and not by the log itself.
     pub(crate) fed_by_kafka: bool,
+    /// Also those that are older than the keys by which a second delivery is known.
+    pub(crate) kafka_commands_any_age: bool,
     /// Seconds that Kafka may be behind the log.
     pub(crate) relay_lag_seconds_max: u32,
     /// Where a collector of traces is; none: nobody is told of any.
@@ -170,6 +172,7 @@ impl Config {
             kafka: kafka::read(layers)?,
             kafka_commands: layers.parse("kafka_commands", "true or false")?,
             fed_by_kafka: fed_by_kafka(layers)?,
+            kafka_commands_any_age: layers.parse("kafka_commands_any_age", "true or false")?,
             relay_lag_seconds_max: within(layers, "relay_lag_seconds_max", 1, 86_400)?,
             otlp_endpoint: otlp_endpoint(layers)?,
             log_format: layers.parse("log_format", "text or json")?,

@@ -21,7 +21,7 @@ The topic is made if it is not there. Run again after a failure, it goes on behi
 holds; consumers that read committed records see every event once.
 
 Examples:
-  accrue relay republish --from 1 --topic accrue.events.default.v2 --kafka-bootstrap kafka:9092
+  accrue relay republish --from 1 --topic accrue.again.default --kafka-bootstrap kafka:9092
   accrue relay republish --from 1 --topic wide --kafka-partitions 48 --kafka-bootstrap kafka:9092")]
 pub(crate) struct RepublishArgs {
     /// The first position
@@ -47,9 +47,14 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
         bail!("no Kafka is named: --kafka-bootstrap HOST:PORT");
     };
     ensure!(topics::is_name(&arguments.topic), "--topic: expected letters, digits and . _ -");
-    let live = topics::events(&settings.prefix, &arguments.program);
-    // What the relay publishes there would stand beside what is published here.
-    ensure!(arguments.topic != live, "--topic: {live} is the one that events are published to");
+    // What is published there, of this program or another, would stand beside what is published here.
+    ensure!(
+        !topics::is_live(&settings.prefix, &arguments.topic),
+        "--topic: {} is named as one that this ledger's servers use; expected one that does not \
+         begin with {}. and events, commands, results or commands-dead",
+        arguments.topic,
+        settings.prefix
+    );
     logging::quiet();
     let order = Order {
         from: arguments.from,

@@ -1,6 +1,8 @@
 //! Reads from a replica, and a primary that is lost: nothing acknowledged goes with it, and the
 //! server finds the next one by itself.
 
+use std::time::Duration;
+
 use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
@@ -8,6 +10,7 @@ use accrue_tests::load::{Fate, Load, Manner};
 use accrue_tests::server::Server;
 use accrue_tests::standby::Pair;
 use insta::assert_snapshot;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::crash::account_for;
@@ -108,6 +111,13 @@ async fn a_standby_that_lacks_the_last_commits_is_gone_on_from_as_it_is() {
     })
     .await;
     pair.part().await;
+    let accept = ("accept", "application/x-ndjson");
+    let mut followed = clients[0]
+        .request(Method::GET, "/v1/events?follow=true")
+        .header(accept.0, accept.1)
+        .send()
+        .await
+        .expect("a stream begins");
     // Acknowledged by the primary alone, and known to both processes.
     for at in 0..10 {
         let lost = issue(&clients[at % 2], if at < 5 { "a" } else { "b" }).await;
@@ -131,6 +141,18 @@ async fn a_standby_that_lacks_the_last_commits_is_gone_on_from_as_it_is() {
         assert_eq!(balance.expect(200).json()["available"], 21, "1 was kept, 20 are new");
     }
     assert_eq!(pair.copy.number(GAPS).await, 0);
+    // Whoever followed the log has read what is there no more, and is not left to wait for more.
+    let end = async {
+        loop {
+            match followed.chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return "as if that were all",
+                Err(_) => return "broken off",
+            }
+        }
+    };
+    let end = tokio::time::timeout(Duration::from_secs(10), end).await;
+    assert_eq!(end.expect("it ends"), "broken off");
     accrue_tests::history::settled(&pair.copy).await;
     accrue_tests::history::verify(&pair.copy).await.expect_success();
     assert!(servers.iter().any(|it| it.log().contains("commits that were acknowledged")));
@@ -156,6 +178,47 @@ async fn a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does() {
     assert!(client.balance("a", done).await.starts_with("available 2;"));
     assert_eq!(pair.copy.number("SELECT position FROM log_head").await, done);
     assert!(pair.database.number("SELECT position FROM log_head").await < done);
+}
+
+/// What a primary shows that came back by itself need not be with its standby yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_not_given_again_before_the_standby_has_what_it_is_about() {
+    let pair = Pair::start().await;
+    pair.synchronous().await;
+    let mut first = Server::start_with(&["--database-url", &pair.database.url]).await;
+    let path = "/v1/accounts/a/points/issue";
+    let parted = pair.part().await;
+    // It is written, and waits for the standby; nobody hears of it.
+    let client = first.client().keyed("one").with("content-type", "application/json");
+    let body = json!({"points": 1}).to_string();
+    let sent = tokio::spawn(async move {
+        let _unheard = client.try_send(Method::POST, path, Some(body)).await;
+    });
+    eventually("the commit waits for the standby", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event = 'SyncRep' AND application_name = 'accrue log writer'";
+        (pair.database.number(waiting).await > 0).then_some(())
+    })
+    .await;
+    first.kill9();
+    sent.abort();
+    pair.primary.kill().await.expect("the primary is ended");
+    pair.primary.ensure_running().await.expect("it starts again");
+    // It has its log back, with what was not acknowledged.
+    assert_eq!(pair.database.number("SELECT position FROM log_head").await, 2);
+
+    first.begin_restart();
+    first.ready().await;
+    let again = first.client().keyed("one").post(path, json!({"points": 1})).await;
+    assert_eq!(again.status, 503, "{}", again.text);
+    pair.rejoin(&parted).await;
+    let done = eventually("it is answered", async || {
+        let answer = first.client().keyed("one").post(path, json!({"points": 1})).await;
+        (answer.status == 201).then(|| answer.position())
+    })
+    .await;
+    assert_eq!(done, 2);
+    assert_eq!(pair.copy.number("SELECT position FROM log_head").await, 2);
 }
 
 async fn read_only(database: &Database) {

@@ -16,10 +16,15 @@ use accrue_tests::server::Server;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use serde_json::Value;
+use sqlx::Executor as _;
+
+use crate::relay_world::figure;
 
 /// How long a record may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +84,22 @@ async fn read(broker: &Broker, topic: &str, count: usize) -> Vec<OwnedMessage> {
         }
     }
     found
+}
+
+/// The results of so many records of one partition, by the records' offsets.
+async fn results_by_offset(broker: &Broker, topic: &str, count: usize) -> BTreeMap<i64, Value> {
+    let mut more = count;
+    loop {
+        let results = read(broker, topic, more).await;
+        let by_offset: BTreeMap<_, _> = results
+            .iter()
+            .map(|it| (header(it, "accrue-offset").parse().expect("an offset"), json(it)))
+            .collect();
+        if by_offset.len() == count {
+            return by_offset;
+        }
+        more += 1;
+    }
 }
 
 fn json(message: &OwnedMessage) -> Value {
@@ -186,6 +207,101 @@ pub(crate) async fn invoices() -> String {
     let printed = printed.expect_success();
     assert_eq!(printed.lines().count(), 18_532);
     printed
+}
+
+/// One whose database stands still is full after a while. It gives its partitions up all the same to
+/// whoever joins, and goes on where it was when the database does.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_full_holds_nobody_up() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, server) = serve(broker, &prefix).await;
+    let topic = format!("{prefix}.commands.default");
+    // Nobody writes to the log while this is held.
+    let mut holding = database.connect().await;
+    holding.execute("BEGIN").await.expect("a transaction begins");
+    holding.execute("SELECT 1 FROM log_head FOR UPDATE").await.expect("the log is held");
+    let envelopes: Vec<String> = (0..FULL)
+        .map(|at| {
+            format!(r#"{{"id":"f-{at}","type":"issue_points","account":"f{}","points":5}}"#, at % 9)
+        })
+        .collect();
+    let records: Vec<_> = envelopes.iter().map(|it| (None, &**it)).collect();
+    write(broker, &topic, &records).await;
+    let client_of = server.client();
+    eventually("it is full", async || {
+        let outstanding = figure(&client_of, "accrue_kafka_commands_outstanding").await;
+        outstanding.filter(|count| *count >= 2_048)
+    })
+    .await;
+
+    let joining: StreamConsumer = client(broker)
+        .set("group.id", format!("{prefix}-commands"))
+        .set("partition.assignment.strategy", "range,roundrobin")
+        .set("session.timeout.ms", "6000")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    joining.subscribe(&[&topic]).expect("subscribed");
+    let partitions = async {
+        loop {
+            let _record = tokio::time::timeout(Duration::from_millis(50), joining.recv()).await;
+            let count = joining.assignment().expect("it can be asked").count();
+            if count > 0 {
+                return count;
+            }
+        }
+    };
+    let partitions = tokio::time::timeout(Duration::from_secs(30), partitions).await;
+    assert_eq!(partitions.expect("it gets its share within 30 s"), 6);
+    drop(joining);
+
+    holding.execute("ROLLBACK").await.expect("the log is let go");
+    let issued = "SELECT count(*) FROM events WHERE event_type = 'PointsIssued'";
+    eventually("all are decided", async || {
+        (database.number(issued).await == i64::try_from(FULL).expect("few")).then_some(())
+    })
+    .await;
+}
+
+/// Records that are more than are taken at a time.
+const FULL: usize = 6_000;
+
+/// A day and a bit ago nobody knows any more whether a command was decided before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_older_than_the_keys_are_kept_is_not_decided() {
+    let (broker, prefix) = (broker().await, prefix());
+    let topic = format!("{prefix}.commands.old");
+    // Here a record's time is its sender's.
+    let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
+    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    admin.create_topics(&[new], &AdminOptions::new()).await.expect("a topic is made");
+    let producer: FutureProducer = client(broker).create().expect("a producer");
+    let envelope =
+        |id: &str| format!(r#"{{"id":"{id}","type":"issue_points","account":"a","points":10}}"#);
+    for (id, hours) in [("a-1", 48), ("a-2", 25), ("a-3", 22), ("a-4", 0)] {
+        let at = (chrono::Utc::now() - chrono::TimeDelta::hours(hours)).timestamp_millis();
+        let body = envelope(id);
+        let record = FutureRecord::<str, str>::to(&topic).payload(&body).timestamp(at);
+        producer.send(record, PATIENCE).await.expect("delivered");
+    }
+    let database = Database::create().await;
+    let mut flags = flags(&database, broker, &prefix);
+    flags.extend(["--idempotency-days", "1"].map(str::to_owned));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let server = Server::start_with(&flags).await;
+    // A new assignment delivers a record once more, so there may be two results of one.
+    let results = results_by_offset(broker, &format!("{prefix}.results.old"), 4).await;
+    let found: Vec<_> = results.values().map(|it| (&it["id"], it["status"].as_i64())).collect();
+    let expected = [("a-1", 410), ("a-2", 410), ("a-3", 201), ("a-4", 201)];
+    let expected = expected.map(|(id, status)| (Value::from(id), Some(status)));
+    assert_eq!(found, expected.each_ref().map(|(id, status)| (id, *status)));
+    for dead in read(broker, &format!("{prefix}.commands-dead.old"), 2).await {
+        assert!(["0", "1"].contains(&&*header(&dead, "accrue-offset")));
+        let reason = header(&dead, "accrue-reason");
+        assert!(reason.contains("older than the keys are kept"), "{reason}");
+    }
+    let account = server.client().of_program("old").get("/v1/accounts/a").await.expect(200);
+    assert_eq!(account.json()["available"], 20);
 }
 
 /// Kills in this test.

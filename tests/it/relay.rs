@@ -81,6 +81,23 @@ async fn the_log_is_published_again_from_any_position_and_once_however_often_it_
     kafka::compare(broker, &database, &prefix, within).await.expect_success();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_not_published_again_into_a_topic_that_has_its_own_use() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, _server) = Server::create().await;
+    let bootstrap = broker.bootstrap();
+    let place = ["--kafka-bootstrap", &bootstrap, "--kafka-topic-prefix", &prefix];
+    let place = [&place[..], &["--database-url", &database.url]].concat();
+    for family in ["events.default", "events.shop", "commands.shop", "results.shop"] {
+        let topic = format!("{prefix}.{family}");
+        let again = ["relay", "republish", "--from", "1", "--topic", &topic];
+        let said = program::run(again.iter().chain(&place).copied()).await;
+        assert_ne!(said.code, Some(0), "{family}");
+        let line = format!("--topic: {topic} is named as one that this ledger's servers use");
+        assert!(said.err.contains(&line), "{}", said.err);
+    }
+}
+
 /// A stream with an event that is far larger than others.
 async fn large(client: &Client) {
     let rules: Vec<_> = (0..60)

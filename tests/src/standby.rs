@@ -59,8 +59,9 @@ impl Pair {
         .await;
     }
 
-    /// The standby gets nothing any more of what the primary writes.
-    pub async fn part(&self) {
+    /// The standby gets nothing any more of what the primary writes. Returns how it had reached it.
+    pub async fn part(&self) -> String {
+        let before = self.copy.text("SHOW primary_conninfo").await;
         self.copy.run("ALTER SYSTEM SET primary_conninfo = ''").await;
         self.copy.run("SELECT pg_reload_conf()").await;
         let sql = "SELECT count(*) FROM pg_stat_replication";
@@ -68,6 +69,14 @@ impl Pair {
             (self.database.number(sql).await == 0).then_some(())
         })
         .await;
+        before
+    }
+
+    /// The standby follows its primary again; `parted` is what [`Pair::part`] gave.
+    pub async fn rejoin(&self, parted: &str) {
+        let parted = parted.replace('\'', "''");
+        self.copy.run(&format!("ALTER SYSTEM SET primary_conninfo = '{parted}'")).await;
+        self.copy.run("SELECT pg_reload_conf()").await;
     }
 
     /// Makes the standby the primary.

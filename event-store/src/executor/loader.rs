@@ -11,6 +11,7 @@ use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
 use super::{LOADS_MAX, Parts};
 use crate::codec::{Codec, DecodeError};
+use crate::confirm::confirm;
 use crate::idempotency::{self, Stored};
 use crate::log;
 use crate::receipt::{ExecuteError, Receipt};
@@ -242,6 +243,10 @@ async fn answers(
     let keys: Vec<Key> = keys.iter().cloned().collect();
     let pairs: Vec<_> = keys.iter().map(|key| (&key.program, key.command)).collect();
     let stored = idempotency::find(conn, codec, &pairs).await?;
+    if stored.iter().any(Option::is_some) {
+        // Another process may have written it, and have been told nothing yet.
+        confirm(conn).await?;
+    }
     let found = stored.into_iter().map(|it| it.map_or(Found::Nothing, Found::Answer));
     Ok(keys.into_iter().zip(found).collect())
 }

@@ -1,34 +1,30 @@
 //! One consumer and one producer, for as long as both are of use.
+//!
+//! It never stops asking the consumer: what is received waits in memory, and where there is no room
+//! any more the partitions are told to pause. A consumer that is not asked would keep every other
+//! one of the group from getting its share, and would be taken for dead in the end.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use accrue_event_store::trace;
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures::stream::FuturesUnordered;
-use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::util::Timeout;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::{ClientContext, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::lanes::{Lane, Lanes};
+use super::desk::{Desk, Done, Entered, Record, is_fatal};
+use super::lanes::Lanes;
 use super::metrics::Metrics;
+use super::room::Room;
 use super::track::Track;
-use super::{Executes, Outcome, topics};
+use super::{Executes, topics};
 use crate::settings::Settings;
-
-/// Most records without a result, and most bytes of them; then no more are read.
-const OUTSTANDING_MAX: usize = 2_048;
-const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
-
-/// First and longest pause before an envelope is handed over again.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// How often offsets are committed; what a crash takes is delivered again.
 const COMMIT_INTERVAL_MS: &str = "250";
@@ -36,20 +32,28 @@ const COMMIT_INTERVAL_MS: &str = "250";
 /// How soon a topic that somebody has made is noticed.
 const METADATA_INTERVAL_MS: &str = "5000";
 
-/// A header's longest text: a reason quotes what it is about.
-const REASON_CHARS_MAX: usize = 1_000;
+/// Partitions that are paused, if any are.
+type Paused = Arc<Mutex<Option<TopicPartitionList>>>;
 
 /// Counts the assignments: what was begun under an older one moves no offset any more.
 struct Context {
     generation: Arc<AtomicU64>,
+    paused: Paused,
     metrics: Metrics,
 }
 
 impl ClientContext for Context {}
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+        // A partition that is given back paused would still be so when it comes again.
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(paused) = paused
+            && let Err(error) = consumer.resume(&paused)
+        {
+            tracing::warn!(%error, "partitions of commands may stay paused");
+        }
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
@@ -61,78 +65,18 @@ impl ConsumerContext for Context {
 pub(super) struct Session {
     consumer: StreamConsumer<Context>,
     generation: Arc<AtomicU64>,
-    /// The assignment that `tracks` and `lanes` belong to.
+    /// The assignment that `tracks`, `lanes` and `waiting` belong to.
     seen: u64,
+    paused: Paused,
     tracks: HashMap<(String, i32), Track>,
     lanes: Lanes<Record>,
     room: Arc<Room>,
+    /// To be handed over, in this order.
+    waiting: VecDeque<Record>,
+    /// Being handed over.
+    entering: Option<BoxFuture<'static, Entered>>,
     work: FuturesUnordered<BoxFuture<'static, Result<Option<Done>, KafkaError>>>,
-    maker: topics::Maker,
     desk: Arc<Desk>,
-}
-
-/// What is held in memory of records without a result: at work, or behind one of the same key.
-#[derive(Debug, Default)]
-struct Room {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Room {
-    fn is_there(&self) -> bool {
-        self.records.load(Ordering::Acquire) < OUTSTANDING_MAX
-            && self.bytes.load(Ordering::Acquire) < OUTSTANDING_BYTES_MAX
-    }
-
-    fn hold(self: &Arc<Self>, bytes: usize) -> Held {
-        self.records.fetch_add(1, Ordering::AcqRel);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        Held { room: Arc::clone(self), bytes }
-    }
-}
-
-/// A record's part of the room, given back when it is dropped.
-#[derive(Debug)]
-struct Held {
-    room: Arc<Room>,
-    bytes: usize,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.room.records.fetch_sub(1, Ordering::AcqRel);
-        self.room.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
-/// A record on its way.
-#[derive(Debug)]
-struct Record {
-    _held: Held,
-    message: OwnedMessage,
-    program: String,
-    lane: Option<Lane>,
-    generation: u64,
-}
-
-/// A record that is dealt with: durable, and its result written.
-#[derive(Debug)]
-struct Done {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    lane: Option<Lane>,
-    generation: u64,
-}
-
-/// What every record needs.
-struct Desk {
-    executes: Arc<dyn Executes>,
-    producer: FutureProducer,
-    prefix: String,
-    metrics: Metrics,
-    /// What only waits is left for whoever comes next.
-    stop: CancellationToken,
 }
 
 impl Session {
@@ -143,7 +87,12 @@ impl Session {
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let generation = Arc::new(AtomicU64::new(0));
-        let context = Context { generation: Arc::clone(&generation), metrics: metrics.clone() };
+        let paused = Paused::default();
+        let context = Context {
+            generation: Arc::clone(&generation),
+            paused: Arc::clone(&paused),
+            metrics: metrics.clone(),
+        };
         let client_id = format!("{}-commands", settings.prefix);
         let mut client = settings.client();
         if client.get("session.timeout.ms").is_none() {
@@ -175,16 +124,19 @@ impl Session {
             .set("message.max.bytes", settings.record_bytes_max.to_string())
             .create()?;
         let prefix = settings.prefix.clone();
+        let maker = tokio::sync::Mutex::new(topics::Maker::new(settings)?);
         Ok(Self {
             consumer,
             generation,
             seen: 0,
+            paused,
             tracks: HashMap::new(),
             lanes: Lanes::default(),
             room: Arc::default(),
+            waiting: VecDeque::new(),
+            entering: None,
             work: FuturesUnordered::new(),
-            maker: topics::Maker::new(settings)?,
-            desk: Arc::new(Desk { executes, producer, prefix, metrics, stop }),
+            desk: Arc::new(Desk { executes, producer, prefix, maker, metrics, stop }),
         })
     }
 
@@ -195,32 +147,63 @@ impl Session {
     pub(super) async fn run(mut self) -> Result<(), KafkaError> {
         let stop = self.desk.stop.clone();
         // A producer of commands needs somewhere to write before anybody has.
-        if let Err(error) = self.maker.make("default").await {
-            tracing::debug!(%error, "the topics of commands cannot be made yet");
-        }
+        self.desk.make("default").await;
         loop {
-            let outstanding = self.room.records.load(Ordering::Acquire);
-            let count = i64::try_from(outstanding).unwrap_or(i64::MAX);
-            self.desk.metrics.outstanding.set(count);
+            self.hold_back()?;
+            self.hand_over();
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.finish().await,
                 Some(done) = self.work.next(), if !self.work.is_empty() => {
                     if let Some(done) = done? {
-                        self.done(done).await?;
+                        self.done(done);
                     }
                     continue;
                 }
-                received = self.consumer.recv(), if self.room.is_there() => {
-                    received.map(|message| message.detach())
+                Some((record, outcome)) = OptionFuture::from(self.entering.as_mut()) => {
+                    self.entering = None;
+                    let desk = Arc::clone(&self.desk);
+                    self.work.push(async move { desk.see_to(record, outcome).await }.boxed());
+                    continue;
                 }
+                received = self.consumer.recv() => received.map(|message| message.detach()),
             };
             match received {
-                Ok(message) => self.take(message).await?,
+                Ok(message) => self.take(message),
                 Err(error) if is_fatal(&error) => return Err(error),
                 // The client goes on by itself, and says the same again until it can.
                 Err(error) => tracing::debug!(%error, "commands from Kafka"),
             }
+        }
+    }
+
+    /// Lets the partitions pause while there is no room for more of them. Only what was paused is told
+    /// to go on: the client would throw away what it has fetched of any other.
+    fn hold_back(&mut self) -> Result<(), KafkaError> {
+        let records = i64::try_from(self.room.records()).unwrap_or(i64::MAX);
+        self.desk.metrics.outstanding.set(records);
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        if paused.is_none() && self.room.is_full() {
+            let assigned = self.consumer.assignment()?;
+            if assigned.count() > 0 {
+                self.consumer.pause(&assigned)?;
+                *paused = Some(assigned);
+            }
+        } else if self.room.is_roomy()
+            && let Some(paused) = paused.take()
+        {
+            self.consumer.resume(&paused)?;
+        }
+        Ok(())
+    }
+
+    /// Begins with the next record, if none is being handed over. One at a time, so that records
+    /// are decided in their order.
+    fn hand_over(&mut self) {
+        if self.entering.is_none()
+            && let Some(record) = self.waiting.pop_front()
+        {
+            self.entering = Some(Arc::clone(&self.desk).hand_over(record).boxed());
         }
     }
 
@@ -233,18 +216,18 @@ impl Session {
             tokio::select! {
                 () = &mut patience => break,
                 Some(done) = self.work.next() => if let Some(done) = done? {
-                    self.done(done).await?;
+                    self.done(done);
                 },
             }
         }
         Ok(())
     }
 
-    async fn take(&mut self, message: OwnedMessage) -> Result<(), KafkaError> {
+    fn take(&mut self, message: OwnedMessage) {
         self.keep_up();
         let topic = message.topic().to_owned();
         let Some(program) = topics::program(&self.desk.prefix, &topic).map(str::to_owned) else {
-            return Ok(());
+            return;
         };
         let (partition, offset) = (message.partition(), message.offset());
         let track = self.tracks.entry((topic.clone(), partition)).or_default();
@@ -259,29 +242,14 @@ impl Session {
         let _held = self.room.hold(size(&message));
         let generation = self.seen;
         let record = Record { _held, message, program, lane: lane.clone(), generation };
-        match self.lanes.enter(lane.as_ref(), record) {
-            Some(record) => self.begin(record).await,
-            None => Ok(()),
-        }
+        self.waiting.extend(self.lanes.enter(lane.as_ref(), record));
     }
 
-    async fn begin(&mut self, record: Record) -> Result<(), KafkaError> {
-        // The results' topic may not be there yet; a result that finds none waits for it.
-        if let Err(error) = self.maker.make(&record.program).await {
-            tracing::debug!(%error, "the topics of results cannot be made yet");
-        }
-        // Handed over here, so that records are decided in their order.
-        let first = self.desk.enter(&record).await;
-        let desk = Arc::clone(&self.desk);
-        self.work.push(Box::pin(async move { desk.see_to(record, first).await }));
-        Ok(())
-    }
-
-    async fn done(&mut self, done: Done) -> Result<(), KafkaError> {
+    fn done(&mut self, done: Done) {
         self.keep_up();
         let Done { topic, partition, offset, lane, generation } = done;
         if generation != self.seen {
-            return Ok(());
+            return;
         }
         let track = self.tracks.entry((topic.clone(), partition)).or_default();
         if let Some(next) = track.end(offset)
@@ -290,10 +258,7 @@ impl Session {
             // The partition is somebody else's by now, and its records too.
             tracing::debug!(%error, topic, partition, "an offset is not kept");
         }
-        match self.lanes.leave(lane.as_ref()) {
-            Some(next) => self.begin(next).await,
-            None => Ok(()),
-        }
+        self.waiting.extend(self.lanes.leave(lane.as_ref()));
     }
 
     /// After a new assignment everything that is not committed comes again.
@@ -303,115 +268,7 @@ impl Session {
             self.seen = now;
             self.tracks.clear();
             self.lanes.clear();
-        }
-    }
-}
-
-impl Desk {
-    async fn enter(&self, record: &Record) -> BoxFuture<'static, Outcome> {
-        let message = &record.message;
-        let place =
-            format!("\"partition\":{},\"offset\":{}", message.partition(), message.offset());
-        let envelope = message.payload().unwrap_or_default();
-        let entering = self.executes.enter(&record.program, envelope, place);
-        trace::within(traced(message), entering).await
-    }
-
-    /// Sees a record through: decided, and its result written. None where that has to be left to
-    /// its next delivery.
-    async fn see_to(
-        &self,
-        record: Record,
-        first: BoxFuture<'static, Outcome>,
-    ) -> Result<Option<Done>, KafkaError> {
-        let (mut pause, mut outcome) = (AGAIN.0, first.await);
-        while let Outcome::NotNow { reason } = &outcome {
-            tracing::debug!(reason, "a command from Kafka has to wait");
-            self.metrics.count("again");
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(AGAIN.1);
-            outcome = self.enter(&record).await.await;
-        }
-        match outcome {
-            Outcome::Decided(result) => {
-                self.answer(&record, &result).await?;
-                self.metrics.count("decided");
-            }
-            Outcome::Unusable { reason, result } => {
-                self.bury(&record, &reason).await?;
-                self.answer(&record, &result).await?;
-                self.metrics.count("dead");
-            }
-            Outcome::NotNow { .. } => return Ok(None),
-        }
-        let Record { message, lane, generation, .. } = record;
-        let (topic, partition) = (message.topic().to_owned(), message.partition());
-        Ok(Some(Done { topic, partition, offset: message.offset(), lane, generation }))
-    }
-
-    async fn answer(&self, record: &Record, result: &[u8]) -> Result<(), KafkaError> {
-        let topic = topics::results(&self.prefix, &record.program);
-        self.write(&topic, record, result, place(&record.message)).await
-    }
-
-    async fn bury(&self, record: &Record, reason: &str) -> Result<(), KafkaError> {
-        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        tracing::warn!(
-            topic = record.message.topic(),
-            partition = record.message.partition(),
-            offset = record.message.offset(),
-            "a record is no command"
-        );
-        let headers =
-            place(&record.message).insert(Header { key: "accrue-reason", value: Some(&reason) });
-        let topic = topics::dead(&self.prefix, &record.program);
-        let body = record.message.payload().unwrap_or_default();
-        self.write(&topic, record, body, headers).await
-    }
-
-    /// Writes until it is written: an offset that passed a record without its result could not be
-    /// taken back.
-    async fn write(
-        &self,
-        topic: &str,
-        record: &Record,
-        mut body: &[u8],
-        headers: OwnedHeaders,
-    ) -> Result<(), KafkaError> {
-        let mut pause = AGAIN.0;
-        loop {
-            let mut out = FutureRecord::<[u8], [u8]>::to(topic).payload(body);
-            out = out.headers(headers.clone());
-            if let Some(key) = record.message.key() {
-                out = out.key(key);
-            }
-            let Err((error, _)) = self.producer.send(out, Timeout::Never).await else {
-                return Ok(());
-            };
-            if is_fatal(&error) {
-                return Err(error);
-            }
-            match error.rdkafka_error_code() {
-                // The headers still tell where it is to be found.
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) if !body.is_empty() => {
-                    tracing::error!(topic, "a body is too large to be written");
-                    body = &[];
-                    continue;
-                }
-                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidTopic) => {
-                    tracing::error!(%error, topic, "a result cannot be written");
-                    return Ok(());
-                }
-                _ => {}
-            }
-            if pause == AGAIN.0 {
-                tracing::warn!(%error, topic, "a result has to wait");
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(AGAIN.1);
+            self.waiting.clear();
         }
     }
 }
@@ -419,28 +276,4 @@ impl Desk {
 /// Bytes of a record that are held in memory.
 fn size(message: &OwnedMessage) -> usize {
     message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len)
-}
-
-/// The trace that a record belongs to.
-fn traced(message: &OwnedMessage) -> Option<Arc<str>> {
-    let header = message.headers()?.iter().find(|it| it.key == trace::TRACEPARENT)?;
-    trace::parse(std::str::from_utf8(header.value?).ok()?)
-}
-
-/// Where a record came from, as headers.
-fn place(message: &OwnedMessage) -> OwnedHeaders {
-    let text = |key, value: &str| (key, value.to_owned());
-    let all = [
-        text("accrue-topic", message.topic()),
-        text("accrue-partition", &message.partition().to_string()),
-        text("accrue-offset", &message.offset().to_string()),
-    ];
-    all.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
-    })
-}
-
-fn is_fatal(error: &KafkaError) -> bool {
-    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal))
-        || matches!(error, KafkaError::MessageConsumptionFatal(_))
 }

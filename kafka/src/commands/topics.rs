@@ -74,7 +74,10 @@ impl Maker {
         self.tried.insert(program.to_owned(), Instant::now());
         let names = [commands, results, dead].map(|name| name(&self.prefix, program));
         let topics = names.each_ref().map(|it| {
-            NewTopic::new(it, self.partitions, TopicReplication::Fixed(self.replication))
+            let topic =
+                NewTopic::new(it, self.partitions, TopicReplication::Fixed(self.replication));
+            // How old a command is must not depend on its sender's clock.
+            topic.set("message.timestamp.type", "LogAppendTime")
         });
         create(&self.admin, &topics, ANSWER_MAX).await?;
         self.made.insert(program.to_owned());

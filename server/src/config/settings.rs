@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 33] = [
+pub(super) const SETTINGS: [Setting; 34] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "allow_network", default: "false" },
@@ -41,6 +41,7 @@ pub(super) const SETTINGS: [Setting; 33] = [
     Setting { key: "kafka_record_bytes_max", default: "1000000" },
     Setting { key: "kafka_commands", default: "true" },
     Setting { key: "feed", default: "log" },
+    Setting { key: "kafka_commands_any_age", default: "false" },
     Setting { key: "relay_lag_seconds_max", default: "60" },
     Setting { key: "ready_lag_seconds_max", default: "0" },
     Setting { key: "otlp_endpoint", default: "" },
@@ -150,6 +151,10 @@ pub(crate) struct ServerFlags {
     /// [default: log]
     #[arg(long, value_name = "FEED")]
     feed: Option<String>,
+    /// Decide commands from Kafka also where they are older than idempotency_days, and may have been
+    /// decided before: true or false [default: false]
+    #[arg(long, value_name = "YES")]
+    kafka_commands_any_age: Option<String>,
     /// Seconds that Kafka may be behind the log before that is told as a fault [default: 60]
     #[arg(long, value_name = "SECONDS")]
     relay_lag_seconds_max: Option<String>,
@@ -209,6 +214,7 @@ impl ServerFlags {
             ("payments_keys_hours", &self.payments_keys_hours),
             ("kafka_commands", &self.kafka_commands),
             ("feed", &self.feed),
+            ("kafka_commands_any_age", &self.kafka_commands_any_age),
             ("relay_lag_seconds_max", &self.relay_lag_seconds_max),
             ("otlp_endpoint", &self.otlp_endpoint),
             ("log_format", &self.log_format),

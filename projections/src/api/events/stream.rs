@@ -9,6 +9,7 @@ use accrue_http::receipt::write_event;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::unfold;
+use tokio::sync::watch;
 
 use crate::live::Views;
 
@@ -23,6 +24,8 @@ struct Reading {
     /// How many events are still wanted; all where absent.
     left: Option<i64>,
     follow: bool,
+    /// News of another server that has the log, perhaps without the last that this one had.
+    moves: watch::Receiver<u64>,
     done: bool,
 }
 
@@ -34,7 +37,8 @@ pub(super) fn lines(
     limit: Option<i64>,
     follow: bool,
 ) -> impl Stream<Item = sqlx::Result<Bytes>> {
-    let reading = Reading { views, filter, after, left: limit, follow, done: false };
+    let moves = views.ledger.tail().moves();
+    let reading = Reading { views, filter, after, left: limit, follow, moves, done: false };
     unfold(reading, async |mut reading| {
         let chunk = reading.chunk().await;
         if let Err(error) = &chunk {
@@ -51,6 +55,10 @@ impl Reading {
     async fn chunk(&mut self) -> sqlx::Result<Option<Bytes>> {
         while !self.done && self.left != Some(0) && !self.views.streams.is_cancelled() {
             let (events, more) = self.page().await?;
+            // What was sent before may be there no more, and other events in its place.
+            if self.moves.has_changed().unwrap_or(true) {
+                return Err(sqlx::Error::Protocol("another server has the log now".to_owned()));
+            }
             if let Some(left) = &mut self.left {
                 *left -= i64::try_from(events.len()).unwrap_or(*left);
             }
@@ -74,11 +82,12 @@ impl Reading {
         Ok((page.events, page.more))
     }
 
-    /// Waits for events, or for the end of the server.
+    /// Waits for events, for the end of the server, or for another one to have the log.
     async fn news(&self) {
-        let mut head = self.views.head();
+        let (mut head, mut moves) = (self.views.head(), self.moves.clone());
         tokio::select! {
             () = self.views.streams.cancelled() => {}
+            _ = moves.changed() => {}
             _ = head.wait_for(|head| *head > self.after) => {}
         }
     }

@@ -1,0 +1,286 @@
+//! What becomes of one record: handed over, seen through, its result written.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accrue_event_store::trace;
+use chrono::DateTime;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::lanes::Lane;
+use super::metrics::Metrics;
+use super::room::Held;
+use super::{Executes, Outcome, Received, topics};
+
+/// First and longest pause before an envelope is handed over again.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// A header's longest text: a reason quotes what it is about.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// What is said of an envelope that brought out a defect of ours.
+const FAULT: &str =
+    "a fault on our side, which was logged; whether it has had an effect is not known";
+
+/// A record on its way.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) _held: Held,
+    pub(super) message: OwnedMessage,
+    pub(super) program: String,
+    pub(super) lane: Option<Lane>,
+    pub(super) generation: u64,
+}
+
+/// A record that is dealt with: durable, and its result written.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) lane: Option<Lane>,
+    pub(super) generation: u64,
+}
+
+/// A record that was handed over, and what will tell what became of it.
+pub(super) type Entered = (Record, BoxFuture<'static, Outcome>);
+
+/// What every record needs.
+pub(super) struct Desk {
+    pub(super) executes: Arc<dyn Executes>,
+    pub(super) producer: FutureProducer,
+    pub(super) prefix: String,
+    pub(super) maker: Mutex<topics::Maker>,
+    pub(super) metrics: Metrics,
+    /// What only waits is left for whoever comes next.
+    pub(super) stop: CancellationToken,
+}
+
+impl Desk {
+    /// Makes the topics of a program, as far as they are not there.
+    pub(super) async fn make(&self, program: &str) {
+        if let Err(error) = self.maker.lock().await.make(program).await {
+            tracing::debug!(%error, program, "topics of commands cannot be made yet");
+        }
+    }
+
+    /// Hands a record over for the first time. Records that are handed over one behind the other
+    /// are decided in that order.
+    pub(super) async fn hand_over(self: Arc<Self>, record: Record) -> Entered {
+        // The results' topic may not be there yet; a result that finds none waits for it.
+        self.make(&record.program).await;
+        let outcome = enter(&*self.executes, &record).await;
+        (record, outcome)
+    }
+
+    /// Sees a record through: decided, and its result written. None where that has to be left to
+    /// its next delivery.
+    pub(super) async fn see_to(
+        &self,
+        record: Record,
+        first: BoxFuture<'static, Outcome>,
+    ) -> Result<Option<Done>, KafkaError> {
+        let (mut pause, mut outcome) = (AGAIN.0, first.await);
+        while let Outcome::NotNow { reason } = &outcome {
+            tracing::debug!(reason, "a command from Kafka has to wait");
+            self.metrics.count("again");
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(AGAIN.1);
+            outcome = enter(&*self.executes, &record).await.await;
+        }
+        match outcome {
+            Outcome::Decided(result) => {
+                self.answer(&record, &result).await?;
+                self.metrics.count("decided");
+            }
+            Outcome::Unusable { reason, result } => {
+                self.bury(&record, &reason).await?;
+                self.answer(&record, &result).await?;
+                self.metrics.count("dead");
+            }
+            Outcome::NotNow { .. } => return Ok(None),
+        }
+        let Record { message, lane, generation, .. } = record;
+        let (topic, partition) = (message.topic().to_owned(), message.partition());
+        Ok(Some(Done { topic, partition, offset: message.offset(), lane, generation }))
+    }
+
+    async fn answer(&self, record: &Record, result: &[u8]) -> Result<(), KafkaError> {
+        let topic = topics::results(&self.prefix, &record.program);
+        self.write(&topic, record, result, place(&record.message)).await
+    }
+
+    async fn bury(&self, record: &Record, reason: &str) -> Result<(), KafkaError> {
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        tracing::warn!(
+            topic = record.message.topic(),
+            partition = record.message.partition(),
+            offset = record.message.offset(),
+            "a record is set aside"
+        );
+        let headers =
+            place(&record.message).insert(Header { key: "accrue-reason", value: Some(&reason) });
+        let topic = topics::dead(&self.prefix, &record.program);
+        let body = record.message.payload().unwrap_or_default();
+        self.write(&topic, record, body, headers).await
+    }
+
+    /// Writes until it is written: an offset that passed a record without its result could not be
+    /// taken back.
+    async fn write(
+        &self,
+        topic: &str,
+        record: &Record,
+        mut body: &[u8],
+        headers: OwnedHeaders,
+    ) -> Result<(), KafkaError> {
+        let mut pause = AGAIN.0;
+        loop {
+            let mut out = FutureRecord::<[u8], [u8]>::to(topic).payload(body);
+            out = out.headers(headers.clone());
+            if let Some(key) = record.message.key() {
+                out = out.key(key);
+            }
+            let Err((error, _)) = self.producer.send(out, Timeout::Never).await else {
+                return Ok(());
+            };
+            if is_fatal(&error) {
+                return Err(error);
+            }
+            match error.rdkafka_error_code() {
+                // The headers still tell where it is to be found.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) if !body.is_empty() => {
+                    tracing::error!(topic, "a body is too large to be written");
+                    body = &[];
+                    continue;
+                }
+                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidTopic) => {
+                    tracing::error!(%error, topic, "a result cannot be written");
+                    return Ok(());
+                }
+                _ => {}
+            }
+            if pause == AGAIN.0 {
+                tracing::warn!(%error, topic, "a result has to wait");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN.1);
+        }
+    }
+}
+
+/// Hands an envelope over. A defect that it brings out costs those behind it nothing.
+async fn enter(executes: &dyn Executes, record: &Record) -> BoxFuture<'static, Outcome> {
+    let message = &record.message;
+    let place = format!("\"partition\":{},\"offset\":{}", message.partition(), message.offset());
+    let received = Received {
+        program: &record.program,
+        envelope: message.payload().unwrap_or_default(),
+        place: place.clone(),
+        written_at: message.timestamp().to_millis().and_then(DateTime::from_timestamp_millis),
+    };
+    let entering = AssertUnwindSafe(executes.enter(received)).catch_unwind();
+    match trace::within(traced(message), entering).await {
+        Ok(outcome) => {
+            let outcome = AssertUnwindSafe(outcome).catch_unwind();
+            async move { outcome.await.unwrap_or_else(|_| fault(&place)) }.boxed()
+        }
+        Err(_) => std::future::ready(fault(&place)).boxed(),
+    }
+}
+
+/// What caused it is in the log, by the hook that panics have.
+fn fault(place: &str) -> Outcome {
+    let result = format!(
+        "{{{place},\"status\":500,\"problem\":{{\"type\":\"/problems/fault\",\
+         \"title\":\"Something went wrong on our side\",\"status\":500,\"detail\":\"{FAULT}\"}}}}"
+    );
+    Outcome::Unusable { reason: FAULT.to_owned(), result: result.into_bytes() }
+}
+
+/// The trace that a record belongs to.
+fn traced(message: &OwnedMessage) -> Option<Arc<str>> {
+    let header = message.headers()?.iter().find(|it| it.key == trace::TRACEPARENT)?;
+    trace::parse(std::str::from_utf8(header.value?).ok()?)
+}
+
+/// Where a record came from, as headers.
+fn place(message: &OwnedMessage) -> OwnedHeaders {
+    let text = |key, value: &str| (key, value.to_owned());
+    let all = [
+        text("accrue-topic", message.topic()),
+        text("accrue-partition", &message.partition().to_string()),
+        text("accrue-offset", &message.offset().to_string()),
+    ];
+    all.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    })
+}
+
+pub(super) fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal))
+        || matches!(error, KafkaError::MessageConsumptionFatal(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use serde_json::Value;
+
+    use super::super::room::Room;
+    use super::*;
+
+    /// Has a defect, which some envelopes bring out.
+    struct Defective;
+
+    impl Executes for Defective {
+        fn enter<'a>(&'a self, it: Received<'a>) -> BoxFuture<'a, BoxFuture<'static, Outcome>> {
+            let body = it.envelope.to_vec();
+            async move {
+                assert_ne!(body, b"in the way in");
+                let outcome = async move {
+                    assert_ne!(body, b"in the way through");
+                    Outcome::Decided(body)
+                };
+                outcome.boxed()
+            }
+            .boxed()
+        }
+    }
+
+    async fn outcome(body: &str) -> Outcome {
+        let (body, topic) = (body.as_bytes().to_vec(), "a.commands.p".to_owned());
+        let message =
+            OwnedMessage::new(Some(body), None, topic, Timestamp::CreateTime(7), 3, 44, None);
+        let _held = Arc::new(Room::default()).hold(1);
+        let record = Record { _held, message, program: "p".to_owned(), lane: None, generation: 0 };
+        enter(&Defective, &record).await.await
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_the_record_that_led_to_it_and_no_other() {
+        assert_eq!(outcome("fine").await, Outcome::Decided(b"fine".to_vec()));
+        for bad in ["in the way in", "in the way through"] {
+            let Outcome::Unusable { reason, result } = outcome(bad).await else {
+                panic!("{bad} is set aside");
+            };
+            assert!(reason.contains("fault"), "{reason}");
+            let result: Value = serde_json::from_slice(&result).expect("JSON");
+            assert_eq!(result["status"], 500);
+            assert_eq!((&result["partition"], &result["offset"]), (&3.into(), &44.into()));
+            assert_eq!(result["problem"]["type"], "/problems/fault");
+        }
+        assert_eq!(outcome("fine").await, Outcome::Decided(b"fine".to_vec()));
+    }
+}
