@@ -2,7 +2,8 @@
 //! its own events, so a purchase can be read, explained, and resumed after a crash at any point.
 //!
 //! Invariants
-//! - Prices, tenders and the share of each tender in each unit are frozen when it is placed.
+//! - Prices, discounts, tenders and the share of each tender in each unit are frozen when it is
+//!   placed.
 //! - It ends once: completed or rejected. What is completed can be refunded, up to what was paid.
 //! - A step is done only in its turn, and undone only when it has, or may have, an effect; the
 //!   latest first. An outside step whose outcome is not known counts as done.
@@ -21,6 +22,7 @@ use crate::id::RefundId;
 use crate::text;
 
 pub mod command;
+pub mod discount;
 pub mod error;
 pub mod event;
 pub mod open;
@@ -214,6 +216,7 @@ impl Purchase {
             account: order.account,
             lines: order.lines,
             total: order.total,
+            discounts: order.discounts,
             tenders: order.tenders,
             occurred_at: order.occurred_at,
             placed_at: order.placed_at,

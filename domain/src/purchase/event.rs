@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command::RefundedLine;
+use super::discount::Discount;
 use super::order::{Line, Tender};
 use super::step::{KeyNumber, Step, Way};
 use crate::digest::Fingerprint;
@@ -52,6 +53,9 @@ pub enum Event {
         lines: Vec<Line>,
         /// The sum of the lines.
         total: Money,
+        /// What was taken off the prices: the lines' amounts are what is left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        discounts: Vec<Discount>,
         /// How it is paid.
         tenders: Vec<Tender>,
         /// Business time.
@@ -176,6 +180,9 @@ pub enum Event {
         lines: Vec<Line>,
         /// The sum of the lines.
         total: Money,
+        /// What was taken off the prices: the lines' amounts are what is left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        discounts: Vec<Discount>,
         /// What was paid in money: what awards are for.
         paid: Minor,
         /// How it was paid.

@@ -113,6 +113,7 @@ impl Draft<'_> {
                     account: order.account,
                     lines: order.lines,
                     total: order.total,
+                    discounts: order.discounts,
                     paid,
                     tenders: order.tenders,
                     occurred_at: order.occurred_at,

@@ -1,6 +1,7 @@
 //! Purchases, given / when / then.
 
 mod dinars;
+mod discount;
 mod faults;
 mod order;
 mod properties;
@@ -11,7 +12,9 @@ mod way;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Purchase;
-use super::command::{Asked, Command, Offer, Place, Portion, Quote, Refund, RefundedLine};
+use super::command::{
+    Asked, Command, DiscountAsked, Off, Offer, Place, Portion, Quote, Refund, RefundedLine,
+};
 use super::error::Error;
 use super::event::Event;
 use super::step::{Step, Turn, Way};
@@ -135,6 +138,7 @@ fn place(lines: &[(i64, i64)], tenders: Vec<Offer>) -> Place {
     Place {
         account: Some(AccountId::new("derick").unwrap()),
         lines: lines.iter().enumerate().map(asked).collect(),
+        discounts: Vec::new(),
         tenders,
         until: None,
         reference: None,
