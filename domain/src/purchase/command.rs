@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::event::Effect;
 use super::step::{KeyNumber, Step, Turn};
+use crate::account::event::Part;
 use crate::id::{AccountId, DiscountId, ProductId, RefundId, WalletId};
 use crate::money::Money;
 use crate::payment_method::PaymentMethod;
@@ -54,6 +55,9 @@ pub enum Command {
         turn: Turn,
         /// The payment provider's name for the payment, once there is one.
         payment: Option<String>,
+        /// Of settling: the lots of the points that this takes, in the order of use. Filled in by
+        /// whoever decides that together with this.
+        spent: Vec<Part>,
     },
     /// A step is undone, or there was nothing to undo.
     Undone {

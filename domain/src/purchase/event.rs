@@ -8,6 +8,7 @@ use super::command::RefundedLine;
 use super::discount::Discount;
 use super::order::{Line, Tender};
 use super::step::{KeyNumber, Step, Way};
+use crate::account::event::Part;
 use crate::digest::Fingerprint;
 use crate::id::{AccountId, RefundId};
 use crate::money::{Minor, Money};
@@ -187,6 +188,9 @@ pub enum Event {
         paid: Minor,
         /// How it was paid.
         tenders: Vec<Tender>,
+        /// Of which lots its points were, in the order of use: they go back there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spent: Vec<Part>,
         /// Business time of the order.
         occurred_at: DateTime<Utc>,
         /// The client's own note.

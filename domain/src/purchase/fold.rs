@@ -154,7 +154,8 @@ impl Purchase {
                     None => trail.return_failed(stuck),
                 }
             }
-            Event::PurchaseCompleted { .. } => {
+            Event::PurchaseCompleted { spent, .. } => {
+                self.spent.clone_from(spent);
                 trail.phase = Phase::Completed;
                 trail.call = None;
                 trail.request = None;

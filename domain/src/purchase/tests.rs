@@ -86,7 +86,7 @@ impl Bench {
         }
         let payment = step.is_outside().then(|| "pi_1".to_owned());
         self.must(match way {
-            Way::Do => Command::Done { turn, payment },
+            Way::Do => Command::Done { turn, payment, spent: Vec::new() },
             Way::Undo => Command::Undone { step },
         });
         Some((step, way))

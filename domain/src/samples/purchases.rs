@@ -1,8 +1,9 @@
 //! One sample of every event of a purchase.
 
 use super::{day, id, points};
+use crate::account::event::Part;
 use crate::digest::Fingerprint;
-use crate::id::{AccountId, DiscountId, ProductId, RefundId, WalletId};
+use crate::id::{AccountId, DiscountId, LotId, ProductId, RefundId, WalletId};
 use crate::money::{Currency, Minor, Money};
 use crate::payment_method::PaymentMethod;
 use crate::product::Offering;
@@ -110,6 +111,7 @@ fn ends() -> Vec<Event> {
             discounts: discounts(),
             paid: minor(1_230),
             tenders: tenders(),
+            spent: vec![Part { lot: id(LotId::new("lot-1")), points: points(300) }],
             occurred_at: day(0),
             reference: reference(),
         },

@@ -23,7 +23,7 @@ pub use read::{Filter, OrderView, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "orders",
-    version: 4,
+    version: 5,
     tables: &["orders"],
     kinds: &[Kind::Purchase],
     ddl: include_str!("orders.sql"),

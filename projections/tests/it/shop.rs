@@ -51,7 +51,7 @@ pub(crate) fn order(account: Option<&str>, units: i64, tenders: Vec<Offer>) -> C
 
 pub(crate) fn done(turn: Turn) -> Command {
     let payment = turn.step.is_outside().then(|| "pi_1".to_owned());
-    Command::Done { turn, payment }
+    Command::Done { turn, payment, spent: Vec::new() }
 }
 
 /// A move on the way there.
