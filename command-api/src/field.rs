@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::percent::Percent;
 use accrue_domain::points::{Amount, Points};
 use accrue_domain::quantity::{Delta, Quantity, UNITS_MAX};
 use accrue_domain::{expiry, text};
@@ -115,6 +116,14 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D
     u32::try_from(count).map_err(Error::custom)
 }
 
+/// As [`count`], for a field that may be absent or null.
+pub(crate) fn optional_count<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u32>, D::Error> {
+    let count = optional_whole(deserializer, "a whole number", 1..=i64::from(u32::MAX))?;
+    count.map(u32::try_from).transpose().map_err(Error::custom)
+}
+
 const MINOR: &str = "a whole number of minor units (pence, cents)";
 
 /// Minor units of a currency.
@@ -167,6 +176,19 @@ impl From<SomeMoney> for Money {
     fn from(SomeMoney { amount, currency }: SomeMoney) -> Self {
         Self { amount, currency }
     }
+}
+
+/// A share in percent, as a text or as a number: either is read by its digits.
+pub(crate) fn optional_percent<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Percent>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?.get();
+    if raw == "null" {
+        return Ok(None);
+    }
+    let text = raw.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(raw);
+    let invalid = |why| Error::custom(format!("{why}, got {}", shown(raw)));
+    text.parse().map(Some).map_err(invalid)
 }
 
 /// A text for people: 1 to 200 characters on one line.

@@ -3,14 +3,15 @@
 mod wait;
 
 use accrue_domain::action::Action;
-use accrue_domain::id::{AccountId, ProductId, PurchaseId, RefundId, WalletId};
+use accrue_domain::id::{AccountId, DiscountId, ProductId, PurchaseId, RefundId, WalletId};
 use accrue_domain::payment_method::{self, PaymentMethod};
+use accrue_domain::percent::Percent;
 use accrue_domain::points::Amount;
 use accrue_domain::product::command::Command as OnProduct;
 use accrue_domain::purchase::command::{
-    Asked, Command as OnPurchase, Offer, Place, Portion, Refund, RefundedLine,
+    Asked, Command as OnPurchase, DiscountAsked, Off, Offer, Place, Portion, Refund, RefundedLine,
 };
-use accrue_domain::purchase::error::{LINES_MAX, TENDERS_MAX};
+use accrue_domain::purchase::error::{DISCOUNTS_MAX, LINES_MAX, TENDERS_MAX};
 use accrue_domain::quantity::Quantity;
 use accrue_event_store::ledger::Ledger;
 use accrue_http::extract::{Json, JsonOrEmpty, Path};
@@ -26,7 +27,7 @@ use utoipa::ToSchema;
 
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
-use crate::field::{self, MoneyBody};
+use crate::field::{self, MoneyBody, SomeMoney};
 use crate::target::{Nothing, OfPurchase};
 use wait::{Prefer, PreferHeader};
 
@@ -49,8 +50,16 @@ pub(crate) struct PlacePurchase {
     #[serde(deserialize_with = "object::list")]
     #[schema(min_items = 1, max_items = 500)]
     lines: Vec<PurchaseLine>,
+    /// What is taken off the prices, one after another: each of what those before it have left.
+    #[serde(
+        default,
+        deserialize_with = "object::optional_list",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(max_items = 500)]
+    discounts: Option<Vec<DiscountBody>>,
     /// How it is paid, in the order in which they are taken; the last one may leave its amount
-    /// open and takes the rest.
+    /// open and takes the rest. None where discounts leave nothing to pay.
     #[serde(deserialize_with = "object::list")]
     #[schema(max_items = 20)]
     tenders: Vec<TenderBody>,
@@ -97,6 +106,47 @@ pub(crate) struct PurchaseLine {
         skip_serializing_if = "Option::is_none"
     )]
     price: Option<MoneyBody>,
+}
+
+/// Something that is taken off the prices: of one line, or of the whole order, whose lines then
+/// bear it in proportion to what each costs. It says how much by `percent` or by `amount`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OrderDiscount, example = json!({"reason": "ten off", "percent": "10"}))]
+pub(crate) struct DiscountBody {
+    /// The offer or code that it comes from; several may have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 100)]
+    id: Option<DiscountId>,
+    /// For people.
+    #[serde(deserialize_with = "field::line")]
+    #[schema(max_length = 200)]
+    reason: String,
+    /// How many percent of what is left of what it applies to: an exact decimal, as text or as a
+    /// number, more than 0 and at most 100, with at most 6 digits behind the point. To the nearest
+    /// minor unit, halves up.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_percent",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>, pattern = r"^(0|[1-9][0-9]?|100)(\.[0-9]{1,6})?$")]
+    percent: Option<Percent>,
+    /// How much, in the order's currency; no more than is left of what it applies to.
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    amount: Option<SomeMoney>,
+    /// The number of the line that it applies to, from 1; the whole order where absent.
+    #[serde(
+        default,
+        deserialize_with = "field::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(minimum = 1)]
+    line: Option<u32>,
 }
 
 /// One way of paying.
@@ -159,11 +209,16 @@ impl Command for PlacePurchase {
     }
 
     fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
-        let Self { id, account, lines, tenders, until, occurred_at: _, reference } = self;
+        let Self { id, account, lines, discounts, tenders, until, occurred_at: _, reference } =
+            self;
         no_card_number(reference.as_deref(), "/reference")?;
         // Before anything is made of them: the one task that decides must not count long lists.
         at_most(lines.len(), LINES_MAX, "/lines")?;
+        let discounts = discounts.unwrap_or_default();
+        at_most(discounts.len(), DISCOUNTS_MAX, "/discounts")?;
         at_most(tenders.len(), TENDERS_MAX, "/tenders")?;
+        let discounts = discounts.into_iter().enumerate().map(|(at, discount)| discount.asked(at));
+        let discounts = discounts.collect::<Result<Vec<_>, _>>()?;
         let offers = tenders.into_iter().enumerate().map(|(at, tender)| tender.offer(at));
         let tenders = offers.collect::<Result<Vec<_>, _>>()?;
         let asked = |PurchaseLine { product, quantity, price }| Asked {
@@ -181,9 +236,30 @@ impl Command for PlacePurchase {
             }
         }
         let quotes = Vec::new();
-        let place = Place { account, lines, tenders, until, reference, quotes };
+        let place = Place { account, lines, discounts, tenders, until, reference, quotes };
         actions.push(Action::Purchase(id, OnPurchase::Place(Box::new(place))));
         Ok(actions)
+    }
+}
+
+impl DiscountBody {
+    fn asked(self, at: usize) -> Result<DiscountAsked, Problem> {
+        let Self { id, reason, percent, amount, line } = self;
+        let pointer = |field: &str| format!("/discounts/{at}/{field}");
+        no_card_number(Some(&reason), &pointer("reason"))?;
+        let off = match (percent, amount) {
+            (Some(percent), None) => Off::Percent(percent),
+            (None, Some(amount)) => Off::Amount(amount.into()),
+            (None, None) => {
+                let detail = "missing field `percent`: expected one of `percent` and `amount`";
+                return Err(Problem::invalid(pointer("percent"), detail));
+            }
+            (Some(_), Some(_)) => {
+                let detail = "expected one of `percent` and `amount`, got both";
+                return Err(Problem::invalid(pointer("percent"), detail));
+            }
+        };
+        Ok(DiscountAsked { id, reason, off, line })
     }
 }
 
@@ -390,7 +466,8 @@ impl Command for RefundPurchase {
 
 /// Place an order.
 ///
-/// Prices are those of this moment, and frozen with it. Goods, points and wallet money are held,
+/// Prices are those of this moment, and frozen with it; so is what discounts take off each line and
+/// unit. Goods, points and wallet money are held,
 /// the card is authorised, and then all is taken, or nothing. The answer waits for the end:
 /// `Prefer: wait=N` says for how many seconds at most (10 where absent, 60 at most, 0 for none).
 #[utoipa::path(

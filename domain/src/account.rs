@@ -167,8 +167,8 @@ impl Aggregate for Account {
                 draft.capture_hold(hold, points, reference)?;
             }
             Command::ReleaseHold { hold, reference } => draft.release_hold(hold, reference)?,
-            Command::RestoreHold { hold, points, reference } => {
-                draft.restore_hold(hold, points, reference)?;
+            Command::RestoreHold { hold, points, spent, reference } => {
+                draft.restore_hold(hold, points, spent.as_ref(), reference)?;
             }
             Command::Settle => {}
         }

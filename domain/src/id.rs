@@ -203,6 +203,10 @@ text_id!(
     RefundId, 80, in_id, IN_ID
 );
 text_id!(
+    /// What a discount of an order comes from: an offer, a code.
+    DiscountId, ID_BYTES_MAX, in_id, IN_ID
+);
+text_id!(
     /// A campaign.
     CampaignId, ID_BYTES_MAX, in_id, IN_ID
 );

@@ -18,6 +18,7 @@ pub mod holds;
 pub mod id;
 pub mod money;
 pub mod payment_method;
+pub mod percent;
 pub mod points;
 pub mod product;
 pub mod program;

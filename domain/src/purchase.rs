@@ -2,7 +2,8 @@
 //! its own events, so a purchase can be read, explained, and resumed after a crash at any point.
 //!
 //! Invariants
-//! - Prices, tenders and the share of each tender in each unit are frozen when it is placed.
+//! - Prices, discounts, tenders and the share of each tender in each unit are frozen when it is
+//!   placed.
 //! - It ends once: completed or rejected. What is completed can be refunded, up to what was paid.
 //! - A step is done only in its turn, and undone only when it has, or may have, an effect; the
 //!   latest first. An outside step whose outcome is not known counts as done.
@@ -15,12 +16,15 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Spent;
+use crate::account::event::Part;
 use crate::aggregate::{Aggregate, Context, Kind};
 use crate::digest::Fingerprint;
 use crate::id::RefundId;
 use crate::text;
 
 pub mod command;
+pub mod discount;
 pub mod error;
 pub mod event;
 pub mod open;
@@ -37,7 +41,7 @@ mod saga;
 use command::{Command, Place};
 use error::Error;
 use event::Event;
-use order::Order;
+use order::{Order, Tender};
 use refunds::{REFUNDS_MAX, Refunds};
 use step::{KeyNumber, Step, Turn, Way};
 use trail::{Next, Phase, Stuck, Trail};
@@ -49,6 +53,9 @@ pub struct Purchase {
     order: Option<Box<Order>>,
     trail: Trail,
     refunds: Refunds,
+    /// Of which lots its points were, in the order of use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spent: Vec<Part>,
     /// An event that does not follow from those before it: the log was tampered with or written
     /// by a faulty build. Such a purchase refuses every command instead of guessing.
     damage: Option<String>,
@@ -110,6 +117,19 @@ impl Purchase {
     #[must_use]
     pub const fn refunds(&self) -> &Refunds {
         &self.refunds
+    }
+
+    /// What its points were, and how many of them refunds that are done have given back; none of an
+    /// order that a release completed which did not note that.
+    #[must_use]
+    pub fn spent(&self) -> Option<Spent> {
+        let order = self.order.as_deref().filter(|_| !self.spent.is_empty())?;
+        let points = order.tenders.iter().find_map(|tender| match tender {
+            Tender::Points { points, .. } => Some(*points),
+            Tender::Wallet { .. } | Tender::Card { .. } => None,
+        })?;
+        let restored = self.refunds.restored();
+        Some(Spent { points, lots: self.spent.clone(), restored })
     }
 
     /// What it has come to.
@@ -214,6 +234,7 @@ impl Purchase {
             account: order.account,
             lines: order.lines,
             total: order.total,
+            discounts: order.discounts,
             tenders: order.tenders,
             occurred_at: order.occurred_at,
             placed_at: order.placed_at,

@@ -2,6 +2,7 @@
 
 use accrue_domain::money::Money;
 use accrue_domain::purchase::command::RefundedLine;
+use accrue_domain::purchase::discount::Discount;
 use accrue_domain::purchase::open::Open;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::{Refund, Stage};
@@ -40,7 +41,12 @@ pub struct PurchaseView {
     pub action_url: Option<String>,
     /// What is bought, at the prices of the moment it was placed.
     pub lines: Vec<LineView>,
-    /// The sum of the lines.
+    /// What discounts take off in all, in minor units.
+    pub discount: i64,
+    /// The discounts, in the order in which they were taken off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<DiscountView>,
+    /// The sum of the lines: what is to be paid.
     #[schema(value_type = MoneySchema)]
     pub total: Money,
     /// How it is paid.
@@ -118,7 +124,28 @@ pub struct LineView {
     pub quantity: i64,
     /// Of one unit, in minor units.
     pub price: i64,
-    /// Of the line, in minor units.
+    /// What discounts take off the line, in minor units.
+    pub discount: i64,
+    /// Of the line, discounts taken off, in minor units.
+    pub amount: i64,
+}
+
+/// A discount of a purchase.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = PurchaseDiscount)]
+pub struct DiscountView {
+    /// The offer or code that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// For people.
+    pub reason: String,
+    /// Where it was asked for as a share: how many percent, an exact decimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<String>,
+    /// The number of the line that it applies to, from 1; absent for the whole order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// What it takes off in all, in minor units.
     pub amount: i64,
 }
 
@@ -188,6 +215,8 @@ impl PurchaseView {
             payment: trail.payment().map(str::to_owned),
             action_url: trail.request().and_then(|it| it.url.clone()),
             lines: lines(order),
+            discount: order.discount(),
+            discounts: order.discounts.iter().map(DiscountView::of).collect(),
             total: order.total,
             tenders: order.tenders.iter().map(TenderView::of).collect(),
             refunded: purchase.refunds().refunded(),
@@ -216,9 +245,22 @@ fn lines(order: &Order) -> Vec<LineView> {
         name: it.name.clone(),
         quantity: it.quantity.get(),
         price: it.price.get(),
+        discount: it.discount(),
         amount: it.amount.get(),
     };
     order.lines.iter().map(line).collect()
+}
+
+impl DiscountView {
+    fn of(discount: &Discount) -> Self {
+        Self {
+            id: discount.id.as_ref().map(ToString::to_string),
+            reason: discount.reason.clone(),
+            percent: discount.percent.map(Into::into),
+            line: discount.line,
+            amount: discount.amount.get(),
+        }
+    }
 }
 
 impl TenderView {

@@ -4,6 +4,7 @@
 use accrue_domain::event::Event;
 use accrue_domain::id::{AccountId, PurchaseId, SaleId};
 use accrue_domain::money::{Currency, Minor, Money};
+use accrue_domain::purchase::discount::Discount;
 use accrue_domain::purchase::{self, order};
 use accrue_domain::sale::{self, Line};
 use accrue_event_store::stream::StreamKey;
@@ -56,6 +57,7 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
             account: Some(account),
             lines,
             total,
+            discounts,
             paid,
             occurred_at,
             reference,
@@ -63,12 +65,16 @@ pub fn occasion(stream: &StreamKey, event: &Event) -> Option<Occasion> {
         }) if *paid > Minor::ZERO => {
             let currency = total.currency;
             let purchase = PurchaseId::new(stream.id()).ok()?;
+            let discount = discounts.iter().map(|it| it.amount);
+            let discount = discount.fold(Minor::ZERO, |sum, it| sum.checked_add(it).unwrap_or(sum));
             let mut document = json!({
                 "type": "PurchaseCompleted",
                 "purchase": purchase,
                 "account": account,
                 "amount": minor(*paid, currency),
                 "total": major(*total),
+                "discount": minor(discount, currency),
+                "discounts": discounts.iter().map(|it| taken_off(it, currency)).collect::<Value>(),
                 "currency": currency,
                 "lines": lines.iter().map(|it| ordered(it, currency)).collect::<Value>(),
                 "occurred_at": occurred_at,
@@ -123,6 +129,16 @@ fn ordered(line: &order::Line, currency: Currency) -> Value {
         "price": minor(*price, currency),
         "amount": minor(*amount, currency),
     })
+}
+
+/// An absent id is an absent field, as an absent note is.
+fn taken_off(discount: &Discount, currency: Currency) -> Value {
+    let Discount { id, reason, amount, .. } = discount;
+    let mut document = json!({ "reason": reason, "amount": minor(*amount, currency) });
+    if let (Some(fields), Some(id)) = (document.as_object_mut(), id) {
+        fields.insert("id".to_owned(), Value::from(id.as_str()));
+    }
+    document
 }
 
 fn minor(amount: Minor, currency: Currency) -> Number {

@@ -223,7 +223,12 @@ impl Move<'_> {
                     let points = Amount::new(part.points.get()).ok();
                     actions.extend(points.map(|points| {
                         let (hold, reference) = (self.id.hold(), reference.clone());
-                        let command = OnAccount::RestoreHold { hold, points, reference };
+                        let command = OnAccount::RestoreHold {
+                            hold,
+                            points,
+                            spent: self.state.spent(),
+                            reference,
+                        };
                         Action::Account(account.clone(), command)
                     }));
                 }
@@ -291,7 +296,7 @@ impl Move<'_> {
     }
 
     fn turn_done(&self, step: Step) -> Command {
-        Command::Done { turn: self.state.turn(step, Way::Do), payment: None }
+        Command::Done { turn: self.state.turn(step, Way::Do), payment: None, spent: Vec::new() }
     }
 
     fn undone(&self, step: Step, actions: Vec<Action>) -> Plan {

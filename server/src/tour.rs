@@ -16,8 +16,9 @@ use shop::Shop;
 
 pub(crate) const EXAMPLES: &str = "\
 It opens a wallet, puts a product on sale, buys it, and then shows what happens where the stock,
-the money or the card does not suffice, and how a purchase is given back. Each step prints the
-request as a line for curl, the answer in short, and what has changed. All ids are of this run.
+the money or the card does not suffice, how a purchase is given back, and what a discount does.
+Each step prints the request as a line for curl, the answer in short, and what has changed. All ids
+are of this run.
 
 Exit code 1, with one line, where something is not as it must be.
 
@@ -48,8 +49,8 @@ const UNITS: i64 = 4;
 /// More than there are.
 const TOO_MANY: i64 = 5;
 
-/// A tenth of the price in major units, as the sample campaign has it.
-const POINTS: i64 = PRICE / 100 / 10;
+/// What one unit costs with a tenth taken off.
+const REDUCED: i64 = PRICE - PRICE / 10;
 
 /// A token of the payment provider for a card that is always declined; no card's number.
 const DECLINED_CARD: &str = "pm_card_chargeDeclined";
@@ -70,7 +71,8 @@ async fn steps(shop: &mut Shop) -> Result<()> {
     buy_too_many(shop).await?;
     buy_without_money(shop).await?;
     buy_with_a_declined_card(shop).await?;
-    give_back(shop, &bought).await
+    give_back(shop, &bought).await?;
+    buy_with_a_discount(shop).await
 }
 
 async fn top_up(shop: &mut Shop) -> Result<()> {
@@ -96,7 +98,7 @@ async fn buy_one(shop: &mut Shop) -> Result<String> {
     must_be(&bought, "completed", None)?;
     let trail = shop.trail(&bought).await?;
     ensure!(trail.ends_with("completed"), "the trail does not end with completed: {trail}");
-    shop.earns().await?;
+    shop.earns(PRICE).await?;
     shop.must_have(position(&bought), LEFT, UNITS - 1).await?;
     Ok(id(&bought))
 }
@@ -160,6 +162,19 @@ async fn give_back(shop: &mut Shop, bought: &str) -> Result<()> {
     shop.trail(&refunded).await?;
     shop.loses().await?;
     shop.must_have(position(&refunded), TOP_UP, UNITS).await
+}
+
+async fn buy_with_a_discount(shop: &mut Shop) -> Result<()> {
+    let told = "Buy one with a tenth taken off: 1530.00 USD are paid, and points are for those";
+    shop.voice.step_begins(told)?;
+    let discounts = json!([{"id": "welcome", "reason": "a tenth off", "percent": "10"}]);
+    let bought = shop.order_reduced(1, discounts, json!([shop.wallet()])).await?;
+    must_be(&bought, "completed", None)?;
+    let (total, off) = (&bought["total"]["amount"], &bought["discount"]);
+    let as_asked = *total == REDUCED && *off == PRICE - REDUCED;
+    ensure!(as_asked, "expected a total of {REDUCED} cents, got {total}, with {off} taken off");
+    shop.earns(REDUCED).await?;
+    shop.must_have(position(&bought), TOP_UP - REDUCED, UNITS - 1).await
 }
 
 fn usd(cents: i64) -> Value {

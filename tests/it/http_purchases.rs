@@ -3,7 +3,9 @@
 use accrue_tests::client::{Answer, Client};
 use accrue_tests::history;
 use accrue_tests::server::Server;
-use accrue_tests::shop::{Holdings, PRICE, Shop, UNTOUCHED, by_wallet, mixed, order, usd};
+use accrue_tests::shop::{
+    Holdings, POINTS, PRICE, STOCK, Shop, UNTOUCHED, by_wallet, mixed, order, usd,
+};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -247,6 +249,77 @@ async fn points_wallet_and_card_pay_together_and_are_paid_back_piece_by_piece() 
     assert_eq!(shop.holdings().await, UNTOUCHED);
     let nothing = client.post(refund, json!({"all": true})).await;
     assert_snapshot!(nothing.problem(), @"409 exceeds-paid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_of_an_order_of_long_ago_go_back_to_their_lots() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    let soon = json!({"points": 4_000, "lot": "soon", "expires": {"after": "P12M"}});
+    let issued = client.post("/v1/accounts/derick/points/issue", soon).await.expect(201);
+    let lots = async |position: i64| {
+        let path = format!("/v1/accounts/derick?min_position={position}");
+        let account = client.get(&path).await.expect(200).json();
+        let lots = account["lots"].as_array().expect("lots").iter();
+        let lots = lots.map(|it| (it["remaining"].clone(), it["expires_at"].clone()));
+        lots.collect::<Vec<_>>()
+    };
+    let before = lots(issued.position()).await;
+    let bought = shop.buy("p-1", 1, mixed("pm_card_visa")).await;
+    assert_eq!(state(&bought), "201 completed -");
+    assert_ne!(lots(bought.json()["position"].as_i64().expect("a position")).await, before);
+    // More holds than an account remembers have ended since.
+    let line = |n: usize, kind: &str, points: &str| {
+        format!(
+            r#"{{"id":"{kind}-{n}","type":"{kind}","account":"derick","hold":"h-{n}"{points}}}"#
+        )
+    };
+    let later = |n| [line(n, "place_hold", r#","points":1"#), line(n, "release_hold", "")];
+    let later = (0..1_001).flat_map(later).collect::<Vec<_>>().join("\n");
+    for answer in client.post_lines("/v1/commands", later).await.expect(200).lines() {
+        assert!(answer["status"].as_i64() < Some(300), "{answer}");
+    }
+    let refund = "/v1/purchases/p-1/refund";
+    let half = json!({"lines": [{"line": 1, "quantity": 1, "restock": true}]});
+    let back = client.post(refund, json!({"amount": usd(85_000)})).await.expect(201);
+    assert_eq!(back.json()["refunds"][0]["tenders"][0]["points"], 5_000);
+    let half = client.post(refund, half).await;
+    assert_snapshot!(half.problem(), @"409 exceeds-paid /amount");
+    let back = client.post(refund, json!({"all": true, "restock": true})).await.expect(201);
+    assert_eq!(state(&back), "201 refunded -");
+    assert_eq!(lots(back.json()["position"].as_i64().expect("a position")).await, before);
+    assert_eq!(shop.holdings().await.stock, UNTOUCHED.stock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_paid_in_points_earns_nothing_and_what_is_not_restocked_stays_away() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    history::campaign(&client).await;
+    let has_points = async |points: i64| {
+        accrue_tests::eventually::eventually(&format!("there are {points} points"), async || {
+            let account = client.get("/v1/accounts/derick").await.expect(200).json();
+            (account["available"] == points).then_some(())
+        })
+        .await;
+    };
+    // 1,700.00 each, of which 100.00 are points: a tenth of the rest is earned.
+    let bought = shop.buy("p-1", 2, mixed("pm_card_visa")).await;
+    assert_eq!(state(&bought), "201 completed -");
+    has_points(POINTS - 10_000 + 330).await;
+    let refund = "/v1/purchases/p-1/refund";
+    let kept = json!({"lines": [{"line": 1, "quantity": 1, "restock": false}]});
+    client.post(refund, kept).await.expect(201);
+    has_points(POINTS - 5_000 + 165).await;
+    assert_eq!(shop.holdings().await.stock, (STOCK - 2, 0));
+    let again = json!({"lines": [{"line": 1, "quantity": 2, "restock": true}]});
+    let again = client.post(refund, again).await;
+    assert_snapshot!(again.problem(), @"409 exceeds-paid /lines/0/quantity");
+    let rest = client.post(refund, json!({"all": true})).await.expect(201);
+    assert_eq!(state(&rest), "201 refunded -");
+    has_points(POINTS).await;
+    let without_goods = Holdings { stock: (STOCK - 2, 0), ..UNTOUCHED };
+    assert_eq!(shop.holdings().await, without_goods);
 }
 
 #[tokio::test(flavor = "multi_thread")]

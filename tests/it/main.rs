@@ -15,6 +15,7 @@ mod follow;
 mod framework;
 mod http_campaigns;
 mod http_commands;
+mod http_discounts;
 mod http_holds;
 mod http_idempotency;
 mod http_points;

@@ -9,7 +9,7 @@ use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::history;
 use accrue_tests::server::Server;
-use accrue_tests::shop::{Holdings, MONEY, POINTS, STOCK, Shop, mixed, order};
+use accrue_tests::shop::{Holdings, MONEY, POINTS, STOCK, Shop, UNTOUCHED, mixed, order};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -172,6 +172,9 @@ async fn death_at_every_step_of_the_way_back() {
         let purchase = deaths.purchase(place, "pm_card_visa", quantity).await;
         let end = (&purchase["state"], &purchase["reason"]);
         assert_eq!(end, (&json!("rejected"), &json!(reason)), "{place}");
+        let spent = place == "hold_tenders.refused";
+        let points = if spent { (0, 0) } else { UNTOUCHED.points };
+        assert_eq!(deaths.shop.holdings().await, Holdings { points, ..UNTOUCHED }, "{place}");
     }
     deaths.verified().await;
 }

@@ -55,6 +55,8 @@ async fn the_tour_can_be_taken_twice_and_tells_what_each_step_changes() {
        wallet 300.00 USD, stock 3, points 170
     7. Give the first one back: money, stock and points return
        wallet 300.00 USD → 2000.00 USD, stock 3 → 4, points 170 → 0
+    8. Buy one with a tenth taken off: 1530.00 USD are paid, and points are for those
+       wallet 2000.00 USD → 470.00 USD, stock 4 → 3, points 0 → 153
     ");
     let trails = first.lines().filter(|line| line.starts_with("   placed")).map(str::trim);
     assert_snapshot!(trails.collect::<Vec<_>>().join("\n"), @r"
@@ -72,12 +74,12 @@ async fn the_tour_can_be_taken_twice_and_tells_what_each_step_changes() {
     let ordered = first.lines().filter(|line| line.contains("/v1/purchases -H"));
     let bodies = ordered.filter_map(|line| line.split_once("-d '")?.1.strip_suffix('\''));
     let bodies: Vec<_> = bodies.map(str::to_owned).collect();
-    assert_eq!(bodies.len(), 4, "{first}");
+    assert_eq!(bodies.len(), 5, "{first}");
     for body in bodies {
         server.client().post_text("/v1/purchases", body).await.expect(201);
     }
     let placed = "SELECT count(*) FROM events WHERE event_type = 'PurchasePlaced'";
-    assert_eq!(database.number(placed).await, 8);
+    assert_eq!(database.number(placed).await, 10);
 }
 
 #[tokio::test]
@@ -87,7 +89,7 @@ async fn without_a_payment_provider_the_tour_says_so_and_goes_on() {
     let why = "the card cannot be tried: no payment provider is configured on this server";
     assert!(said.contains(why), "{said}");
     assert!(said.contains(&format!("(campaign {CAMPAIGN} of the demo is not here)")), "{said}");
-    assert!(steps(&said).ends_with("wallet 300.00 USD → 2000.00 USD, stock 3 → 4, points 0"));
+    assert!(steps(&said).ends_with("wallet 2000.00 USD → 470.00 USD, stock 4 → 3, points 0"));
     // The order that waited for a provider waits no more.
     let open = "SELECT count(*) FROM timers";
     assert_eq!(database.number(open).await, 0);

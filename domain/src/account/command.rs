@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Spent;
 use crate::expiry::Policy;
 use crate::id::{CampaignId, HoldId, LotId, ReturnId, SaleId};
 use crate::points::Amount;
@@ -87,6 +88,8 @@ pub enum Command {
         hold: HoldId,
         /// How many; never more than it spent and did not get back yet.
         points: Amount,
+        /// What the sender knows of it, for an account that has forgotten the hold.
+        spent: Option<Spent>,
         /// The client's own note.
         reference: Option<String>,
     },

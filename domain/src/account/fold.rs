@@ -121,9 +121,8 @@ impl Account {
         lots: &[Part],
         grace: Option<&Grace>,
     ) -> Result<(), Damage> {
-        // Of a hold that is forgotten nothing is left to compare with, and no lot to give back to.
-        let forgotten = self.holds.get(hold).is_none() && lots.is_empty();
-        if !forgotten {
+        // Of a hold that is forgotten nothing is left to compare with.
+        if self.holds.get(hold).is_some() {
             let unspent = || Damage::Unspent(hold.clone());
             let spent = self.holds.captured_mut(hold).ok_or_else(unspent)?;
             let restored = spent.restored.checked_add(points).filter(|it| *it <= spent.points);

@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 
-use super::Draft;
 use super::error::Error;
 use super::event::{Event, Grace, Part};
 use super::hold::{ended, split};
 use super::issue::check_reference;
 use super::settle::sum;
+use super::{Draft, Spent};
 use crate::expiry::{self, instant};
 use crate::holds::Stage;
 use crate::id::{HoldId, LotId};
@@ -22,16 +22,18 @@ impl Draft<'_> {
         &mut self,
         hold: HoldId,
         points: Amount,
+        known: Option<&Spent>,
         reference: Option<String>,
     ) -> Result<(), Error> {
         check_reference(reference.as_deref())?;
         let requested = points.points();
-        let spent = match self.state.holds.get(&hold).map(|it| &it.stage) {
-            Some(Stage::Captured(spent)) => spent,
-            Some(Stage::Open(_)) => return Err(Error::NotCaptured { hold, how: "open" }),
-            Some(Stage::Released) => return Err(ended(hold, "released")),
-            // Ended so long ago that it is forgotten: which lots it spent is not known any more.
-            None => return self.restore_forgotten(hold, requested, reference),
+        let spent = match (self.state.holds.get(&hold).map(|it| &it.stage), known) {
+            (Some(Stage::Captured(spent)), _) => spent,
+            (Some(Stage::Open(_)), _) => return Err(Error::NotCaptured { hold, how: "open" }),
+            (Some(Stage::Released), _) => return Err(ended(hold, "released")),
+            // Ended so long ago that it is forgotten here.
+            (None, Some(spent)) => spent,
+            (None, None) => return self.restore_forgotten(hold, requested, reference),
         };
         let left = spent.points.saturating_sub(spent.restored);
         let Some(kept) = left.checked_sub(requested) else {
@@ -53,7 +55,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The purchase that asks knows how much it spent; all of it comes back as one new lot.
+    /// Nobody knows of which lots they were: all of it comes back as one new lot.
     fn restore_forgotten(
         &mut self,
         hold: HoldId,

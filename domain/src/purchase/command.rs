@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::event::Effect;
 use super::step::{KeyNumber, Step, Turn};
-use crate::id::{AccountId, ProductId, RefundId, WalletId};
+use crate::account::event::Part;
+use crate::id::{AccountId, DiscountId, ProductId, RefundId, WalletId};
 use crate::money::Money;
 use crate::payment_method::PaymentMethod;
+use crate::percent::Percent;
 use crate::points::Amount;
 use crate::product::Offering;
 use crate::quantity::Quantity;
@@ -53,6 +55,9 @@ pub enum Command {
         turn: Turn,
         /// The payment provider's name for the payment, once there is one.
         payment: Option<String>,
+        /// Of settling: the lots of the points that this takes, in the order of use. Filled in by
+        /// whoever decides that together with this.
+        spent: Vec<Part>,
     },
     /// A step is undone, or there was nothing to undo.
     Undone {
@@ -108,6 +113,8 @@ pub struct Place {
     pub account: Option<AccountId>,
     /// What.
     pub lines: Vec<Asked>,
+    /// What is taken off the prices, one after another.
+    pub discounts: Vec<DiscountAsked>,
     /// How it is paid.
     pub tenders: Vec<Offer>,
     /// What is not completed by then is undone.
@@ -128,6 +135,29 @@ pub struct Asked {
     pub quantity: Quantity,
     /// What the client believes one unit costs. Only compared.
     pub price: Option<Money>,
+}
+
+/// A discount as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscountAsked {
+    /// What it comes from.
+    pub id: Option<DiscountId>,
+    /// For people.
+    pub reason: String,
+    /// How much.
+    pub off: Off,
+    /// The number of the line that it applies to, from 1; none: the whole order.
+    pub line: Option<u32>,
+}
+
+/// How much a discount takes off what is left of what it applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Off {
+    /// A share of it.
+    Percent(Percent),
+    /// So much.
+    Amount(Money),
 }
 
 /// What a product is and costs.

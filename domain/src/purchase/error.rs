@@ -14,6 +14,9 @@ pub const LINES_MAX: usize = 500;
 /// Most tenders of one order.
 pub const TENDERS_MAX: usize = 20;
 
+/// Most discounts of one order: one for each line.
+pub const DISCOUNTS_MAX: usize = LINES_MAX;
+
 /// Longest time to complete in days: what card networks hold money for at most.
 pub const UNTIL_DAYS_MAX: i64 = 6;
 
@@ -64,6 +67,44 @@ pub enum Error {
     /// More units of a product than can exist.
     #[error("line {0}: more units of this product than there can be")]
     TooManyUnits(usize),
+    /// Too many discounts.
+    #[error("expected at most {DISCOUNTS_MAX} discounts, got {0}")]
+    DiscountCount(usize),
+    /// A discount's reason is not taken.
+    #[error("discount {discount}: {why}")]
+    DiscountReason {
+        /// The discount.
+        discount: usize,
+        /// What is wrong with it.
+        why: text::Invalid,
+    },
+    /// A discount is of a line that the order has not.
+    #[error("discount {discount}: the order has no line {line}")]
+    DiscountLine {
+        /// The discount.
+        discount: usize,
+        /// The line.
+        line: u32,
+    },
+    /// A discount is in another currency.
+    #[error("discount {discount}: expected {expected}, the currency of the order")]
+    DiscountCurrency {
+        /// The discount.
+        discount: usize,
+        /// Of the order.
+        expected: Currency,
+    },
+    /// A discount of nothing.
+    #[error("discount {0}: it would take nothing off")]
+    DiscountEmpty(usize),
+    /// A discount is more than what is left of what it applies to.
+    #[error("discount {discount}: only {left} minor units are left of what it applies to")]
+    DiscountExceeds {
+        /// The discount.
+        discount: usize,
+        /// What is left behind the discounts before it.
+        left: i64,
+    },
     /// A tender is in another currency.
     #[error("tender {tender}: expected {expected}, the currency of the order")]
     TenderCurrency {
@@ -213,6 +254,12 @@ impl Refuse for Error {
             Self::PriceDiffers { .. } => "price-differs",
             Self::MixedCurrencies { .. } => "mixed-currencies",
             Self::TotalTooLarge | Self::TooManyUnits(_) => "total-too-large",
+            Self::DiscountCount(_)
+            | Self::DiscountReason { .. }
+            | Self::DiscountLine { .. }
+            | Self::DiscountCurrency { .. }
+            | Self::DiscountEmpty(_)
+            | Self::DiscountExceeds { .. } => "invalid-discounts",
             Self::TenderCount(_)
             | Self::TenderCurrency { .. }
             | Self::TenderOpen(_)
@@ -267,6 +314,12 @@ impl Refuse for Error {
             | Self::MixedCurrencies { .. }
             | Self::TotalTooLarge
             | Self::TooManyUnits(_)
+            | Self::DiscountCount(_)
+            | Self::DiscountReason { .. }
+            | Self::DiscountLine { .. }
+            | Self::DiscountCurrency { .. }
+            | Self::DiscountEmpty(_)
+            | Self::DiscountExceeds { .. }
             | Self::TenderCurrency { .. }
             | Self::TenderOpen(_)
             | Self::TenderTwice(_)
@@ -297,6 +350,13 @@ impl Refuse for Error {
             Self::LineCount(_) | Self::TotalTooLarge => "/lines".into(),
             Self::UnknownLine { at, .. } | Self::LineTwice { at, .. } => of_line(*at, "line"),
             Self::ExceedsLine { at, .. } => of_line(*at, "quantity"),
+            Self::DiscountCount(_) => "/discounts".into(),
+            Self::DiscountReason { discount, .. } => of_discount(*discount, "reason"),
+            Self::DiscountLine { discount, .. } => of_discount(*discount, "line"),
+            Self::DiscountCurrency { discount, .. } => of_discount(*discount, "amount/currency"),
+            Self::DiscountEmpty(discount) | Self::DiscountExceeds { discount, .. } => {
+                of_discount(*discount, "amount/amount")
+            }
             Self::TenderTwice(tender) => of_tender(*tender, "points"),
             Self::TenderOpen(tender) | Self::NotByCard { tender, .. } => {
                 of_tender(*tender, "money")
@@ -337,6 +397,10 @@ fn numbered(list: &str, number: usize) -> Cow<'static, str> {
 
 fn of_line(number: usize, field: &str) -> Cow<'static, str> {
     format!("{}/{field}", numbered("/lines", number)).into()
+}
+
+fn of_discount(number: usize, field: &str) -> Cow<'static, str> {
+    format!("{}/{field}", numbered("/discounts", number)).into()
 }
 
 fn of_tender(number: usize, field: &str) -> Cow<'static, str> {

@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command::RefundedLine;
+use super::discount::Discount;
 use super::order::{Line, Tender};
 use super::step::{KeyNumber, Step, Way};
+use crate::account::event::Part;
 use crate::digest::Fingerprint;
 use crate::id::{AccountId, RefundId};
 use crate::money::{Minor, Money};
@@ -52,6 +54,9 @@ pub enum Event {
         lines: Vec<Line>,
         /// The sum of the lines.
         total: Money,
+        /// What was taken off the prices: the lines' amounts are what is left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        discounts: Vec<Discount>,
         /// How it is paid.
         tenders: Vec<Tender>,
         /// Business time.
@@ -176,10 +181,16 @@ pub enum Event {
         lines: Vec<Line>,
         /// The sum of the lines.
         total: Money,
+        /// What was taken off the prices: the lines' amounts are what is left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        discounts: Vec<Discount>,
         /// What was paid in money: what awards are for.
         paid: Minor,
         /// How it was paid.
         tenders: Vec<Tender>,
+        /// Of which lots its points were, in the order of use: they go back there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spent: Vec<Part>,
         /// Business time of the order.
         occurred_at: DateTime<Utc>,
         /// The client's own note.

@@ -30,6 +30,7 @@ impl Purchase {
             account,
             lines,
             total,
+            discounts,
             tenders,
             occurred_at,
             placed_at,
@@ -45,6 +46,7 @@ impl Purchase {
                 account: account.clone(),
                 lines: lines.clone(),
                 total: *total,
+                discounts: discounts.clone(),
                 tenders: tenders.clone(),
                 occurred_at: *occurred_at,
                 placed_at: *placed_at,
@@ -152,7 +154,8 @@ impl Purchase {
                     None => trail.return_failed(stuck),
                 }
             }
-            Event::PurchaseCompleted { .. } => {
+            Event::PurchaseCompleted { spent, .. } => {
+                self.spent.clone_from(spent);
                 trail.phase = Phase::Completed;
                 trail.call = None;
                 trail.request = None;

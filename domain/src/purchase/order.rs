@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::discount::Discount;
 use super::step::Step;
 use crate::digest::Fingerprint;
 use crate::id::{AccountId, ProductId, WalletId};
@@ -28,8 +29,23 @@ pub struct Line {
     pub quantity: Quantity,
     /// Of one unit, when the order was placed; minor units in the order's currency.
     pub price: Minor,
-    /// Of the whole line.
+    /// Of the whole line, discounts taken off.
     pub amount: Minor,
+}
+
+impl Line {
+    /// What discounts take off it, in minor units.
+    #[must_use]
+    pub const fn discount(&self) -> i64 {
+        let full = self.price.get().saturating_mul(self.quantity.get());
+        full.saturating_sub(self.amount.get())
+    }
+
+    /// Minor units of the first `units` of it. Of a line with a discount the share of a unit is the
+    /// difference of two such amounts, and the shares of all units sum to the line.
+    fn amount_of(&self, units: i64) -> i64 {
+        proportion(self.amount.get(), units, self.quantity.get())
+    }
 }
 
 /// One way of paying, with its share of the total in minor units of the order's currency.
@@ -97,6 +113,9 @@ pub struct Order {
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub total: Money,
+    /// What was taken off the prices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Discount>,
     /// How it is paid; they sum to the total. Empty only where that is nothing.
     pub tenders: Vec<Tender>,
     /// Business time.
@@ -125,6 +144,12 @@ impl Order {
         // Placing has checked that the sums are in range.
         let quantity = |sum: i64| Quantity::new(sum.clamp(1, UNITS_MAX)).ok();
         units.into_iter().filter_map(|(id, sum)| Some((id, quantity(sum)?))).collect()
+    }
+
+    /// What discounts take off in all, in minor units.
+    #[must_use]
+    pub fn discount(&self) -> i64 {
+        self.lines.iter().map(Line::discount).fold(0, i64::saturating_add)
     }
 
     /// What is paid in money: wallets and cards, not points.
@@ -184,8 +209,8 @@ impl Order {
     pub fn amount_before(&self, line: usize, units: i64) -> i64 {
         let before = self.lines.iter().take(line).map(|it| it.amount.get());
         let before = before.fold(0, i64::saturating_add);
-        let price = self.lines.get(line).map_or(0, |it| it.price.get());
-        before.saturating_add(price.saturating_mul(units))
+        let of_line = self.lines.get(line).map_or(0, |it| it.amount_of(units));
+        before.saturating_add(of_line)
     }
 }
 

@@ -1,15 +1,17 @@
-//! Placing: what was asked for becomes an order with prices and tenders that never change.
+//! Placing: what was asked for becomes an order with prices, discounts and tenders that never
+//! change.
 
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::command::{Asked, Offer, Place, Quote};
+use super::command::{Asked, Off, Offer, Place, Quote};
+use super::discount;
 use super::error::{Error, LINES_MAX, TENDERS_MAX, UNTIL_DAYS_MAX};
 use super::order::{Line, Order, Tender, is_multiple};
 use crate::aggregate::Context;
 use crate::digest::Fingerprint;
 use crate::expiry::instant;
-use crate::id::{AccountId, ProductId};
+use crate::id::{AccountId, DiscountId, ProductId};
 use crate::money::{Currency, Minor, Money};
 use crate::points::Amount;
 use crate::program::PointsRate;
@@ -22,7 +24,7 @@ const TIME: TimeDelta = TimeDelta::minutes(15);
 /// The order that was asked for, or why it cannot be.
 pub(super) fn order(place: Place, context: &Context<'_>) -> Result<Order, Error> {
     let asked = asked(&place);
-    let Place { account, lines, tenders, until, reference, quotes } = place;
+    let Place { account, lines, discounts, tenders, until, reference, quotes } = place;
     text::check_optional(reference.as_deref())
         .map_err(|why| Error::InvalidText { field: "/reference", why })?;
     let until = until.map(instant).transpose().map_err(Error::InvalidTime)?;
@@ -34,22 +36,41 @@ pub(super) fn order(place: Place, context: &Context<'_>) -> Result<Order, Error>
         Some(until) => until,
         None => context.now.checked_add_signed(TIME).unwrap_or(context.now),
     };
-    let (lines, total) = priced(lines, &quotes)?;
+    let (mut lines, currency) = priced(lines, &quotes)?;
+    let discounts = discount::take_off(&mut lines, currency, discounts)?;
+    let total = Money { amount: sum(&lines)?, currency };
     let bill = Bill { account: account.as_ref(), total, rate: rate(context, total.currency) };
     let tenders = bill.tenders(tenders)?;
     let (occurred_at, placed_at) = (context.occurred_at, context.now);
-    Ok(Order { account, lines, total, tenders, occurred_at, placed_at, until, reference, asked })
+    Ok(Order {
+        account,
+        lines,
+        total,
+        discounts,
+        tenders,
+        occurred_at,
+        placed_at,
+        until,
+        reference,
+        asked,
+    })
 }
 
 /// Kind, source, points and money of a tender as it was offered.
 type AskedTender<'a> = (&'a str, Option<&'a str>, Option<Amount>, Option<Money>);
 
-/// Stands for what was asked for; what has come of it since does not count.
+/// Source, reason, size and line of a discount as it was asked for.
+type AskedDiscount<'a> = (Option<&'a DiscountId>, &'a str, Off, Option<u32>);
+
+/// Stands for what was asked for; what has come of it since does not count. It is kept with the
+/// orders of released versions, so it never changes for what these would have taken.
 pub(super) fn asked(place: &Place) -> Fingerprint {
     #[derive(Serialize)]
     struct All<'a> {
         account: Option<&'a AccountId>,
         lines: Vec<(&'a ProductId, i64, Option<Money>)>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        discounts: Vec<AskedDiscount<'a>>,
         tenders: Vec<AskedTender<'a>>,
         until: Option<chrono::DateTime<chrono::Utc>>,
         reference: Option<&'a str>,
@@ -59,6 +80,11 @@ pub(super) fn asked(place: &Place) -> Fingerprint {
     Fingerprint::of(&All {
         account: place.account.as_ref(),
         lines: lines.iter().map(|(product, units, price)| (product, *units, *price)).collect(),
+        discounts: place
+            .discounts
+            .iter()
+            .map(|it| (it.id.as_ref(), it.reason.as_str(), it.off, it.line))
+            .collect(),
         tenders: place
             .tenders
             .iter()
@@ -75,12 +101,13 @@ pub(super) fn asked(place: &Place) -> Fingerprint {
     })
 }
 
-fn priced(asked: Vec<Asked>, quotes: &[Option<Quote>]) -> Result<(Vec<Line>, Money), Error> {
+/// The lines at full price, and their currency.
+fn priced(asked: Vec<Asked>, quotes: &[Option<Quote>]) -> Result<(Vec<Line>, Currency), Error> {
     if asked.is_empty() || asked.len() > LINES_MAX {
         return Err(Error::LineCount(asked.len()));
     }
     let mut lines: Vec<Line> = Vec::with_capacity(asked.len());
-    let (mut total, mut currency) = (0_i64, None);
+    let mut currency = None;
     for (number, (asked, quote)) in (1..).zip(asked.into_iter().zip(quotes)) {
         let Asked { product, quantity, price: expected } = asked;
         let quote = quote.as_ref().ok_or(Error::UnknownProduct(number))?;
@@ -102,13 +129,17 @@ fn priced(asked: Vec<Asked>, quotes: &[Option<Quote>]) -> Result<(Vec<Line>, Mon
         }
         let amount = price.get().checked_mul(quantity.get()).ok_or(Error::TotalTooLarge)?;
         let amount = Minor::new(amount).map_err(|_| Error::TotalTooLarge)?;
-        total = total.checked_add(amount.get()).ok_or(Error::TotalTooLarge)?;
         let (name, kind) = (quote.name.clone(), quote.kind);
         lines.push(Line { product, name, kind, quantity, price, amount });
     }
-    let amount = Minor::new(total).map_err(|_| Error::TotalTooLarge)?;
-    let currency = currency.ok_or(Error::LineCount(0))?;
-    Ok((lines, Money { amount, currency }))
+    // Discounts change nothing about what an order can be at most.
+    sum(&lines)?;
+    Ok((lines, currency.ok_or(Error::LineCount(0))?))
+}
+
+fn sum(lines: &[Line]) -> Result<Minor, Error> {
+    let sum = lines.iter().try_fold(Minor::ZERO, |sum, line| sum.checked_add(line.amount));
+    sum.ok_or(Error::TotalTooLarge)
 }
 
 /// What points are worth in that currency.

@@ -187,6 +187,12 @@ impl Refunds {
         done.map(|it| it.amount.get()).fold(0, i64::saturating_add)
     }
 
+    /// Points that refunds that are done have given back.
+    pub(super) fn restored(&self) -> Points {
+        let done = self.0.iter().filter(|it| it.stage == Stage::Done).flat_map(|it| &it.parts);
+        done.fold(Points::ZERO, |sum, part| sum.checked_add(part.points).unwrap_or(sum))
+    }
+
     /// Minor units of money given back so far, and with the open refund.
     pub(super) fn returned(&self, order: &Order, open: &Refund) -> Minor {
         let done = self.0.iter().filter(|it| it.stage == Stage::Done).chain([open]);

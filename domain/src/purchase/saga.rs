@@ -7,6 +7,7 @@ use super::event::Event;
 use super::order::Order;
 use super::step::{Step, Turn, Way};
 use super::trail::Phase;
+use crate::account::event::Part;
 use crate::aggregate::Context;
 use crate::text;
 
@@ -26,7 +27,7 @@ impl Draft<'_> {
                 let attempt = attempts.saturating_add(1);
                 self.push(Event::PurchaseStepStarted { step, way, attempt, until });
             }
-            Command::Done { turn, payment } => self.done(&turn, payment)?,
+            Command::Done { turn, payment, spent } => self.done(&turn, payment, spent)?,
             Command::Undone { step } => {
                 self.check_turn(&Turn { step, way: Way::Undo, refund: None })?;
                 self.push(Event::PurchaseStepUndone { step });
@@ -93,7 +94,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn done(&mut self, turn: &Turn, payment: Option<String>) -> Result<(), Error> {
+    fn done(
+        &mut self,
+        turn: &Turn,
+        payment: Option<String>,
+        spent: Vec<Part>,
+    ) -> Result<(), Error> {
         let step = turn.step;
         // The answer to a call that was made before the way turned: it only tells the name of
         // the payment that is to be undone.
@@ -113,8 +119,10 @@ impl Draft<'_> {
                     account: order.account,
                     lines: order.lines,
                     total: order.total,
+                    discounts: order.discounts,
                     paid,
                     tenders: order.tenders,
+                    spent,
                     occurred_at: order.occurred_at,
                     reference: order.reference,
                 });

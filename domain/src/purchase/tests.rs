@@ -1,6 +1,7 @@
 //! Purchases, given / when / then.
 
 mod dinars;
+mod discount;
 mod faults;
 mod order;
 mod properties;
@@ -11,7 +12,9 @@ mod way;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Purchase;
-use super::command::{Asked, Command, Offer, Place, Portion, Quote, Refund, RefundedLine};
+use super::command::{
+    Asked, Command, DiscountAsked, Off, Offer, Place, Portion, Quote, Refund, RefundedLine,
+};
 use super::error::Error;
 use super::event::Event;
 use super::step::{Step, Turn, Way};
@@ -83,7 +86,7 @@ impl Bench {
         }
         let payment = step.is_outside().then(|| "pi_1".to_owned());
         self.must(match way {
-            Way::Do => Command::Done { turn, payment },
+            Way::Do => Command::Done { turn, payment, spent: Vec::new() },
             Way::Undo => Command::Undone { step },
         });
         Some((step, way))
@@ -135,6 +138,7 @@ fn place(lines: &[(i64, i64)], tenders: Vec<Offer>) -> Place {
     Place {
         account: Some(AccountId::new("derick").unwrap()),
         lines: lines.iter().enumerate().map(asked).collect(),
+        discounts: Vec::new(),
         tenders,
         until: None,
         reference: None,

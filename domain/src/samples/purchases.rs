@@ -1,12 +1,14 @@
 //! One sample of every event of a purchase.
 
 use super::{day, id, points};
+use crate::account::event::Part;
 use crate::digest::Fingerprint;
-use crate::id::{AccountId, ProductId, RefundId, WalletId};
+use crate::id::{AccountId, DiscountId, LotId, ProductId, RefundId, WalletId};
 use crate::money::{Currency, Minor, Money};
 use crate::payment_method::PaymentMethod;
 use crate::product::Offering;
 use crate::purchase::command::RefundedLine;
+use crate::purchase::discount::Discount;
 use crate::purchase::event::{Effect, Event, RefundPart};
 use crate::purchase::order::{Line, Tender};
 use crate::purchase::step::{KeyNumber, Step, Way};
@@ -25,6 +27,7 @@ fn on_the_way() -> Vec<Event> {
             account: account(),
             lines: lines(),
             total: pounds(1_530),
+            discounts: discounts(),
             tenders: tenders(),
             occurred_at: day(0),
             placed_at: day(0),
@@ -105,8 +108,10 @@ fn ends() -> Vec<Event> {
             account: account(),
             lines: lines(),
             total: pounds(1_530),
+            discounts: discounts(),
             paid: minor(1_230),
             tenders: tenders(),
+            spent: vec![Part { lot: id(LotId::new("lot-1")), points: points(300) }],
             occurred_at: day(0),
             reference: reference(),
         },
@@ -154,8 +159,18 @@ fn lines() -> Vec<Line> {
         name: "White hanging heart T-light holder".to_owned(),
         kind: Offering::Goods,
         quantity: quantity(6),
-        price: minor(255),
+        price: minor(300),
         amount: minor(1_530),
+    }]
+}
+
+fn discounts() -> Vec<Discount> {
+    vec![Discount {
+        id: Some(id(DiscountId::new("summer"))),
+        reason: "summer sale".to_owned(),
+        percent: Some(id("15".parse())),
+        line: Some(1),
+        amount: minor(270),
     }]
 }
 

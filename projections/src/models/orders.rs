@@ -23,7 +23,7 @@ pub use read::{Filter, OrderView, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "orders",
-    version: 3,
+    version: 5,
     tables: &["orders"],
     kinds: &[Kind::Purchase],
     ddl: include_str!("orders.sql"),
@@ -54,9 +54,10 @@ impl Fold for Orders {
 
 /// All columns anew: most of them are in an index that changes anyway.
 fn rows(told: &[Told]) -> Result<Rows, FollowError> {
-    let columns = "orders (program, purchase, placed_position, account, state, reason, total,
-                           currency, refunded, placed_at, updated_at, version, story, position)";
-    let mut rows = Rows::new(columns, 14);
+    let columns = "orders (program, purchase, placed_position, account, state, reason, discount,
+                           total, currency, refunded, placed_at, updated_at, version, story,
+                           position)";
+    let mut rows = Rows::new(columns, 15);
     for Told { id, story, .. } in told {
         let (purchase, place) = (&story.purchase, story.place);
         let order = purchase.order().ok_or_else(|| poison(place.position, "it has no order"))?;
@@ -66,6 +67,7 @@ fn rows(told: &[Told]) -> Result<Rows, FollowError> {
         rows.optional(order.account.as_ref().map(accrue_domain::id::AccountId::as_str));
         rows.text(purchase.status().as_str());
         rows.optional(purchase.trail().reason().map(|it| &*it.code));
+        rows.bigint(order.discount());
         rows.bigint(order.total.amount.get()).text(order.total.currency.code());
         rows.bigint(purchase.refunds().refunded());
         rows.instant(Some(order.placed_at)).instant(Some(place.updated_at));

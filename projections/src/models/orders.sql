@@ -10,7 +10,8 @@ CREATE TABLE orders (
     state           text COLLATE "C" NOT NULL,
     -- Why it was, or is being, rejected.
     reason          text,
-    -- In minor units of the currency.
+    -- What discounts took off the prices, and what is left to pay; in minor units of the currency.
+    discount        bigint NOT NULL,
     total           bigint NOT NULL,
     currency        text   NOT NULL,
     refunded        bigint NOT NULL,

@@ -27,7 +27,7 @@ pub use read::{Count, Cursor, SagaView, State, by_name, count, page};
 /// The model.
 pub static MODEL: Model = Model {
     name: "sagas",
-    version: 3,
+    version: 5,
     tables: &["sagas", "saga_purchases"],
     kinds: &[Kind::Purchase],
     ddl: include_str!("sagas.sql"),

@@ -89,8 +89,12 @@ async fn what_a_captured_hold_spent_comes_back_to_its_lots_or_as_a_lot_of_grace(
         Command::PlaceHold { hold: hold(), points: amount(7), until: None, reference: None };
     world.to("a", place).await;
     world.to("a", Command::CaptureHold { hold: hold(), points: None, reference: None }).await;
-    let restore =
-        |points| Command::RestoreHold { hold: hold(), points: amount(points), reference: None };
+    let restore = |points| Command::RestoreHold {
+        hold: hold(),
+        points: amount(points),
+        spent: None,
+        reference: None,
+    };
     let mut conn = world.connect().await;
     let stream = StreamKey::new(Kind::Account, &ProgramId::default(), "a");
     let mut lots = Vec::new();

@@ -405,6 +405,7 @@ impl Dice {
                     3 => Command::RestoreHold {
                         hold,
                         points: amount(1 + points / 10),
+                        spent: None,
                         reference: None,
                     },
                     _ => Command::ReleaseHold { hold, reference: None },

@@ -6,7 +6,7 @@ use accrue_domain::payment_method::PaymentMethod;
 use accrue_domain::product::Offering;
 use accrue_domain::program::{self, PointsRate, Settings};
 use accrue_domain::purchase::command::{
-    Asked, Command, Offer, Place, Portion, Refund, RefundedLine,
+    Asked, Command, DiscountAsked, Off, Offer, Place, Portion, Refund, RefundedLine,
 };
 use accrue_domain::purchase::event::Effect;
 use accrue_domain::purchase::order::Order;
@@ -43,13 +43,15 @@ pub(crate) fn order(account: Option<&str>, units: i64, tenders: Vec<Offer>) -> C
     let (product, quantity) = (ProductId::new("pen").unwrap(), Quantity::new(units).unwrap());
     let lines = vec![Asked { product, quantity, price: None }];
     let account = account.map(|id| AccountId::new(id).unwrap());
-    let (until, reference, quotes) = (None, None, Vec::new());
-    Command::Place(Box::new(Place { account, lines, tenders, until, reference, quotes }))
+    let (discounts, quotes) = (Vec::new(), Vec::new());
+    let (until, reference) = (None, None);
+    let place = Place { account, lines, discounts, tenders, until, reference, quotes };
+    Command::Place(Box::new(place))
 }
 
 pub(crate) fn done(turn: Turn) -> Command {
     let payment = turn.step.is_outside().then(|| "pi_1".to_owned());
-    Command::Done { turn, payment }
+    Command::Done { turn, payment, spent: Vec::new() }
 }
 
 /// A move on the way there.
@@ -130,7 +132,14 @@ impl Dice {
             _ => vec![wallet("w", small), card()],
         };
         let account = (self.roll(4) > 0).then(|| format!("member-{}", self.roll(3)));
-        order(account.as_deref(), 1 + self.roll(4), tenders)
+        let mut order = order(account.as_deref(), 1 + self.roll(4), tenders);
+        if self.roll(3) == 0
+            && let Command::Place(place) = &mut order
+        {
+            let (reason, off) = ("sale".to_owned(), Off::Percent("33.3".parse().unwrap()));
+            place.discounts.push(DiscountAsked { id: None, reason, off, line: None });
+        }
+        order
     }
 
     fn purchase_command(&mut self, state: &Purchase, now: DateTime<Utc>) -> Command {

@@ -46,6 +46,15 @@ fn a_sale_without_a_note_has_no_field_for_it() {
 }
 
 #[test]
+fn a_purchase_is_a_document_of_what_was_paid_and_what_was_taken_off() {
+    let events = samples::events();
+    let completed = events.iter().find(|event| event.name().0 == "PurchaseCompleted").unwrap();
+    let occasion = occasion(&stream(Kind::Purchase, "p-1"), completed).unwrap();
+    assert_eq!(occasion.sale.unwrap().as_str(), "purchase:p-1");
+    assert_snapshot!(occasion.document, @r#"{"account":"17850","amount":12.3,"currency":"GBP","discount":2.7,"discounts":[{"amount":2.7,"id":"summer","reason":"summer sale"}],"lines":[{"amount":15.3,"price":3.0,"product":"85123A","quantity":6}],"occurred_at":"2010-12-01T08:26:00Z","purchase":"p-1","reference":"basket 17","total":15.3,"type":"PurchaseCompleted"}"#);
+}
+
+#[test]
 fn only_what_somebody_bought_is_an_occasion() {
     let mut names: Vec<_> = samples::events()
         .iter()

@@ -56,6 +56,7 @@ impl Counter {
         let place = Place {
             account: None,
             lines: vec![Asked { product: lesson(), quantity, price: None }],
+            discounts: Vec::new(),
             tenders: vec![Offer::Card { payment_method, money: None }],
             until: Some(self.world.clock.now() + TimeDelta::days(6)),
             reference: None,

@@ -1,6 +1,7 @@
-//! Random orders, cancellations and refunds, with a payment provider that misbehaves, two runners
-//! at work and a clock that jumps, against a model of money, stock and points, those included that
-//! a campaign awards, that knows nothing of steps: only what was asked for, and what each purchase says it has come to.
+//! Random orders with discounts, cancellations and refunds, with a payment provider that misbehaves,
+//! two runners at work and a clock that jumps, against a model of money, stock and points, those
+//! included that a campaign awards, that knows nothing of steps: only what was asked for, and what
+//! each purchase says it has come to.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use accrue_domain::product::command::{Command as OnProduct, New};
 use accrue_domain::product::{Offering, Product};
 use accrue_domain::program::{self, PointsRate, Settings};
 use accrue_domain::purchase::command::{
-    Asked, Command, Offer, Place, Portion, Refund, RefundedLine,
+    Asked, Command, DiscountAsked, Off, Offer, Place, Portion, Refund, RefundedLine,
 };
 use accrue_domain::purchase::refunds::Stage;
 use accrue_domain::purchase::{Purchase, Status};
@@ -58,15 +59,60 @@ impl Dice {
 struct Asking {
     /// Product and units, by line.
     lines: Vec<(usize, i64)>,
+    discounts: Vec<Discount>,
     points: i64,
     wallet: i64,
     card: i64,
     refunds: BTreeMap<String, Portion>,
 }
 
+/// A discount in percent, or in pence; of a line, from 0, or of all.
+struct Discount {
+    percent: bool,
+    size: i64,
+    line: Option<usize>,
+}
+
+impl Discount {
+    fn asked(&self) -> DiscountAsked {
+        let off = match self.percent {
+            true => Off::Percent(self.size.to_string().parse().unwrap()),
+            false => Off::Amount(pounds(self.size)),
+        };
+        let line = self.line.map(|line| u32::try_from(line).unwrap() + 1);
+        DiscountAsked { id: None, reason: "sale".to_owned(), off, line }
+    }
+}
+
 impl Asking {
+    /// What each line costs with the discounts taken off.
+    fn costs(&self) -> Vec<i64> {
+        let full = |(product, units): &(usize, i64)| PRICES[*product] * units;
+        let mut costs: Vec<i64> = self.lines.iter().map(full).collect();
+        for Discount { percent, size, line } in &self.discounts {
+            let applies = |at: usize| line.is_none_or(|line| line == at);
+            let whole: i64 = (0..costs.len()).filter(|at| applies(*at)).map(|at| costs[at]).sum();
+            let off = if *percent { (whole * size + 50) / 100 } else { *size };
+            let mut before = 0;
+            for (_, cost) in costs.iter_mut().enumerate().filter(|(at, _)| applies(*at)) {
+                let until = before + *cost;
+                if whole > 0 {
+                    *cost -= off * until / whole - off * before / whole;
+                }
+                before = until;
+            }
+        }
+        costs
+    }
+
     fn total(&self) -> i64 {
-        self.lines.iter().map(|(product, units)| PRICES[*product] * units).sum()
+        self.costs().iter().sum()
+    }
+
+    /// What some units of a line cost, behind those that were given back before.
+    fn cost(&self, line: usize, before: i64, units: i64) -> i64 {
+        let (cost, all) = (self.costs()[line], self.lines[line].1);
+        cost * (before + units) / all - cost * before / all
     }
 }
 
@@ -142,7 +188,19 @@ impl Market {
         let count = 1 + dice.roll(3);
         let line = |dice: &mut Dice| (usize::try_from(dice.roll(3)).unwrap(), 1 + dice.roll(5));
         let lines: Vec<(usize, i64)> = (0..count).map(|_| line(dice)).collect();
-        let mut asking = Asking { lines, points: 0, wallet: 0, card: 0, refunds: BTreeMap::new() };
+        let (discounts, refunds) = (Vec::new(), BTreeMap::new());
+        let mut asking = Asking { lines, discounts, points: 0, wallet: 0, card: 0, refunds };
+        for _ in 0..dice.roll(3) {
+            let line = (dice.roll(2) == 0).then(|| usize::try_from(dice.roll(count)).unwrap());
+            let left = line.map_or_else(|| asking.total(), |line| asking.costs()[line]);
+            let (percent, size) = match dice.roll(4) {
+                0 => (true, 100),
+                1 => (true, 1 + dice.roll(99)),
+                _ if left > 0 => (false, 1 + dice.roll(left)),
+                _ => continue,
+            };
+            asking.discounts.push(Discount { percent, size, line });
+        }
         let mut left = asking.total();
         if dice.roll(2) == 0 && left > 2 {
             asking.points = 1 + dice.roll(left / 2);
@@ -179,6 +237,7 @@ impl Market {
         let place = Place {
             account: Some(AccountId::new("m").unwrap()),
             lines: asking.lines.iter().map(asked).collect(),
+            discounts: asking.discounts.iter().map(Discount::asked).collect(),
             tenders,
             until: None,
             reference: None,
@@ -199,7 +258,7 @@ impl Market {
         let total = self.asked[at].total();
         let portion = match self.dice.roll(4) {
             0 => Portion::All { restock },
-            1 => Portion::Amount(pounds(1 + self.dice.roll(total))),
+            1 => Portion::Amount(pounds(1 + self.dice.roll(total.max(1)))),
             _ => {
                 let line = 1 + u32::try_from(self.dice.roll(2)).unwrap();
                 let quantity = Quantity::new(1 + self.dice.roll(2)).unwrap();
@@ -364,8 +423,8 @@ fn model_refund(
             for line in lines {
                 let at = usize::try_from(line.line).unwrap() - 1;
                 let (product, count) = (asking.lines[at].0, line.quantity.get());
+                amount += asking.cost(at, asking.lines[at].1 - units[at].1, count);
                 units[at].1 -= count;
-                amount += PRICES[product] * count;
                 if line.restock {
                     goods.push((product, count));
                 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::id;
 use super::voice::Voice;
-use super::{POINTS, id};
 use crate::client::{Client, ClientFlags};
 use crate::demo;
 
@@ -83,6 +83,18 @@ impl Shop {
     /// Orders so many units.
     pub(super) async fn order(&mut self, quantity: i64, tenders: Value) -> Result<Value> {
         let body = self.next_order(quantity, tenders);
+        self.purchase("/v1/purchases", &body).await
+    }
+
+    /// Orders so many units at less than their price.
+    pub(super) async fn order_reduced(
+        &mut self,
+        quantity: i64,
+        discounts: Value,
+        tenders: Value,
+    ) -> Result<Value> {
+        let mut body = self.next_order(quantity, tenders);
+        body["discounts"] = discounts;
         self.purchase("/v1/purchases", &body).await
     }
 
@@ -167,15 +179,17 @@ impl Shop {
         Ok(why.unwrap_or("the customer is asked to act").to_owned())
     }
 
-    /// Waits for the sample campaign's points, where it judges this program's purchases.
-    pub(super) async fn earns(&self) -> Result<()> {
+    /// Waits for the sample campaign's points for what was paid, where it judges this program's
+    /// purchases: a tenth in major units.
+    pub(super) async fn earns(&self, paid: i64) -> Result<()> {
         if !self.has_sample_campaign().await? {
             let campaign = demo::CAMPAIGN;
             self.voice.says(&format!("(campaign {campaign} of the demo is not here)"))?;
             return Ok(());
         }
-        let points = self.await_points(|points| points >= POINTS).await?;
-        ensure!(points >= POINTS, "expected {POINTS} points, got {points}");
+        let earned = paid / 100 / 10;
+        let points = self.await_points(|points| points >= earned).await?;
+        ensure!(points == earned, "expected {earned} points, got {points}");
         Ok(())
     }
 

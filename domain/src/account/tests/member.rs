@@ -210,7 +210,7 @@ pub(crate) fn capture(id: &str, points: Option<i64>) -> Command {
 }
 
 pub(crate) fn restore(id: &str, points: i64) -> Command {
-    Command::RestoreHold { hold: hold_id(id), points: amount(points), reference: None }
+    Command::RestoreHold { hold: hold_id(id), points: amount(points), spent: None, reference: None }
 }
 
 pub(crate) fn release(id: &str) -> Command {

@@ -3,8 +3,11 @@
 use insta::assert_snapshot;
 
 use super::member::*;
+use crate::account::Spent;
 use crate::account::command::Command;
 use crate::aggregate::Aggregate;
+use crate::holds::Stage;
+use crate::points::Points;
 
 /// Two lots, and a hold that spent seven points: five of `a`, two of `n`.
 fn spent() -> Member {
@@ -76,4 +79,33 @@ fn what_a_forgotten_hold_spent_comes_back_as_a_lot_of_its_own() {
         member = member.did(release(&format!("later-{n}")));
     }
     assert_snapshot!(member.does(restore("h", 1)), @"PointsRestored grace=expires_at=2026-01-31 lot=command-2005 points=1 hold=h lots=[] points=1");
+}
+
+#[test]
+fn who_knows_what_a_forgotten_hold_spent_gets_it_back_into_its_lots() {
+    let mut member = spent();
+    let Some(Stage::Captured(spent)) =
+        member.account.holds().get(&hold_id("h")).map(|it| it.stage.clone())
+    else {
+        panic!("it was captured");
+    };
+    let back = |points, restored| {
+        let spent = Some(Spent { restored, ..spent.clone() });
+        Command::RestoreHold { hold: hold_id("h"), points: amount(points), spent, reference: None }
+    };
+    for n in 0..1_000 {
+        let later = format!("later-{n}");
+        member = member.did(place(&later, 1, None)).did(release(&later));
+    }
+    let none = Points::ZERO;
+    assert_snapshot!(member.does(back(8, none)), @"exceeds-captured /points Conflict: hold h has 7 spent points left to restore, 8 requested");
+    assert_snapshot!(member.does(back(3, none)), @"PointsRestored hold=h lots=[n:2 a:1] points=3");
+    // The rest when one of the lots has lapsed.
+    let mut lapsed = member.on(30);
+    let restored = Points::new(3).unwrap();
+    assert_snapshot!(lapsed.does(back(4, restored)), @r"
+    PointsExpired lots=[a:1] points=1
+    PointsRestored grace=expires_at=2026-03-02 lot=command-2007 points=4 hold=h lots=[] points=4
+    ");
+    assert_snapshot!(lapsed.has(), @"balance 9 available 9 pending 0 held 0 debt 0");
 }

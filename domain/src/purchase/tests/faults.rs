@@ -86,7 +86,7 @@ fn a_late_answer_only_names_what_is_to_be_undone() {
     bench.must(cancel());
     let done = || {
         let payment = Some("pi_late".to_owned());
-        Command::Done { turn: turn(AuthoriseCard, Do), payment }
+        Command::Done { turn: turn(AuthoriseCard, Do), payment, spent: Vec::new() }
     };
     assert_eq!(bench.must(done()), ["PurchaseStepDone"]);
     assert_eq!(bench.must(done()), [] as [&str; 0]);

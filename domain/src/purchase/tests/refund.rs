@@ -165,7 +165,7 @@ fn who_is_late_with_one_refund_is_not_taken_to_speak_of_the_next() {
     bench.step();
     for turn in [card, settle] {
         assert_eq!(turn.refund, Some(RefundId::new("r").unwrap()));
-        let done = Command::Done { turn: turn.clone(), payment: None };
+        let done = Command::Done { turn: turn.clone(), payment: None, spent: Vec::new() };
         assert_eq!(bench.refuses(done), Error::OutOfTurn);
         let until = bench.now + TimeDelta::seconds(30);
         assert_eq!(bench.refuses(Command::Start { turn, until }), Error::OutOfTurn);

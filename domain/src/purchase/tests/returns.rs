@@ -152,7 +152,10 @@ fn a_failure_that_is_told_before_the_answer_counts_and_the_answer_does_not() {
     start(&mut bench, RefundCard, Do);
     let turn = bench.purchase.turn(RefundCard, Do);
     assert_eq!(bench.must(failed(Some("r"), 1)), ["PurchaseRefundFailed"]);
-    assert_eq!(bench.refuses(Command::Done { turn, payment: None }), Error::OutOfTurn);
+    assert_eq!(
+        bench.refuses(Command::Done { turn, payment: None, spent: Vec::new() }),
+        Error::OutOfTurn
+    );
     bench.must(retry());
     bench.run();
     assert_eq!(bench.state(), "refunded");
@@ -184,7 +187,10 @@ fn a_failure_does_not_confuse_the_refund_whose_call_is_out() {
     start(&mut bench, RefundCard, Do);
     let turn = bench.purchase.turn(RefundCard, Do);
     bench.must(failed(Some("r"), 1));
-    assert_eq!(bench.refuses(Command::Done { turn, payment: None }), Error::OutOfTurn);
+    assert_eq!(
+        bench.refuses(Command::Done { turn, payment: None, spent: Vec::new() }),
+        Error::OutOfTurn
+    );
     bench.must(abandon());
     assert_eq!(bench.purchase.first_call(RefundCard, Do), Some(bench.now + TimeDelta::seconds(30)));
     assert_eq!(bench.run(), [(RefundCard, Do), (SettleRefund, Do)], "under the same key");

@@ -4,6 +4,9 @@ use Step::{AuthoriseCard, CaptureCard, HoldStock, HoldTenders, Settle};
 use Way::{Do, Undo};
 
 use super::*;
+use crate::account::event::Part;
+use crate::id::LotId;
+use crate::points::Points;
 
 fn mixed() -> Place {
     place(&[(2, 500)], vec![points(200), wallet(Some(300)), card()])
@@ -49,9 +52,33 @@ fn a_refusal_undoes_exactly_what_was_done_newest_first() {
 }
 
 #[test]
+fn a_settled_purchase_keeps_of_which_lots_its_points_were_and_how_many_came_back() {
+    let mut bench = Bench::placed(mixed());
+    while !matches!(bench.next(), Next::Move(Settle, Do)) {
+        assert!(bench.step().is_some());
+    }
+    assert_eq!(bench.purchase.spent(), None);
+    let part = |lot: &str, points| Part {
+        lot: LotId::new(lot).unwrap(),
+        points: Points::new(points).unwrap(),
+    };
+    let lots = vec![part("a", 120), part("b", 80)];
+    bench.must(Command::Done { turn: turn(Settle, Do), payment: None, spent: lots.clone() });
+    let spent = bench.purchase.spent().unwrap();
+    assert_eq!(
+        (spent.points, &spent.lots, spent.restored.get()),
+        (Points::new(200).unwrap(), &lots, 0)
+    );
+    bench.must(refund("r", Portion::All { restock: true }));
+    assert_eq!(bench.purchase.spent().unwrap().restored.get(), 0, "it is on its way");
+    bench.run();
+    assert_eq!(bench.purchase.spent().unwrap().restored.get(), 200);
+}
+
+#[test]
 fn a_step_is_taken_in_its_turn_and_once() {
     let mut bench = Bench::placed(mixed());
-    let done = |step| Command::Done { turn: turn(step, Do), payment: None };
+    let done = |step| Command::Done { turn: turn(step, Do), payment: None, spent: Vec::new() };
     assert_eq!(bench.refuses(done(Settle)), Error::OutOfTurn);
     assert_eq!(bench.refuses(Command::Undone { step: HoldStock }), Error::OutOfTurn);
     bench.must(done(HoldStock));

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use accrue_domain::account::event::Event as OnAccount;
 use accrue_domain::action::Action;
 use accrue_domain::aggregate::{Context, Kind, RefusalKind};
 use accrue_domain::envelope::Envelope;
@@ -82,7 +83,7 @@ impl Decider {
             let entry = self.cache.get(stream).ok_or_else(not_loaded)?;
             let earlier = decisions.iter().filter(|(s, _)| s == stream);
             let events: Vec<&Event> = earlier.flat_map(|(_, events)| events).collect();
-            let action = self.quoted(request, action);
+            let action = self.told(request, &decisions, action);
             let decided = if events.is_empty() {
                 entry.state.decide(action, &context)?
             } else {
@@ -96,9 +97,18 @@ impl Decider {
         Ok(decisions)
     }
 
-    /// An order is told what the products that its command names are and cost now.
-    fn quoted(&self, request: &Request, action: &Action) -> Action {
+    /// An order is told what the products that its command names are and cost now, and once it is
+    /// settled of which lots the points are that the same command takes.
+    fn told(&self, request: &Request, decisions: &Decisions, action: &Action) -> Action {
         let mut action = action.clone();
+        if let Action::Purchase(_, OnPurchase::Done { spent, .. }) = &mut action {
+            let captured = decisions.iter().flat_map(|(_, events)| events);
+            let lots = captured.filter_map(|event| match event {
+                Event::Account(OnAccount::HoldCaptured { lots, .. }) => Some(lots),
+                _ => None,
+            });
+            *spent = lots.flatten().cloned().collect();
+        }
         if let Action::Purchase(_, OnPurchase::Place(place)) = &mut action {
             let quote = |asked: &Asked| {
                 let of = |it: &&StreamKey| {

@@ -35,7 +35,9 @@ pub struct OrderView {
     /// Why it was, or is being, rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The sum of the lines.
+    /// What discounts take off, in minor units.
+    pub discount: i64,
+    /// The sum of the lines: what is to be paid.
     #[schema(value_type = MoneySchema)]
     pub total: Money,
     /// What was given back of it, in minor units.
@@ -53,8 +55,8 @@ pub struct OrderView {
 macro_rules! page {
     ($filter:literal) => {
         concat!(
-            "SELECT purchase, account, state, reason, total, currency, refunded, placed_at, position,
-                    placed_position
+            "SELECT purchase, account, state, reason, discount, total, currency, refunded,
+                    placed_at, position, placed_position
                FROM orders
               WHERE program = $1 AND placed_position < $2 ",
             $filter,
@@ -103,6 +105,7 @@ fn order(row: &PgRow) -> sqlx::Result<OrderView> {
         account: row.try_get("account")?,
         state: row.try_get("state")?,
         reason: row.try_get("reason")?,
+        discount: row.try_get("discount")?,
         total: Money { amount, currency },
         refunded: row.try_get("refunded")?,
         placed_at: row.try_get("placed_at")?,

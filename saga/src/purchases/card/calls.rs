@@ -292,7 +292,7 @@ impl Calls {
 
     pub(super) fn done(&self, payment: Option<&PaymentId>) -> Action {
         let payment = payment.map(|id| id.as_str().to_owned());
-        self.action(Command::Done { turn: self.turn.clone(), payment })
+        self.action(Command::Done { turn: self.turn.clone(), payment, spent: Vec::new() })
     }
 
     pub(super) fn undone(&self) -> Action {
