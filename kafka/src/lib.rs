@@ -13,6 +13,7 @@ pub mod topics;
 
 mod book;
 mod context;
+mod phases;
 mod progress;
 mod publisher;
 mod survey;

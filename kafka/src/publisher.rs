@@ -15,6 +15,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio_util::sync::CancellationToken;
 
+use crate::phases::Phases;
 use crate::record::{self, Form};
 use crate::settings::Settings;
 use reports::{Outcome, Reports};
@@ -72,6 +73,7 @@ pub(crate) struct Publisher {
     producer: ThreadedProducer<Reports>,
     form: Form,
     manner: Manner,
+    phases: Phases,
 }
 
 impl Publisher {
@@ -80,6 +82,7 @@ impl Publisher {
         settings: &Settings,
         name: &str,
         manner: Manner,
+        phases: Phases,
     ) -> Result<Self, KafkaError> {
         let mut client = settings.client();
         let default = |client: &mut rdkafka::ClientConfig, key: &str, value: &str| {
@@ -102,7 +105,7 @@ impl Publisher {
             client.set("batch.num.messages", "1");
         }
         let producer = ThreadedProducer::from_config_and_context(&client, Reports::default())?;
-        Ok(Self { producer, form: settings.form, manner })
+        Ok(Self { producer, form: settings.form, manner, phases })
     }
 
     /// From here on nobody else of this name publishes anything; what another has not committed is
@@ -118,10 +121,15 @@ impl Publisher {
         batch: &[Outgoing],
         stop: &CancellationToken,
     ) -> Result<Vec<i64>, PublishError> {
+        let begun = Instant::now();
         self.producer.begin_transaction()?;
         let delivered = self.deliver(batch, stop).and_then(|offsets| {
-            let limit = Instant::now() + TRANSACTION_MAX;
-            insist(stop, limit, || self.producer.commit_transaction(PATIENCE * 5))?;
+            let delivered = Instant::now();
+            self.phases.took("deliver", delivered - begun);
+            insist(stop, delivered + TRANSACTION_MAX, || {
+                self.producer.commit_transaction(PATIENCE * 5)
+            })?;
+            self.phases.took("commit", delivered.elapsed());
             Ok(offsets)
         });
         if delivered.is_err() {

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{At, Book};
+use crate::phases::Phases;
 use crate::publisher::{Manner, PublishError};
 use crate::settings::Settings;
 use crate::survey::{Survey, SurveyError, blocking};
@@ -78,7 +79,8 @@ pub async fn republish(
     let head = log::head(&mut conn).await?;
     let name = format!("{}.republish.{}", settings.prefix, order.topic);
     let codec = Codec::default();
-    let survey = Survey::open(&settings, &codec, name, Manner::Swift, stop).await?;
+    let (manner, phases) = (Manner::Swift, Phases::default());
+    let survey = Survey::open(&settings, &codec, name, manner, phases, stop).await?;
     let mut done = Done { published: 0, there: 0, position: order.from.max(1) - 1, head };
     let all = publish(&survey, &mut conn, order, stop, &mut done, &mut show).await;
     survey.close().await;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Quiet;
+use crate::phases::Phases;
 use crate::publisher::{Manner, PublishError, Publisher};
 use crate::settings::Settings;
 use crate::tails::{End, LookError, Looker};
@@ -62,11 +63,12 @@ impl Survey {
         codec: &Codec,
         name: String,
         manner: Manner,
+        phases: Phases,
         stop: &CancellationToken,
     ) -> Result<Self, SurveyError> {
         let (given, kind, until) = (Arc::clone(settings), codec.clone(), stop.clone());
         let opened = blocking(move || -> Result<_, SurveyError> {
-            let publisher = Publisher::open(&given, &name, manner)?;
+            let publisher = Publisher::open(&given, &name, manner, phases)?;
             publisher.fence(&until)?;
             Ok((publisher, Looker::open(&given, &kind)?))
         });

@@ -12,6 +12,7 @@ use accrue_tests::kafka::{broker, expect_same, flags, prefix, published};
 use accrue_tests::load::{Fate, Load, Manner};
 use accrue_tests::server::Server;
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::Executor as _;
 use tokio::time::{Instant, sleep};
 
 use crate::relay_world::{figure, lines, serve, serve_with};
@@ -59,11 +60,34 @@ async fn killed_at_any_moment_the_relay_publishes_nothing_twice_and_leaves_nothi
     // Batches large and small, so that kills meet a transaction at every stage.
     api.client().post_lines("/v1/commands", lines(0..20_000)).await.expect(200);
     let load = Load::start(&[api.client()], 8, Manner::Insists);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         let leading = eventually("it leads", async || leads(&relay).await.then_some(()));
         leading.await;
-        // The fault's own moment: within the opening of a session, or within its work.
-        sleep(chance.moment(Duration::from_millis(400))).await;
+        match kill % 3 {
+            // The fault's own moment: while a session opens, or soon behind that.
+            0 => sleep(chance.moment(Duration::from_millis(400))).await,
+            // Within its work.
+            1 => {
+                let before = checkpoint(&database).await;
+                published_behind(&database, before).await;
+                sleep(chance.moment(Duration::from_millis(100))).await;
+            }
+            // Kafka has a transaction, and Postgres knows nothing of it.
+            _ => {
+                let mut holding = database.connect().await;
+                holding.execute("BEGIN").await.expect("a transaction begins");
+                let row = "SELECT 1 FROM checkpoints WHERE follower = 'relay' FOR UPDATE";
+                holding.execute(row).await.expect("the checkpoint is held");
+                let waits = "SELECT count(*) FROM pg_stat_activity
+                    WHERE application_name = 'accrue relay' AND wait_event_type = 'Lock'
+                      AND datname = current_database()";
+                eventually("it would note what it has published", async || {
+                    (database.number(waits).await > 0).then_some(())
+                })
+                .await;
+                relay.kill9();
+            }
+        }
         relay.kill9();
         // It is dead, and nobody need wait until its lease lapses.
         database.run("UPDATE leases SET until = '-infinity'").await;

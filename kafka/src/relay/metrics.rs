@@ -4,6 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::phases::Phases;
+
 /// Everything that the relay counts.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -15,6 +17,8 @@ pub(super) struct Metrics {
     pub(super) sessions: Counter,
     /// 1 while it is this process that publishes.
     pub(super) leading: Gauge,
+    /// How long transactions take.
+    pub(super) phases: Phases,
 }
 
 impl Metrics {
@@ -24,12 +28,14 @@ impl Metrics {
             transactions: Counter::default(),
             sessions: Counter::default(),
             leading: Gauge::default(),
+            phases: Phases::default(),
         };
         let r = registry.sub_registry_with_prefix("accrue_relay");
         r.register("published", "Events published to Kafka", it.published.clone());
         r.register("transactions", "Kafka transactions committed", it.transactions.clone());
         r.register("sessions", "Times that publishing began anew", it.sessions.clone());
         r.register("leading", "1 while this process publishes", it.leading.clone());
+        it.phases.register(r);
         it
     }
 }

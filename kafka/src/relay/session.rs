@@ -118,7 +118,8 @@ impl<'a> Session<'a> {
         let mut conn = connect(relay).await?;
         let name = format!("{}.relay", relay.settings.prefix);
         let (codec, stop) = (relay.ledger.codec(), terms.over());
-        let survey = Survey::open(&relay.settings, codec, name, pace.manner, stop).await?;
+        let phases = relay.metrics.phases.clone();
+        let survey = Survey::open(&relay.settings, codec, name, pace.manner, phases, stop).await?;
         // Behind the fence, and not before: whoever fences later has a higher epoch, or ends here.
         if !lease::guard(&mut conn, NAME, terms.epoch()).await? {
             return Ok(None);
@@ -223,9 +224,11 @@ impl<'a> Session<'a> {
             let (outgoing, published) = self.send(outgoing).await;
             match published {
                 Ok(offsets) => {
+                    let acknowledged = Instant::now();
                     if !self.remember(&outgoing, &offsets, until).await? {
                         return Ok(Some(Over::NotOurs));
                     }
+                    self.relay.metrics.phases.took("remember", acknowledged.elapsed());
                     self.relay.metrics.published.inc_by(u64::try_from(sent).unwrap_or(u64::MAX));
                     if pace.manner == Manner::Singly {
                         *pace = Pace::default();
