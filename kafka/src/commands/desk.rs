@@ -247,17 +247,17 @@ mod tests {
     impl Executes for Defective {
         #[expect(clippy::async_yields_async, reason = "the answer comes later than the entry")]
         fn enter<'a>(&'a self, it: Received<'a>) -> BoxFuture<'a, BoxFuture<'static, Outcome>> {
-            let body = it.envelope.to_vec();
-            async move {
-                assert_ne!(body, b"in the way in");
-                let outcome = async move {
-                    assert_ne!(body, b"in the way through");
-                    Outcome::Decided(body)
-                };
-                outcome.boxed()
-            }
-            .boxed()
+            hand_over(it.envelope.to_vec()).boxed()
         }
+    }
+
+    async fn hand_over(body: Vec<u8>) -> BoxFuture<'static, Outcome> {
+        assert_ne!(body, b"in the way in");
+        let outcome = async move {
+            assert_ne!(body, b"in the way through");
+            Outcome::Decided(body)
+        };
+        outcome.boxed()
     }
 
     async fn outcome(body: &str) -> Outcome {
