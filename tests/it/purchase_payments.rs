@@ -23,7 +23,9 @@ async fn come_through(trouble: Switches) -> Till {
         till.comes_to(id, "completed").await;
     }
     till.switch_only(CallKind::Refund, trouble).await;
-    till.refund("c").await.expect(202);
+    // A webhook may have ended it by the time of the answer.
+    let status = till.refund("c").await.status;
+    assert!([201, 202].contains(&status), "{status}");
     till.comes_to("c", "refunded").await;
     till.adds_up(&["a", "c"]).await;
     till

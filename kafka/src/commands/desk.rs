@@ -245,7 +245,6 @@ mod tests {
     struct Defective;
 
     impl Executes for Defective {
-        #[expect(clippy::async_yields_async, reason = "the answer comes later than the entry")]
         fn enter<'a>(&'a self, it: Received<'a>) -> BoxFuture<'a, BoxFuture<'static, Outcome>> {
             hand_over(it.envelope.to_vec()).boxed()
         }
