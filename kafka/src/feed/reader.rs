@@ -331,7 +331,9 @@ impl Polling {
                     list.add_partition_offset(&topic, partition, offset)?;
                     self.places.entry(topic).or_default().insert(partition, at);
                 }
-                self.consumer.assign(&list)
+                self.consumer.assign(&list)?;
+                // One that was taken away while it was paused would stay so.
+                self.consumer.resume(&list)
             }
         }
     }
