@@ -232,14 +232,6 @@ pub async fn head_and_timeline(conn: &mut PgConnection) -> sqlx::Result<(Positio
         .await
 }
 
-/// A commit that changes nothing: when it is durable, so is everything before it.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn touch(conn: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("UPDATE log_head SET position = position").execute(conn).await.map(|_| ())
-}
-
 /// Columns in the order that [`recorded`] reads them.
 pub const COLUMNS: &str = "position, program, aggregate_type, aggregate_id, sequence, event_type, \
                            event_version, payload::text, metadata::text, recorded_at";

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Parts;
 use super::batch::{Decided, Pending};
 use super::publisher::Durable;
+use crate::confirm::confirm;
 use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
@@ -365,8 +366,8 @@ impl Writer {
         let base = log::base_of_batch(&mut session.conn, id).await?;
         if base.is_some() {
             // To end a backend also ends its wait for a synchronous standby, and its commit then
-            // shows here alone. Another commit behind it waits for both.
-            log::touch(&mut session.conn).await?;
+            // shows here alone.
+            confirm(&mut session.conn).await?;
         }
         Ok((session, base))
     }
