@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accrue_event_store::follow::{self, By, Feed, Feeds, FollowError, Next};
+use accrue_event_store::follow::{self, By, Claim, Feed, Feeds, FollowError, Next};
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::log;
 use accrue_event_store::record::{Position, Recorded};
@@ -74,8 +74,7 @@ struct KafkaFeed {
     kinds: Vec<&'static str>,
     metrics: Metrics,
     reader: Option<Reader>,
-    /// Which history of the log this process has said it of, that Kafka is to feed the follower.
-    claimed: Option<u64>,
+    claim: Claim,
     position: Position,
     /// Topics that are shared, with their partitions.
     topics: BTreeMap<String, i32>,
@@ -137,7 +136,7 @@ impl KafkaFeed {
             kinds: Vec::new(),
             metrics: metrics.clone(),
             reader: None,
-            claimed: None,
+            claim: Claim::default(),
             position: -1,
             topics: BTreeMap::new(),
             assignment: 0,
@@ -401,11 +400,8 @@ impl Feed for KafkaFeed {
         self.kinds = kinds.to_vec();
         self.given.clear();
         self.begun = None;
-        // A standby that was promoted may lack that it was said.
-        let history = *self.ledger.tail().moves().borrow();
-        let take = self.claimed != Some(history);
-        self.position = follow::claim(conn, &self.follower, By::Kafka, take).await?;
-        self.claimed = Some(history);
+        let tail = self.ledger.tail();
+        self.position = self.claim.make(conn, tail, &self.follower, By::Kafka).await?;
         if self.reader.is_none() {
             let (settings, follower) = (&self.settings, &self.follower);
             let assigned = self.metrics.assigned(follower);

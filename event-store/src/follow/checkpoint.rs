@@ -4,6 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::FollowError;
 use crate::record::Position;
+use crate::tail::Tail;
 
 /// By what a follower is fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +76,40 @@ pub async fn begin(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Posi
     Ok(position(conn, follower).await?.unwrap_or_default())
 }
 
+/// What a feed remembers of having claimed its follower: it takes it once, and then gives way to
+/// whoever takes it later.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// The history of the log that it was said in. A standby that was promoted may lack it.
+    said_in: Option<u64>,
+}
+
+impl Claim {
+    /// The follower's position, which is 0 from now on if it has never run; it is this feed's.
+    ///
+    /// # Errors
+    /// [`FollowError::NotReady`] where another process has taken it since.
+    pub async fn make(
+        &mut self,
+        conn: &mut PgConnection,
+        tail: &Tail,
+        follower: &str,
+        by: By,
+    ) -> Result<Position, FollowError> {
+        let history = *tail.moves().borrow();
+        let position = claim(conn, follower, by, self.said_in != Some(history)).await?;
+        self.said_in = Some(history);
+        Ok(position)
+    }
+}
+
 /// The follower's position, which is 0 from now on if it has never run. It is fed so from here on,
 /// where `take` says so: whatever a worker of the other feed still holds does not count any more.
 /// So of processes that are configured differently the one that began last has it.
 ///
 /// # Errors
 /// [`FollowError::NotReady`] where another process feeds it otherwise, and it is not to be taken.
-pub async fn claim(
+async fn claim(
     conn: &mut PgConnection,
     follower: &str,
     by: By,

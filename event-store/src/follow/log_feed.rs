@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::checkpoint::{self, By};
+use super::checkpoint::{self, By, Claim};
 use super::{Applied, Feed, FollowError, Next};
 use crate::ledger::Ledger;
 use crate::record::Position;
@@ -27,8 +27,7 @@ pub struct LogFeed {
     ledger: Ledger,
     follower: String,
     /// This process has said that the log is to feed the follower.
-    /// Of which history of the log it was said that the log is to feed the follower.
-    claimed: Option<u64>,
+    claim: Claim,
     position: Position,
     /// What Kafka brought before, ahead of the position.
     applied: Applied,
@@ -45,7 +44,7 @@ impl LogFeed {
         Self {
             ledger,
             follower: follower.to_owned(),
-            claimed: None,
+            claim: Claim::default(),
             position: -1,
             applied: Applied::default(),
             behind: Vec::new(),
@@ -94,11 +93,8 @@ impl Feed for LogFeed {
         _kinds: &[&'static str],
     ) -> Result<(), FollowError> {
         self.begun = None;
-        // A standby that was promoted may lack that it was said.
-        let history = *self.ledger.tail().moves().borrow();
-        let take = self.claimed != Some(history);
-        self.position = checkpoint::claim(conn, &self.follower, By::Log, take).await?;
-        self.claimed = Some(history);
+        let tail = self.ledger.tail();
+        self.position = self.claim.make(conn, tail, &self.follower, By::Log).await?;
         self.applied = Applied::read(conn, &self.follower).await?;
         Ok(())
     }
