@@ -89,6 +89,25 @@ impl Settings {
         }
         client
     }
+
+    /// What a consumer of a group has in common with the others: records of committed transactions,
+    /// and offsets that are committed only where it says so.
+    pub(crate) fn member(&self, group: &str) -> ClientConfig {
+        let mut client = self.client();
+        if client.get("session.timeout.ms").is_none() {
+            // The partitions of a process that was killed go to another after this long.
+            client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
+        }
+        client
+            .set("group.id", group)
+            .set("group.protocol", "classic")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            // How soon a topic that somebody has made is noticed.
+            .set("topic.metadata.refresh.interval.ms", "5000");
+        client
+    }
 }
 
 #[cfg(test)]

@@ -29,9 +29,6 @@ use crate::settings::Settings;
 /// How often offsets are committed; what a crash takes is delivered again.
 const COMMIT_INTERVAL_MS: &str = "250";
 
-/// How soon a topic that somebody has made is noticed.
-const METADATA_INTERVAL_MS: &str = "5000";
-
 /// Partitions that are paused, if any are.
 type Paused = Arc<Mutex<Option<TopicPartitionList>>>;
 
@@ -94,25 +91,14 @@ impl Session {
             metrics: metrics.clone(),
         };
         let client_id = format!("{}-commands", settings.prefix);
-        let mut client = settings.client();
-        if client.get("session.timeout.ms").is_none() {
-            // The partitions of a process that was killed go to another after this long.
-            client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
-        }
-        let consumer: StreamConsumer<Context> = client
+        let consumer: StreamConsumer<Context> = settings
+            .member(&client_id)
             .set("client.id", &client_id)
-            .set("group.id", &client_id)
             .set("auto.offset.reset", "earliest")
             // Every new assignment is a whole one: what was begun under the last is forgotten.
-            .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", COMMIT_INTERVAL_MS)
-            // What may be committed is told record by record.
-            .set("enable.auto.offset.store", "false")
-            .set("isolation.level", "read_committed")
-            .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
-            .set("allow.auto.create.topics", "false")
             .create_with_context(context)?;
         consumer.subscribe(&[&topics::pattern(&settings.prefix)])?;
         let producer = settings

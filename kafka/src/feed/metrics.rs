@@ -1,16 +1,10 @@
 //! What a feed counts.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use accrue_event_store::metrics::Of;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-
-/// Whose feed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    follower: String,
-}
 
 /// The figures of all feeds of this process.
 #[derive(Debug, Clone)]

@@ -164,23 +164,13 @@ impl Reader {
     ) -> Result<Self, KafkaError> {
         let assignment = Arc::new(Assignment::default());
         let context = Context { assignment: Arc::clone(&assignment), assigned };
-        let mut client = settings.client();
-        if client.get("session.timeout.ms").is_none() {
-            // The partitions of a process that was killed go to another after this long.
-            client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
-        }
-        let consumer: BaseConsumer<Context> = client
+        let consumer: BaseConsumer<Context> = settings
+            .member(&format!("{}.{follower}", settings.prefix))
             .set("client.id", format!("{}-{follower}", settings.prefix))
-            .set("group.id", format!("{}.{follower}", settings.prefix))
-            .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "roundrobin")
             .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             // An offset that is not there is for us to understand.
             .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("allow.auto.create.topics", "false")
-            .set("topic.metadata.refresh.interval.ms", "5000")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.queue.backoff.ms", "10")

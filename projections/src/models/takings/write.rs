@@ -49,7 +49,8 @@ pub(super) async fn tenders_of(
     rows.into_iter().map(pair).collect()
 }
 
-/// Days only grow. Several workers add to one, each for its purchases, in whatever order. Numbers are summed as such and cut, where Postgres would refuse the sum.
+/// Days only grow. Several workers add to one, each for its purchases, in whatever order. Numbers
+/// are summed as such and cut, where Postgres would refuse the sum.
 pub(super) async fn days(
     conn: &mut PgConnection,
     changes: BTreeMap<Key, Change>,
