@@ -31,3 +31,23 @@ pub async fn within<T>(bound: Duration, what: &str, mut ask: impl AsyncFnMut() -
         sleep(POLL).await;
     }
 }
+
+/// Waits for the end of work whose length nobody knows: it may take long as long as it gets on.
+/// `ask` says how far it has come, in a number that grows, and whether that is the end.
+///
+/// # Panics
+/// When it has not got on for [`WAIT_MAX`].
+pub async fn while_it_gets_on(what: &str, mut ask: impl AsyncFnMut() -> (i64, bool)) {
+    let (mut farthest, mut limit) = (i64::MIN, Instant::now() + WAIT_MAX);
+    loop {
+        let (far, ended) = ask().await;
+        if ended {
+            return;
+        }
+        if far > farthest {
+            (farthest, limit) = (far, Instant::now() + WAIT_MAX);
+        }
+        assert!(Instant::now() < limit, "no step on from {farthest} within {WAIT_MAX:?}: {what}");
+        sleep(POLL).await;
+    }
+}

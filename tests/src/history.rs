@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::database::Database;
-use crate::eventually::eventually;
+use crate::eventually::while_it_gets_on;
 use crate::program::{self, Said, workspace};
 
 /// What the history comes to, as SQL over the log counts it.
@@ -66,9 +66,11 @@ pub async fn figures(database: &Database, program: &str) -> String {
 
 /// Waits until every sale was judged and every award is in the log.
 pub async fn settled(database: &Database) {
-    eventually("every sale is judged and every award read", async || {
-        let sql = "SELECT count(*) FROM checkpoints c, log_head h WHERE c.position < h.position";
-        (database.number(sql).await == 0).then_some(())
+    while_it_gets_on("every sale is judged and every award read", async || {
+        let far = "SELECT coalesce(sum(position), 0)::bigint FROM checkpoints";
+        let far = database.number(far).await;
+        let behind = "SELECT count(*) FROM checkpoints c, log_head h WHERE c.position < h.position";
+        (far, database.number(behind).await == 0)
     })
     .await;
 }

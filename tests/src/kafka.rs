@@ -9,7 +9,7 @@ use accrue_private_kafka::broker::{Broker, Options};
 use tokio::sync::OnceCell;
 
 use crate::database::Database;
-use crate::eventually::eventually;
+use crate::eventually::while_it_gets_on;
 use crate::program::{Said, workspace};
 
 static BROKER: OnceCell<Broker> = OnceCell::const_new();
@@ -41,10 +41,11 @@ pub fn flags(database: &Database, broker: &Broker, prefix: &str) -> Vec<String> 
 
 /// Waits until everything that is in the log now was published.
 pub async fn published(database: &Database) {
-    eventually("the relay has caught up", async || {
-        let behind = "SELECT h.position - coalesce(max(c.position), 0) FROM log_head h \
-                      LEFT JOIN checkpoints c ON c.follower = 'relay' GROUP BY h.position";
-        (database.number(behind).await == 0).then_some(())
+    let head = database.number("SELECT position FROM log_head").await;
+    while_it_gets_on("the relay publishes what was there", async || {
+        let at = "SELECT coalesce(max(position), 0) FROM checkpoints WHERE follower = 'relay'";
+        let at = database.number(at).await;
+        (at, at >= head)
     })
     .await;
 }

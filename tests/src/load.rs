@@ -14,7 +14,7 @@ use crate::client::{Answer, Client};
 /// Accounts that points are issued to, where not all go to one.
 const ACCOUNTS: usize = 10;
 
-/// Between a refusal and the next try.
+/// Between a refusal and the next try; a client that insists takes it behind every command.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What became of a command, as its client knows.
@@ -49,7 +49,8 @@ pub struct Load {
 /// What a client does with a command that was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Sends it again, with the same key, until it is.
+    /// Sends it again, with the same key, until it is. In no hurry: a steady stream that whoever
+    /// comes behind the log keeps up with, also while other tests want the machine.
     Insists,
     /// Goes on to the next.
     LetsGo,
@@ -131,7 +132,7 @@ impl Worker {
                 fate = self.send(&key, sent.len()).await;
             }
             sent.push(Sent { key, fate });
-            if fate != Fate::Accepted {
+            if fate != Fate::Accepted || self.manner == Manner::Insists {
                 sleep(PAUSE).await;
             }
         }
