@@ -1,36 +1,31 @@
-//! One transaction a batch: what is published is there for its readers whole or not at all, and
-//! only from whoever has fenced all others last.
+//! What is published is there for its readers whole or not at all in each partition, and only from
+//! whoever has fenced all others last.
+//!
+//! A batch goes by several producers at once, each with partitions of its own. The client library
+//! sends a request a partition, and a broker answers those of one connection one after the other: by
+//! several connections they are not in each other's way. A partition is written under one name only.
+//! Were it two, the mark of the end of the later of two transactions could be kept and that of the
+//! earlier one lost with the partition's end, and the last record would not tell of the gap.
 //!
 //! Everything here blocks, for bounded times, and belongs on a thread that may.
 
+mod lane;
 mod reports;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
 use accrue_event_store::record::Recorded;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use crate::phases::Phases;
-use crate::record::{self, Form};
 use crate::settings::Settings;
-use reports::{Outcome, Reports};
+use lane::Lane;
 
-/// A transaction that takes longer is taken back by the broker.
-const TRANSACTION_MAX: Duration = Duration::from_secs(30);
-
-/// How long the broker may take to acknowledge a record.
-const DELIVERY_MAX: Duration = Duration::from_secs(20);
-
-/// Between two looks at whether one is to stop.
-const PATIENCE: Duration = Duration::from_millis(200);
-
-/// How long an end that is asked for in passing may take; whoever comes next ends it otherwise.
-const ABORT_MAX: Duration = Duration::from_secs(2);
+/// Producers side by side.
+const LANES: usize = 3;
 
 /// An event, and where it goes.
 #[derive(Debug, Clone)]
@@ -68,199 +63,132 @@ pub(crate) enum Manner {
     Singly,
 }
 
-/// A transactional producer, and what it has heard back.
+/// Transactional producers.
 pub(crate) struct Publisher {
-    producer: ThreadedProducer<Reports>,
-    form: Form,
-    manner: Manner,
+    lanes: Vec<Lane>,
     phases: Phases,
 }
 
+/// What of a batch goes by one producer, and which of the batch those are.
+#[derive(Debug, Default)]
+struct Share<'a> {
+    batch: Vec<&'a Outgoing>,
+    indices: Vec<usize>,
+}
+
 impl Publisher {
-    /// A producer of that name. It cannot publish yet: see [`Publisher::fence`].
+    /// Producers of that name. They cannot publish yet: see [`Publisher::fence`].
     pub(crate) fn open(
         settings: &Settings,
         name: &str,
         manner: Manner,
         phases: Phases,
     ) -> Result<Self, KafkaError> {
-        let mut client = settings.client();
-        let default = |client: &mut rdkafka::ClientConfig, key: &str, value: &str| {
-            if client.get(key).is_none() {
-                client.set(key, value);
-            }
+        let open = |at: usize| match at {
+            // The one name that there was before there were several is fenced with the others.
+            0 => Lane::open(settings, name, manner),
+            at => Lane::open(settings, &format!("{name}.{at}"), manner),
         };
-        // Headers repeat from record to record; without this most bytes on the way would be theirs.
-        default(&mut client, "compression.type", "lz4");
-        default(&mut client, "linger.ms", "2");
-        client
-            .set("transactional.id", name)
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.max.bytes", settings.record_bytes_max.to_string())
-            .set("transaction.timeout.ms", TRANSACTION_MAX.as_millis().to_string())
-            .set("message.timeout.ms", DELIVERY_MAX.as_millis().to_string())
-            .set("queue.buffering.max.messages", "1000000");
-        if manner == Manner::Singly {
-            client.set("batch.num.messages", "1");
-        }
-        let producer = ThreadedProducer::from_config_and_context(&client, Reports::default())?;
-        Ok(Self { producer, form: settings.form, manner, phases })
+        let lanes = (0..LANES).map(open).collect::<Result<_, _>>()?;
+        Ok(Self { lanes, phases })
     }
 
     /// From here on nobody else of this name publishes anything; what another has not committed is
     /// taken back.
     pub(crate) fn fence(&self, stop: &CancellationToken) -> Result<(), PublishError> {
-        let limit = Instant::now() + TRANSACTION_MAX;
-        insist(stop, limit, || self.producer.init_transactions(PATIENCE * 5))
+        at_once(&self.lanes, |lane| lane.fence(stop)).into_iter().collect()
     }
 
-    /// Publishes a batch in the order given; the offset of each.
+    /// Publishes a batch in the order given; the offset of each. After an error in the last of its
+    /// steps, some partitions may have their part and others not.
     pub(crate) fn publish(
         &self,
         batch: &[Outgoing],
         stop: &CancellationToken,
     ) -> Result<Vec<i64>, PublishError> {
         let begun = Instant::now();
-        self.producer.begin_transaction()?;
-        let delivered = self.deliver(batch, stop).and_then(|offsets| {
-            let delivered = Instant::now();
-            self.phases.took("deliver", delivered - begun);
-            insist(stop, delivered + TRANSACTION_MAX, || {
-                self.producer.commit_transaction(PATIENCE * 5)
-            })?;
-            self.phases.took("commit", delivered.elapsed());
-            Ok(offsets)
+        let shares = self.shares(batch);
+        let busy: Vec<_> = self.lanes.iter().zip(&shares).filter(|(_, it)| it.is_any()).collect();
+        let delivered = at_once(&busy, |(lane, share)| {
+            lane.deliver(&share.batch, stop).map_err(|error| share.of_batch(error))
         });
-        if delivered.is_err() {
-            self.abort();
+        let (mut delivered_at, mut failed) = (Vec::with_capacity(busy.len()), None);
+        for delivered in delivered {
+            match delivered {
+                Ok(offsets) => delivered_at.push(offsets),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        delivered
+        if let Some(error) = failed {
+            at_once(&busy, |(lane, _)| lane.abort());
+            return Err(error);
+        }
+        let acknowledged = Instant::now();
+        self.phases.took("deliver", acknowledged - begun);
+        for committed in at_once(&busy, |(lane, _)| lane.commit(stop)) {
+            committed?;
+        }
+        self.phases.took("commit", acknowledged.elapsed());
+        let mut offsets = vec![-1; batch.len()];
+        for ((_, share), delivered_at) in busy.iter().zip(delivered_at) {
+            for (at, offset) in share.indices.iter().zip(delivered_at) {
+                offsets[*at] = offset;
+            }
+        }
+        Ok(offsets)
     }
 
     /// Ends transactions of an earlier publisher of this name that the broker believes ended, and of
     /// whose end a partition knows nothing: it lost that with its tail, and would show its readers
-    /// nothing more. A record that is taken back at once takes them back with it.
+    /// nothing more.
     pub(crate) fn clear(
         &self,
         topic: &str,
         partitions: &[i32],
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
-        self.producer.begin_transaction()?;
-        let context = self.producer.context();
-        context.begin(partitions.len());
-        for (at, partition) in partitions.iter().enumerate() {
-            let record = BaseRecord::with_opaque_to(topic, at).partition(*partition);
-            let record: BaseRecord<'_, str, str, usize> = record.payload("");
-            self.producer.send(record).map_err(|(error, _)| error)?;
-        }
-        let waited = self.wait(stop);
-        self.producer.abort_transaction(ABORT_MAX * 5)?;
-        waited.map(|_| ())
+        // Which of the names it was is not known: there may have been fewer then.
+        self.lanes.iter().try_for_each(|lane| lane.clear(topic, partitions, stop))
     }
 
-    fn deliver(
-        &self,
-        batch: &[Outgoing],
-        stop: &CancellationToken,
-    ) -> Result<Vec<i64>, PublishError> {
-        let context = self.producer.context();
-        context.begin(batch.len());
-        let mut too_large = Vec::new();
+    fn shares<'a>(&self, batch: &'a [Outgoing]) -> Vec<Share<'a>> {
+        let mut shares: Vec<_> = self.lanes.iter().map(|_| Share::default()).collect();
         for (at, it) in batch.iter().enumerate() {
-            match self.send(at, it) {
-                Ok(()) => {}
-                Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                    too_large.push(at);
-                }
-                Err(error) => return Err(error.into()),
+            let lane = usize::try_from(it.partition).unwrap_or_default() % self.lanes.len();
+            shares[lane].batch.push(it);
+            shares[lane].indices.push(at);
+        }
+        shares
+    }
+}
+
+impl Share<'_> {
+    fn is_any(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// An error about some of the share, as one about those of the batch.
+    fn of_batch(&self, error: PublishError) -> PublishError {
+        match error {
+            PublishError::TooLarge(which) => {
+                PublishError::TooLarge(which.into_iter().map(|at| self.indices[at]).collect())
             }
-        }
-        if !too_large.is_empty() {
-            return Err(PublishError::TooLarge(too_large));
-        }
-        let offsets = self.wait(stop)?;
-        let lost = batch.iter().zip(&offsets).find(|(it, offset)| **offset < it.offset_min);
-        match lost {
-            None => Ok(offsets),
-            Some((it, _)) => {
-                Err(PublishError::EndLost { topic: Arc::clone(&it.topic), partition: it.partition })
-            }
-        }
-    }
-
-    fn send(&self, at: usize, it: &Outgoing) -> Result<(), KafkaError> {
-        let record = record::encode(&it.event, self.form);
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
-        }
-        let outgoing = BaseRecord::with_opaque_to(&it.topic, at)
-            .partition(it.partition)
-            .key(record.key.as_str())
-            .payload(&*record.value)
-            .timestamp(record.timestamp)
-            .headers(headers);
-        self.producer.send(outgoing).map_err(|(error, _)| error)
-    }
-
-    /// Waits until everything was delivered; the offsets. The client's own flush would do so in
-    /// steps of a tenth of a second, which is far longer than a transaction takes.
-    fn wait(&self, stop: &CancellationToken) -> Result<Vec<i64>, PublishError> {
-        loop {
-            match self.producer.context().wait(PATIENCE) {
-                Some(Outcome::Delivered(offsets)) => {
-                    self.settle();
-                    return Ok(offsets);
-                }
-                Some(Outcome::TooLarge(which)) if self.manner == Manner::Singly => {
-                    return Err(PublishError::TooLarge(which));
-                }
-                Some(Outcome::TooLarge(_)) => return Err(PublishError::BatchTooLarge),
-                Some(Outcome::Failed(error)) => return Err(error.into()),
-                None if stop.is_cancelled() => return Err(PublishError::Stopped),
-                None => {}
-            }
-        }
-    }
-
-    /// The last report is heard an instant before the client has let go of it, and a commit in that
-    /// instant would wait a tenth of a second.
-    fn settle(&self) {
-        let limit = Instant::now() + PATIENCE;
-        while self.producer.in_flight_count() > 0 && Instant::now() < limit {
-            std::thread::sleep(Duration::from_micros(50));
-        }
-    }
-
-    /// As far as it goes: what stays open is taken back by the next one to fence, or by the broker.
-    fn abort(&self) {
-        if let Err(error) = self.producer.abort_transaction(ABORT_MAX) {
-            tracing::debug!(%error, "a transaction of the relay is left to be taken back");
+            error => error,
         }
     }
 }
 
-/// Calls again while the client says that it may be, until `limit`.
-fn insist(
-    stop: &CancellationToken,
-    limit: Instant,
-    mut call: impl FnMut() -> Result<(), KafkaError>,
-) -> Result<(), PublishError> {
-    loop {
-        match call() {
-            Ok(()) => return Ok(()),
-            Err(KafkaError::Transaction(error))
-                if error.is_retriable() && !error.is_fatal() && Instant::now() < limit =>
-            {
-                if stop.is_cancelled() {
-                    return Err(PublishError::Stopped);
-                }
-                // Some refusals come at once, and asking again at once would spin.
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Does it for all of them at once, and waits for the last.
+fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let Some((first, rest)) = all.split_first() else { return Vec::new() };
+    let work = &work;
+    thread::scope(|scope| {
+        let rest: Vec<_> = rest.iter().map(|it| scope.spawn(move || work(it))).collect();
+        let mut done = vec![work(first)];
+        done.extend(rest.into_iter().map(|it| match it.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        done
+    })
 }

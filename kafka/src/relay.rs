@@ -1,14 +1,15 @@
 //! The relay: publishes every event of the log to the topic of its program, once, in order.
 //!
 //! Invariants
-//! - **Once.** A batch is one Kafka transaction, so it is there whole or not at all; and an event is
-//!   sent only if it is behind the last one in its partition, which is looked up whenever this
-//!   process begins, or something went wrong. What the checkpoint says is only where to read from.
+//! - **Once.** What a batch has for a partition is sent in one Kafka transaction, so it is there whole
+//!   or not at all; and an event is sent only if it is behind the last one in its partition, which is
+//!   looked up whenever this process begins, or something went wrong. What the checkpoint says is only
+//!   where to read from.
 //! - **One publisher.** Who holds the lease fences all others in Kafka before it looks, and makes
 //!   sure that it still holds the lease before it sends. One that was paused in between finds its
 //!   transactions refused.
-//! - **In order.** Events are sent in the order of the log by one producer that never overtakes
-//!   itself; a stream is in one partition.
+//! - **In order.** Events are sent in the order of the log, those of a partition by one producer that
+//!   never overtakes itself; a stream is in one partition.
 //! - **Nothing waits for it.** Kafka may be away, slow, or forgetful: the relay lags, tells by how
 //!   much, and catches up.
 

@@ -24,7 +24,7 @@ pub(super) enum Outcome {
 
 /// Told by the client's own thread, asked by the publisher's.
 #[derive(Debug, Default)]
-pub(crate) struct Reports {
+pub(super) struct Reports {
     batch: Mutex<Batch>,
     settled: Condvar,
 }
