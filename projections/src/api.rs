@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use accrue_event_store::follow::Status;
 use accrue_event_store::record::Position;
 use accrue_http::page::key;
 use accrue_http::problem::Problem;
-use accrue_http::wait::{WAIT_MAX, for_position};
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +19,7 @@ mod events;
 mod products;
 mod program;
 mod purchases;
+mod reading;
 mod sagas;
 mod sales;
 mod statement;
@@ -93,24 +92,6 @@ fn versioned(version: i64, body: &impl Serialize) -> Response {
         response.headers_mut().insert(header::ETAG, etag);
     }
     response
-}
-
-/// Waits until the log has come to `min_position`: for what is read from the log itself.
-async fn for_log(views: &Views, min_position: Option<Position>) -> Result<(), Problem> {
-    let Some(position) = min_position else { return Ok(()) };
-    if position <= 0 {
-        // Refuses a negative one.
-        return for_position(&Status::new("log"), min_position.filter(|it| *it < 0)).await;
-    }
-    let mut head = views.head();
-    let reached = tokio::time::timeout(WAIT_MAX, head.wait_for(|head| *head >= position)).await;
-    match reached {
-        Ok(Ok(_)) => Ok(()),
-        _ => Err(Problem::unavailable(
-            "not-there-yet",
-            &format!("the log does not reach position {position} yet"),
-        )),
-    }
 }
 
 /// The position in a cursor.

@@ -30,6 +30,8 @@ pub struct Views {
     pub ledger: Ledger,
     /// Where the routes read: the primary, or a replica that replays it.
     pub pool: PgPool,
+    /// The pool is of replicas.
+    pub(crate) replicas: bool,
     /// The end of the log as it is known there.
     head: watch::Receiver<Position>,
     /// How `balances` is doing.
@@ -56,13 +58,14 @@ pub struct Views {
 impl Views {
     fn new(
         ledger: &Ledger,
-        (pool, head): (PgPool, watch::Receiver<Position>),
+        (pool, head, replicas): (PgPool, watch::Receiver<Position>, bool),
         streams: CancellationToken,
         mut status: impl FnMut(&'static Model) -> Status,
     ) -> Self {
         Self {
             ledger: ledger.clone(),
             pool,
+            replicas,
             head,
             balances: status(&balances::MODEL),
             statement: status(&statement::MODEL),
@@ -86,11 +89,11 @@ impl Views {
     /// The state of an aggregate and its version, from where the routes read.
     pub(crate) async fn load<A: FromState>(
         &self,
+        conn: &mut PgConnection,
         program: &ProgramId,
         id: &str,
     ) -> sqlx::Result<Option<(A, i64)>> {
-        let mut conn = self.pool.acquire().await?;
-        ledger::load(&mut conn, self.ledger.codec(), program, id).await
+        ledger::load(conn, self.ledger.codec(), program, id).await
     }
 
     /// Every follower here.
@@ -168,14 +171,14 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
 #[must_use]
 pub fn replica(ledger: &Ledger, pool: PgPool, stop: CancellationToken) -> Started {
     let (replayed, head) = watch::channel(-1);
-    let views = Views::new(ledger, (pool, head), stop.child_token(), watched);
+    let views = Views::new(ledger, (pool, head, true), stop.child_token(), watched);
     let mut runners = JoinSet::new();
     runners.spawn(observed(views.clone(), Some(replayed), stop));
     Started { views, runners }
 }
 
-fn primary(ledger: &Ledger) -> (PgPool, watch::Receiver<Position>) {
-    (ledger.pool().clone(), ledger.tail().head())
+fn primary(ledger: &Ledger) -> (PgPool, watch::Receiver<Position>, bool) {
+    (ledger.pool().clone(), ledger.tail().head(), false)
 }
 
 fn watched(model: &'static Model) -> Status {

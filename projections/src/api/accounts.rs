@@ -6,7 +6,6 @@ use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing;
@@ -15,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::versioned;
+use super::{reading, versioned};
 use crate::live::Views;
 use crate::models::balances::{self, Balance, Summary};
 
@@ -50,9 +49,8 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Summary>>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
-    for_position(&views.balances, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.balances, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.pool.acquire().await?;
     let items = balances::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.account.clone())))
 }
@@ -82,12 +80,11 @@ pub(super) async fn get(
     Path(id): Path<AccountId>,
     Query(query): Query<GetQuery>,
 ) -> Result<Response, Problem> {
-    for_position(&views.balances, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.balances, query.min_position).await?;
     let now = views.ledger.clock().now();
     if query.at.is_some_and(|at| at > now) {
         return Err(Problem::invalid("at", "expected an instant that has passed"));
     }
-    let mut conn = views.pool.acquire().await?;
     let balance = match query.at {
         None => balances::by_account(&mut conn, program.as_str(), id.as_str(), now).await?,
         Some(at) => {

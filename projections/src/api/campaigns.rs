@@ -4,14 +4,13 @@ use accrue_domain::id::CampaignId;
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Json, Router, routing};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{AsOf, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 use crate::models::campaigns::{self, CampaignView, Summary};
 
@@ -46,8 +45,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Summary>>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
-    for_position(&views.campaigns, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.campaigns, query.min_position).await?;
     let items = campaigns::page(&mut conn, program.as_str(), &after, limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| last.campaign.clone())))
 }
@@ -66,8 +64,7 @@ pub(super) async fn get(
     Path(id): Path<CampaignId>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_position(&views.campaigns, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.campaigns, query.min_position).await?;
     let campaign = campaigns::by_id(&mut conn, program.as_str(), id.as_str()).await?;
     let campaign = campaign.ok_or_else(|| Problem::not_found("campaign", id.as_str()))?;
     Ok(versioned(campaign.stream_version(), &campaign))

@@ -14,9 +14,11 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use serde::Deserialize;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{for_log, shared};
+use super::{reading, shared};
 use crate::live::Views;
 
 mod stream;
@@ -94,8 +96,9 @@ pub(super) async fn list(
         if query.limit.is_some_and(|limit| limit < 1) {
             return Err(Problem::invalid("limit", "expected a whole number from 1"));
         }
-        for_log(&views, query.min_position).await?;
-        let lines = stream::lines(views, filter, after, query.limit, follow);
+        reading::for_log(&views, query.min_position).await?;
+        let as_of = query.min_position;
+        let lines = stream::lines(views, filter, (after, as_of), query.limit, follow);
         return Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response());
     }
     if follow {
@@ -103,17 +106,17 @@ pub(super) async fn list(
         return Err(Problem::invalid("follow", detail));
     }
     let limit = page::limit(query.limit)?;
-    for_log(&views, query.min_position).await?;
-    one_page(&views, &filter, after, limit).await
+    let conn = reading::log(&views, query.min_position).await?;
+    one_page(&views, conn, &filter, after, limit).await
 }
 
 async fn one_page(
     views: &Views,
+    mut conn: PoolConnection<Postgres>,
     filter: &Filter,
     after: i64,
     limit: i64,
 ) -> Result<Response, Problem> {
-    let mut conn = views.pool.acquire().await?;
     let page = log_query::page(&mut conn, views.ledger.codec(), filter, after, limit).await?;
     drop(conn);
     let mut body = String::with_capacity(32 + page.events.len() * 400);

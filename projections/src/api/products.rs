@@ -5,7 +5,6 @@ use accrue_domain::product::{Offering, Product};
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Json, Router, routing};
@@ -13,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{AsOf, for_log, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 use crate::models::stock::{self, Counts, Filter, ProductView, Status};
 
@@ -63,9 +62,8 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
     let search = search(query.q.as_deref())?;
     let filter = Filter { after: &after, status: query.status, kind: query.kind, search };
-    for_position(&views.stock, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.pool.acquire().await?;
     let items = stock::page(&mut conn, program.as_str(), filter, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.product.clone())))
 }
@@ -95,9 +93,9 @@ pub(super) async fn get(
     Path(id): Path<ProductId>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_log(&views, query.min_position).await?;
+    let mut conn = reading::log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("product", id.as_str());
-    let found = views.load::<Product>(&program, id.as_str()).await?;
+    let found = views.load::<Product>(&mut conn, &program, id.as_str()).await?;
     let (product, version) = found.ok_or_else(unknown)?;
     let listing = product.listing().ok_or_else(unknown)?;
     let goods = listing.kind == Offering::Goods;

@@ -9,7 +9,7 @@ use axum::{Router, routing};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AsOf, for_log, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 
 pub(super) fn routes() -> Router<Views> {
@@ -41,8 +41,8 @@ pub(super) async fn get(
     Program(program): Program,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_log(&views, query.min_position).await?;
-    let found = views.load::<program::Program>(&program, program.as_str()).await?;
+    let mut conn = reading::log(&views, query.min_position).await?;
+    let found = views.load::<program::Program>(&mut conn, &program, program.as_str()).await?;
     let (state, version) = found.unwrap_or_default();
     let program = program.as_str().to_owned();
     Ok(versioned(version, &ProgramView { program, settings: state.settings, version }))

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AsOf, for_log, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 
 pub(super) mod list;
@@ -99,10 +99,9 @@ pub(super) async fn get(
     Path(id): Path<PurchaseId>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_log(&views, query.min_position).await?;
+    let mut conn = reading::log(&views, query.min_position).await?;
     let unknown = || Problem::not_found("purchase", id.as_str());
     let stream = StreamKey::new(Kind::Purchase, &program, id.as_str());
-    let mut conn = views.pool.acquire().await?;
     let (codec, all) = (views.ledger.codec(), DateTime::<Utc>::MAX_UTC);
     let events = read_stream_until(&mut conn, codec, &stream, 0, all, EVENTS_MAX).await?;
     drop(conn);

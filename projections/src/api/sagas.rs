@@ -4,14 +4,13 @@ use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
 use accrue_http::saga_name::SagaName;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Json, Router, routing};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{AsOf, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 use crate::models::sagas::{self, Cursor, SagaView};
 
@@ -50,9 +49,8 @@ pub(super) async fn list(
 ) -> Result<Json<Page<SagaView>>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(place).transpose()?;
-    for_position(&views.sagas, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.sagas, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.pool.acquire().await?;
     let (program, state) = (program.as_str(), query.state);
     let items = sagas::page(&mut conn, program, state, after.as_ref(), limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))
@@ -77,9 +75,8 @@ pub(super) async fn get(
     Path(name): Path<SagaName>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_position(&views.sagas, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.sagas, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.pool.acquire().await?;
     let found = sagas::by_name(&mut conn, program.as_str(), name.as_str(), now).await?;
     let saga = found.ok_or_else(|| Problem::not_found("saga", name.as_str()))?;
     Ok(versioned(saga.version, &saga))

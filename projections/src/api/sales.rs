@@ -6,7 +6,6 @@ use accrue_domain::sale::{Line, Sale};
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::money::MoneySchema;
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Router, routing};
@@ -14,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::versioned;
+use super::{reading, versioned};
 use crate::live::Views;
 use crate::models::statement::{OfSale, of_sale};
 
@@ -73,12 +72,11 @@ pub(super) async fn get(
     Path(id): Path<SaleId>,
     Query(query): Query<GetQuery>,
 ) -> Result<Response, Problem> {
-    for_position(&views.statement, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.statement, query.min_position).await?;
     let unknown = || Problem::not_found("sale", id.as_str());
-    let found = views.load::<Sale>(&program, id.as_str()).await?;
+    let found = views.load::<Sale>(&mut conn, &program, id.as_str()).await?;
     let (sale, version) = found.ok_or_else(unknown)?;
     let recorded = sale.recorded().ok_or_else(unknown)?;
-    let mut conn = views.pool.acquire().await?;
     let points = of_sale(&mut conn, program.as_str(), id.as_str()).await?;
     let view = SaleView {
         sale: id.as_str().to_owned(),

@@ -4,12 +4,12 @@ use accrue_domain::id::AccountId;
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{self, Page, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::{Json, Router, routing};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::reading;
 use crate::live::Views;
 use crate::models::statement::{Entry, Key, Order, of_account};
 
@@ -50,8 +50,7 @@ pub(super) async fn get(
 ) -> Result<Json<Page<Entry>>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?;
-    for_position(&views.statement, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.statement, query.min_position).await?;
     let account = (program.as_str(), id.as_str());
     let items = of_account(&mut conn, account, query.order, after, limit + 1).await?;
     if items.is_empty() && after.is_none() {

@@ -3,13 +3,12 @@
 use accrue_domain::id::ProductId;
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Router, routing};
 
-use super::{AsOf, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 use crate::models::stock::{StockOf, StockView, by_product};
 
@@ -33,9 +32,8 @@ pub(super) async fn get(
     Path(id): Path<ProductId>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_position(&views.stock, query.min_position).await?;
+    let mut conn = reading::model(&views, &views.stock, query.min_position).await?;
     let now = views.ledger.clock().now();
-    let mut conn = views.pool.acquire().await?;
     match by_product(&mut conn, program.as_str(), id.as_str(), now).await? {
         Some(StockOf::Goods(stock)) => Ok(versioned(stock.version, &stock)),
         Some(StockOf::Service) => Err(no_stock()),

@@ -3,13 +3,13 @@
 use accrue_http::extract::{Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::{Json, Router, routing};
 use chrono::NaiveDate;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::reading;
 use crate::live::Views;
 use crate::models::takings::{self, Cursor, Range, TakingsView, is_known};
 
@@ -53,8 +53,7 @@ pub(super) async fn list(
         return Err(Problem::invalid("to", "expected a day that is not before `from`"));
     }
     let after = query.cursor.as_deref().map(place).transpose()?;
-    for_position(&views.takings, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.takings, query.min_position).await?;
     let program = program.as_str();
     let items = takings::page(&mut conn, program, range, after.as_ref(), limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| Cursor::behind(last).text())))

@@ -5,14 +5,13 @@ use accrue_domain::wallet::Wallet;
 use accrue_http::extract::{Path, Program, Query};
 use accrue_http::page::{Page, key, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AsOf, for_log, versioned};
+use super::{AsOf, reading, versioned};
 use crate::live::Views;
 use crate::models::wallets::{self, Balance, Summary};
 
@@ -48,8 +47,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Summary>>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(key).transpose()?.unwrap_or_default();
-    for_position(&views.wallets, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.wallets, query.min_position).await?;
     let now = views.ledger.clock().now();
     let items = wallets::page(&mut conn, program.as_str(), &after, limit + 1, now).await?;
     Ok(Json(Page::of(items, limit, |last| last.wallet.clone())))
@@ -84,10 +82,10 @@ pub(super) async fn get(
     Path(id): Path<WalletId>,
     Query(query): Query<AsOf>,
 ) -> Result<Response, Problem> {
-    for_log(&views, query.min_position).await?;
+    let mut conn = reading::log(&views, query.min_position).await?;
     // Before the wallet is read: what the log has by now, the answer has, too.
-    let position = *views.head().borrow();
-    let found = views.load::<Wallet>(&program, id.as_str()).await?;
+    let position = reading::head(&views, &mut conn).await?;
+    let found = views.load::<Wallet>(&mut conn, &program, id.as_str()).await?;
     let found = found.filter(|(wallet, _)| wallet.is_open());
     let (wallet, version) = found.ok_or_else(|| Problem::not_found("wallet", id.as_str()))?;
     let balances = wallet.balances_at(views.ledger.clock().now()).into_iter();

@@ -11,6 +11,7 @@ use futures::Stream;
 use futures::stream::unfold;
 use tokio::sync::watch;
 
+use crate::api::reading;
 use crate::live::Views;
 
 /// Events in a page.
@@ -21,6 +22,8 @@ struct Reading {
     views: Views,
     filter: Filter,
     after: Position,
+    /// A page shows the log as of then at least.
+    as_of: Option<Position>,
     /// How many events are still wanted; all where absent.
     left: Option<i64>,
     follow: bool,
@@ -29,16 +32,17 @@ struct Reading {
     done: bool,
 }
 
-/// The events behind `after` that pass the filter, one a line, a chunk a page.
+/// The events behind `after` that pass the filter, one a line, a chunk a page, of a log that has come
+/// to `as_of` at least.
 pub(super) fn lines(
     views: Views,
     filter: Filter,
-    after: Position,
+    (after, as_of): (Position, Option<Position>),
     limit: Option<i64>,
     follow: bool,
 ) -> impl Stream<Item = sqlx::Result<Bytes>> {
     let moves = views.ledger.tail().moves();
-    let reading = Reading { views, filter, after, left: limit, follow, moves, done: false };
+    let reading = Reading { views, filter, after, as_of, left: limit, follow, moves, done: false };
     unfold(reading, async |mut reading| {
         let chunk = reading.chunk().await;
         if let Err(error) = &chunk {
@@ -75,7 +79,8 @@ impl Reading {
 
     async fn page(&mut self) -> sqlx::Result<(Vec<Arc<Recorded>>, bool)> {
         let limit = self.left.map_or(PAGE_EVENTS, |left| left.min(PAGE_EVENTS));
-        let mut conn = self.views.pool.acquire().await?;
+        let conn = reading::connection(&self.views, None, self.as_of).await?;
+        let mut conn = conn.ok_or(sqlx::Error::PoolTimedOut)?;
         let codec = self.views.ledger.codec();
         let page = log_query::page(&mut conn, codec, &self.filter, self.after, limit).await?;
         self.after = page.until;
@@ -83,13 +88,15 @@ impl Reading {
     }
 
     /// Waits for events, for the end of the server, or for another one to have the log.
-    async fn news(&self) {
+    async fn news(&mut self) {
         let (mut head, mut moves) = (self.views.head(), self.moves.clone());
         tokio::select! {
             () = self.views.streams.cancelled() => {}
             _ = moves.changed() => {}
             _ = head.wait_for(|head| *head > self.after) => {}
         }
+        // Another replica may not have them yet.
+        self.as_of = self.as_of.max(Some(*head.borrow()));
     }
 }
 

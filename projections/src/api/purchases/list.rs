@@ -5,13 +5,12 @@ use accrue_domain::purchase::Status;
 use accrue_http::extract::{Program, Query};
 use accrue_http::page::{Page, limit};
 use accrue_http::problem::Problem;
-use accrue_http::wait::for_position;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::position_key;
+use crate::api::{position_key, reading};
 use crate::live::Views;
 use crate::models::orders::{self, Filter, OrderView};
 
@@ -49,8 +48,7 @@ pub(in crate::api) async fn list(
     let before = query.cursor.as_deref().map(position_key).transpose()?;
     let account = query.account.as_ref().map(AccountId::as_str);
     let filter = Filter { before, account, state: query.state };
-    for_position(&views.orders, query.min_position).await?;
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = reading::model(&views, &views.orders, query.min_position).await?;
     let items = orders::page(&mut conn, program.as_str(), filter, limit + 1).await?;
     Ok(Json(Page::of(items, limit, |last| last.placed_position.to_string())))
 }
