@@ -19,7 +19,9 @@ use sqlx::PgConnection;
 use crate::record::{Position, Recorded};
 
 pub use applied::Applied;
-pub use checkpoint::{By, Claim, Parked, advance, begin, park, parked, position, positions};
+pub use checkpoint::{
+    By, Claim, Parked, advance, begin, park, parked, position, positions, retire,
+};
 pub use feed::{Feed, Feeds, Next};
 pub use log_feed::LogFeed;
 pub use runner::{Runner, is_data_error};

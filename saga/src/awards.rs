@@ -42,6 +42,8 @@ pub struct Awards {
     campaigns: Campaigns,
     /// The campaigns' history is known up to here.
     known: Position,
+    /// Nothing before this is judged any more.
+    floor: Position,
     /// Whether events come in the order of the log: then one that comes again is told by its
     /// position, as where the checkpoint was set back. Where they come by partition, it cannot be.
     in_order: bool,
@@ -54,7 +56,7 @@ impl Awards {
     #[must_use]
     pub fn new(ledger: Ledger, metrics: Metrics, in_order: bool) -> Self {
         let campaigns = Campaigns::default();
-        Self { ledger, metrics, campaigns, known: 0, in_order, skips: Vec::new() }
+        Self { ledger, metrics, campaigns, known: 0, floor: 0, in_order, skips: Vec::new() }
     }
 
     /// Takes in the history of every campaign up to a position.
@@ -72,6 +74,7 @@ impl Awards {
                 take(&mut self.campaigns, event)?;
                 self.known = event.position;
             }
+            self.campaigns.forget_before(self.floor);
             if i64::try_from(page.len()).unwrap_or(i64::MAX) < limit {
                 self.known = until;
                 return Ok(());
@@ -86,16 +89,21 @@ impl Follower for Awards {
         NAME
     }
 
-    async fn reset(&mut self, _: &mut PgConnection, _: Position) -> Result<(), FollowError> {
+    async fn reset(&mut self, _: &mut PgConnection, position: Position) -> Result<(), FollowError> {
         // The log may be another server's now, and hold another history.
         (self.campaigns, self.known) = (Campaigns::default(), 0);
+        self.floor = position;
         self.skips.clear();
         Ok(())
     }
 
     async fn prepare(&mut self, events: &[Arc<Recorded>]) -> Result<(), FollowError> {
         self.skips.clear();
+        let first = events.iter().map(|event| event.position).min();
         let last = events.iter().map(|event| event.position).max();
+        if self.in_order {
+            self.floor = first.unwrap_or(self.floor);
+        }
         self.learn(last.unwrap_or_default()).await?;
         let mut flight = Flight::new(self.ledger.executor(), &self.metrics);
         for event in events {

@@ -24,15 +24,28 @@ pub(crate) struct Campaigns {
     damaged: HashSet<StreamKey>,
 }
 
-/// A campaign behind each of its events, in order.
-type History = Vec<(Position, Entry)>;
+/// A campaign behind each of its events.
+#[derive(Debug, Default)]
+struct History {
+    /// Behind the last of them.
+    latest: Campaign,
+    /// In order, as far as they are still asked for.
+    entries: Vec<(Position, Entry)>,
+}
 
-/// A campaign and its rules.
-#[derive(Debug, Clone, Default)]
+/// What a campaign was for a while.
+#[derive(Debug, Clone)]
 struct Entry {
-    state: Campaign,
-    /// Compiled when they judge for the first time: of a long history only the last ones do.
-    rules: Arc<OnceLock<Result<Rules, String>>>,
+    status: Status,
+    version: u32,
+    rules: Arc<Code>,
+}
+
+/// Rules, compiled when they judge for the first time: of a long history only the last ones do.
+#[derive(Debug, Default)]
+struct Code {
+    source: Value,
+    compiled: OnceLock<Result<Rules, String>>,
 }
 
 /// What one campaign says.
@@ -59,12 +72,22 @@ impl Campaigns {
         let Ok(id) = CampaignId::new(stream.id()) else { return };
         let program = self.by_program.entry(stream.program().to_owned()).or_default();
         let history = program.entry(id).or_default();
-        let mut entry = history.last().map(|(_, entry)| entry.clone()).unwrap_or_default();
-        entry.state.evolve(event);
-        if has_rules(event) {
-            entry.rules = Arc::default();
+        history.latest.evolve(event);
+        let rules = match history.entries.last() {
+            Some((_, before)) if !has_rules(event) => Arc::clone(&before.rules),
+            // Here they are kept, and once.
+            _ => Arc::new(Code { source: history.latest.rules.take(), ..Code::default() }),
+        };
+        let (status, version) = (history.latest.status, history.latest.version);
+        history.entries.push((position, Entry { status, version, rules }));
+    }
+
+    /// Forgets what is of no use to whoever judges at this position or behind it.
+    pub(crate) fn forget_before(&mut self, position: Position) {
+        for history in self.by_program.values_mut().flat_map(BTreeMap::values_mut) {
+            let before = history.entries.partition_point(|(at, _)| *at < position);
+            history.entries.drain(..before.saturating_sub(1));
         }
-        history.push((position, entry));
     }
 
     /// An event of this campaign cannot be read: nothing behind it is taken in.
@@ -83,8 +106,8 @@ impl Campaigns {
         self.active(program, position)
             .map(|(campaign, entry)| Verdict {
                 campaign,
-                version: entry.state.version,
-                outcome: entry.compiled().map(|rules| rules.evaluate(document)),
+                version: entry.version,
+                outcome: entry.rules.compiled().map(|rules| rules.evaluate(document)),
             })
             .collect()
     }
@@ -102,18 +125,18 @@ impl Campaigns {
         let campaigns = self.by_program.get(program).into_iter().flatten();
         campaigns
             .filter_map(move |(campaign, history)| {
-                let before = history.partition_point(|(at, _)| *at < position);
-                let (_, entry) = history.get(before.checked_sub(1)?)?;
+                let before = history.entries.partition_point(|(at, _)| *at < position);
+                let (_, entry) = history.entries.get(before.checked_sub(1)?)?;
                 Some((campaign, entry))
             })
-            .filter(|(_, entry)| entry.state.status == Status::Active)
+            .filter(|(_, entry)| entry.status == Status::Active)
     }
 }
 
-impl Entry {
+impl Code {
     fn compiled(&self) -> Result<&Rules, String> {
-        let compile = || Rules::compile(&self.state.rules).map_err(|errors| first(&errors));
-        self.rules.get_or_init(compile).as_ref().map_err(Clone::clone)
+        let compile = || Rules::compile(&self.source).map_err(|errors| first(&errors));
+        self.compiled.get_or_init(compile).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -130,4 +153,42 @@ fn has_rules(event: &campaign::Event) -> bool {
 
 fn first(errors: &[accrue_campaign_engine::compile::RuleError]) -> String {
     errors.first().map_or_else(|| "the rules do not compile".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use accrue_domain::aggregate::Kind;
+    use accrue_domain::id::ProgramId;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_long_history_is_kept_as_far_as_it_is_asked_for() {
+        let stream = StreamKey::new(Kind::Campaign, &ProgramId::new("p").unwrap(), "c");
+        let mut campaigns = Campaigns::default();
+        let rules = |version| json!({"rules": [version]});
+        let name = "c".to_owned();
+        let created = campaign::Event::CampaignCreated { name, version: 1, rules: rules(1) };
+        campaigns.evolve(&stream, 1, &created);
+        campaigns.evolve(&stream, 2, &campaign::Event::CampaignActivated {});
+        for version in 2..100 {
+            let replaced =
+                campaign::Event::CampaignRulesReplaced { version, rules: rules(version) };
+            campaigns.evolve(&stream, i64::from(version) * 10, &replaced);
+        }
+        let version_at = |campaigns: &Campaigns, position| {
+            campaigns.active("p", position).map(|(_, it)| it.version).collect::<Vec<_>>()
+        };
+        let asked: Vec<_> = (3..1_100).map(|at| (at, version_at(&campaigns, at))).collect();
+        for floor in [2, 3, 20, 21, 555, 2_000] {
+            campaigns.forget_before(floor);
+            for (at, expected) in asked.iter().filter(|(at, _)| *at >= floor) {
+                assert_eq!(version_at(&campaigns, *at), *expected, "{at} behind {floor}");
+            }
+        }
+        let history = &campaigns.by_program["p"][&CampaignId::new("c").unwrap()];
+        assert_eq!(history.entries.len(), 1);
+        assert_eq!(history.entries[0].1.rules.source, rules(99));
+    }
 }

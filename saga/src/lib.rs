@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use accrue_event_store::follow::{Feeds, Runner, Status};
+use accrue_event_store::follow::{self, Feeds, Runner, Status};
 use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use chrono::TimeDelta;
@@ -137,7 +137,14 @@ pub fn start(
         sagas.hooks = Some(hooks);
         let waking = scheduler(Duty::Wake(purchases.clone()));
         if config.feeds.in_order() {
-            sagas.tasks.push(tokio::spawn(purchases.listen()));
+            let ledger = ledger.clone();
+            sagas.tasks.push(tokio::spawn(async move {
+                // Where Kafka brought them before, nobody would move it on.
+                if let Err(error) = forget(&ledger, purchases::NAME).await {
+                    tracing::warn!(%error, "the checkpoint of the cues by Kafka is left behind");
+                }
+                purchases.listen().await;
+            }));
         } else {
             let clock = Arc::clone(ledger.clock());
             let cues = Cues { name: purchases::NAME, stories: purchases.clone(), clock };
@@ -156,6 +163,11 @@ pub fn start(
         sagas.tasks.push(tokio::spawn(timers(ledger, config, metrics, stop.clone())));
     }
     sagas
+}
+
+async fn forget(ledger: &Ledger, follower: &str) -> sqlx::Result<()> {
+    let mut conn = ledger.pool().acquire().await?;
+    follow::retire(&mut conn, follower).await
 }
 
 /// Settles deadlines and forgets old answers, while no other process does.

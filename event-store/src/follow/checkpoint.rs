@@ -192,6 +192,18 @@ pub async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
+/// Forgets how far a follower has come: it has no checkpoint any more, until it begins anew.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn retire(conn: &mut PgConnection, follower: &str) -> sqlx::Result<()> {
+    for table in ["feed_checkpoints", "checkpoints"] {
+        let sql = format!("DELETE FROM {table} WHERE follower = $1");
+        sqlx::query(&sql).bind(follower).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 /// Streams that a follower has parked.
 ///
 /// # Errors
