@@ -27,7 +27,10 @@ impl Postgres {
             let options = url.parse().context("reading --database-url")?;
             return Ok(Self { options, private: None });
         }
-        let cluster = Cluster::scratch(Options { shared_buffers_mb, ..Options::default() }).await;
+        // For who measures from a commit on.
+        let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
+        let options = Options { shared_buffers_mb, settings, ..Options::default() };
+        let cluster = Cluster::scratch(options).await;
         let cluster = cluster.context("starting a private Postgres")?;
         let options = cluster.url().parse().context("reading the private cluster's URL")?;
         let postgres = Self { options, private: Some(cluster) };

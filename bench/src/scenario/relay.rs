@@ -13,15 +13,17 @@ use crate::process;
 use crate::report::{Figure, Goal, median, ratio, rounded};
 use accrue_event_store::codec::Codec;
 use accrue_event_store::{log, placement};
-use accrue_kafka::record::{self, Form, Incoming};
+use accrue_kafka::record::{self, Form};
 use accrue_kafka::settings::Settings;
 use accrue_kafka::topics;
 use accrue_private_kafka::broker::{Broker, Options};
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -195,14 +197,13 @@ async fn latency(bench: &mut Bench, broker: &Broker) -> anyhow::Result<Vec<Figur
         let requests = Requests::issue(server.address, ACCOUNTS);
         let over = Arc::new(AtomicBool::new(false));
         let (watch, duration, warm_up) = (Arc::clone(&over), load.duration, load.warm_up);
-        let watching = tokio::task::spawn_blocking(move || {
-            consume(&settings, &topic, &watch, warm_up, duration)
-        });
+        let watching =
+            tokio::task::spawn_blocking(move || consume(&settings, &topic, &watch, warm_up));
         let command = load::run(&load, &requests).await?;
         // What is on its way still counts.
         sleep(Duration::from_secs(1)).await;
         over.store(true, Ordering::SeqCst);
-        let lag = watching.await??;
+        let lag = since_commit(&database, &watching.await??, duration).await?;
         bench.note(format!("relay commands: {}", command.line()));
         bench.note(format!("relay lag     : {}", lag.line()));
         commands.push(command);
@@ -224,15 +225,15 @@ async fn latency(bench: &mut Bench, broker: &Broker) -> anyhow::Result<Vec<Figur
     Ok(vec![lag, Figure::errors("relay, open loop", &commands, [])])
 }
 
-/// How old events are when a consumer of committed records gets them. Their age counts from the
-/// decision, which is before the commit.
+/// When a consumer of committed records got each event, by its position.
+type Seen = Vec<(i64, DateTime<Utc>)>;
+
 fn consume(
     settings: &Settings,
     topic: &str,
     over: &AtomicBool,
     warm_up: Duration,
-    duration: Duration,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Seen> {
     let mut client = settings.client();
     client.set("group.id", "bench").set("isolation.level", "read_committed");
     client.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "5");
@@ -242,18 +243,38 @@ fn consume(
         from.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&from)?;
-    let mut outcome = Outcome::new(duration);
+    let mut seen = Vec::new();
     let counted_from = std::time::Instant::now() + warm_up;
     while !over.load(Ordering::SeqCst) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message?;
-        let now = chrono::Utc::now();
+        let now = Utc::now();
         if std::time::Instant::now() < counted_from {
             continue;
         }
-        let event = record::decode(&Codec::default(), &Incoming::of(&message))?;
-        let age = (now - event.row.recorded_at).to_std().unwrap_or_default();
-        outcome.answered(200, age, 1);
+        let (_, position) = record::glance(&message).context("a record without a position")?;
+        seen.push((position, now));
+    }
+    Ok(seen)
+}
+
+/// How long after its commit each event was got. Postgres notes the time of a commit before it writes
+/// it to disk, so that is counted.
+async fn since_commit(
+    database: &Database,
+    seen: &Seen,
+    duration: Duration,
+) -> anyhow::Result<Outcome> {
+    let mut conn = database.connect().await?;
+    let sql = "SELECT position, pg_xact_commit_timestamp(xmin) FROM events";
+    let commits = sqlx::query_as(sql).fetch_all(&mut conn).await;
+    let commits: Vec<(i64, DateTime<Utc>)> =
+        commits.context("the server needs track_commit_timestamp = on")?;
+    let commits: HashMap<_, _> = commits.into_iter().collect();
+    let mut outcome = Outcome::new(duration);
+    for (position, at) in seen {
+        let commit = commits.get(position).context("an event that is not in the log")?;
+        outcome.answered(200, (*at - commit).to_std().unwrap_or_default(), 1);
     }
     Ok(outcome)
 }
