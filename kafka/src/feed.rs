@@ -36,7 +36,7 @@ use crate::settings::Settings;
 use crate::topics;
 use marks::{Mark, Place, Step};
 use metrics::Metrics;
-use reader::{BATCH_RECORDS_MAX, Fetched, Reader, Said};
+use reader::{BATCH_RECORDS_MAX, Content, Fetched, Reader, Said};
 
 /// Batches begin at least so far apart while they are not full.
 const LINGER: Duration = Duration::from_millis(10);
@@ -246,15 +246,15 @@ impl KafkaFeed {
     ) -> Result<Next, FollowError> {
         let mut news: Vec<(Given, Arc<Recorded>)> = Vec::with_capacity(records.len());
         let mut skipped = 0;
-        for Fetched { at, offset, event } in records {
+        for Fetched { at, offset, content } in records {
             let Some(it) = self.partitions.get_mut(at) else { continue };
             let (topic, partition) = &it.place;
-            let event = event.map_err(|error| {
+            let content = content.map_err(|error| {
                 FollowError::NotReady(format!(
                     "offset {offset} in partition {partition} of {topic} is no event: {error}"
                 ))
             })?;
-            let position = event.position;
+            let position = content.position();
             match it.first {
                 First::Last if (offset, position) != (it.mark.last_offset, it.mark.last_event) => {
                     tracing::warn!(
@@ -269,7 +269,7 @@ impl KafkaFeed {
                 }
                 First::Beginning if offset > 0 && position > it.mark.position => {
                     let (place, applied) = (it.place.clone(), it.mark.position);
-                    self.is_whole(&place, applied, position).await?;
+                    self.is_whole(conn, &place, applied, position).await?;
                 }
                 _ => {}
             }
@@ -281,7 +281,9 @@ impl KafkaFeed {
                 continue;
             }
             it.seen = position;
-            news.push((Given { at, offset, position }, Arc::new(event)));
+            if let Content::Event(event) = content {
+                news.push((Given { at, offset, position }, event));
+            }
         }
         let count = u64::try_from(skipped).unwrap_or_default();
         self.metrics.skipped(&self.follower).inc_by(count);
@@ -313,9 +315,10 @@ impl KafkaFeed {
         )))
     }
 
-    /// Records before the first of a partition may have been deleted.
+    /// Records before the first of a partition may have been deleted: were all of them applied?
     async fn is_whole(
         &mut self,
+        conn: &mut PgConnection,
         place: &Place,
         applied: Position,
         first: Position,
@@ -325,9 +328,12 @@ impl KafkaFeed {
             return Ok(());
         }
         let (topic, partition) = place;
+        let codec = self.ledger.codec();
+        let missing = marks::between(conn, codec, &self.settings.prefix, place, (applied, first));
+        let Some(missing) = missing.await? else { return Ok(()) };
         Err(FollowError::NotReady(format!(
             "partition {partition} of {topic} begins with position {first}, and only what is up to \
-             {applied} is applied: what was in between is not kept there any more"
+             {applied} is applied: position {missing} is not kept there any more"
         )))
     }
 
@@ -343,21 +349,20 @@ impl KafkaFeed {
 
     /// Notes how far was read where there was nothing to apply.
     async fn note_skipped(&mut self, conn: &mut PgConnection) -> Result<bool, FollowError> {
-        let to: Vec<Mark> = self.partitions.iter().map(Partition::as_read).collect();
-        let steps = self.partitions.iter().zip(&to).filter(|(it, to)| it.mark != **to);
-        let steps: Vec<_> =
-            steps.map(|(it, to)| Step { place: &it.place, from: it.mark, to: *to }).collect();
-        if !marks::advance(conn, &self.follower, &steps).await? {
+        if !self.advance(conn, 0).await? {
             return Ok(false);
         }
-        for (it, to) in self.partitions.iter_mut().zip(to) {
-            it.mark = to;
-        }
+        self.advanced(0);
         Ok(true)
     }
 
-    /// The marks behind the first `count` of the events that were given last, by partition.
+    /// The marks behind the first `count` of the events that were given last, by partition. Behind
+    /// all of them, everything that was read is done with.
     fn marks_behind(&self, count: usize) -> BTreeMap<usize, Mark> {
+        if count >= self.given.len() {
+            let done = self.partitions.iter().map(Partition::as_done).enumerate();
+            return done.filter(|(at, to)| self.partitions[*at].mark != *to).collect();
+        }
         let mut marks = BTreeMap::new();
         for Given { at, offset, position } in self.given.iter().take(count) {
             let mark = self.partitions.get(*at).map(|it| it.mark);
@@ -383,10 +388,10 @@ impl KafkaFeed {
 }
 
 impl Partition {
-    /// Its mark, as far as was read without anything to apply.
-    fn as_read(&self) -> Mark {
+    /// Its mark, once everything that was read of it is done with.
+    fn as_done(&self) -> Mark {
         let (last_offset, last_event) = self.last;
-        Mark { position: self.mark.position, last_offset, last_event }
+        Mark { position: self.seen, last_offset, last_event }
     }
 }
 
@@ -405,7 +410,8 @@ impl Feed for KafkaFeed {
         if self.reader.is_none() {
             let (settings, follower) = (&self.settings, &self.follower);
             let assigned = self.metrics.assigned(follower);
-            let reader = Reader::open(settings, self.ledger.codec(), follower, assigned);
+            let (codec, kinds) = (self.ledger.codec(), &self.kinds);
+            let reader = Reader::open(settings, codec, follower, kinds, assigned);
             self.reader = Some(reader.map_err(kafka)?);
             self.topics.clear();
         }

@@ -95,6 +95,34 @@ async fn upsert(conn: &mut PgConnection, moved: &[Moved]) -> sqlx::Result<()> {
     .map(|_| ())
 }
 
+/// Partitions of a topic are going to be filled up anew: whoever is fed by them reads them from their
+/// beginning. What such a worker has read already is refused to it, since its mark is another now:
+/// it may have gone on, behind the place where it was, in what was filled up meanwhile. False as in
+/// [`write`].
+pub(crate) async fn read_anew(
+    conn: &mut PgConnection,
+    epoch: i64,
+    topic: &str,
+    partitions: &[i32],
+) -> sqlx::Result<bool> {
+    let mut tx = conn.begin().await?;
+    let ours = lease::guard(&mut tx, NAME, epoch).await?;
+    if ours {
+        // A crash of the database that lost this would be noticed by nobody.
+        sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
+        sqlx::query(
+            "UPDATE feed_checkpoints SET last_offset = -1, last_event = 0
+              WHERE topic = $1 AND partition = ANY ($2) AND last_offset >= 0",
+        )
+        .bind(topic)
+        .bind(partitions)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(ours)
+}
+
 /// Sets a stream aside; false as in [`write`].
 pub(crate) async fn park(
     conn: &mut PgConnection,

@@ -14,6 +14,19 @@ pub(crate) async fn fed(database: &Database, broker: &Broker, prefix: &str, role
     with_feed(database, broker, prefix, roles, "kafka").await
 }
 
+/// As [`fed`], with more flags.
+pub(crate) async fn fed_more(
+    database: &Database,
+    broker: &Broker,
+    prefix: &str,
+    roles: &str,
+    more: &[&str],
+) -> Server {
+    let flags = flags(database, broker, prefix);
+    let flags = flags.iter().map(String::as_str).chain(["--roles", roles, "--feed", "kafka"]);
+    Server::start_with(&flags.chain(more.iter().copied()).collect::<Vec<_>>()).await
+}
+
 /// As [`fed`], by that feed.
 pub(crate) async fn with_feed(
     database: &Database,

@@ -136,20 +136,26 @@ async fn a_bad_event_parks_its_stream_and_the_others_go_on() {
 }
 
 /// What no door of ours lets in: a row that a newer or a faulty build wrote.
-async fn append_foreign(database: &Database, event_type: &str, payload: &str) {
+/// Behind `before` others of its stream; its position.
+pub(crate) async fn append_foreign(
+    database: &Database,
+    before: i64,
+    event_type: &str,
+    payload: &str,
+) -> i64 {
     let append = format!(
         "WITH head AS (UPDATE log_head SET position = position + 1 RETURNING position)
-         INSERT INTO events SELECT position, 'default', 'account', 'default/odd', 1,
-                '{event_type}', '1', '{payload}', '{{}}', now() FROM head"
+         INSERT INTO events SELECT position, 'default', 'account', 'default/odd', {before} + 1,
+                '{event_type}', '1', '{payload}', '{{}}', now() FROM head RETURNING position"
     );
-    database.run(&append).await;
+    database.number(&append).await
 }
 
 #[tokio::test]
 async fn an_event_of_a_newer_build_stops_the_follower_and_is_never_skipped() {
     let (database, ledger) = with_diary().await;
     let before = issue_to(&ledger, "a", 0, 5).await;
-    append_foreign(&database, "PointsTeleported", r#"{"PointsTeleported":{}}"#).await;
+    append_foreign(&database, 0, "PointsTeleported", r#"{"PointsTeleported":{}}"#).await;
     issue_to(&ledger, "a", 5, 10).await;
     let running = Running::start(&ledger, "");
     running.status.reached(before).await;
@@ -165,7 +171,7 @@ async fn an_event_of_a_newer_build_stops_the_follower_and_is_never_skipped() {
 #[tokio::test]
 async fn a_damaged_event_parks_its_stream_only() {
     let (database, ledger) = with_diary().await;
-    append_foreign(&database, "PointsIssued", r#"{"PointsIssued":{"lot":7}}"#).await;
+    append_foreign(&database, 0, "PointsIssued", r#"{"PointsIssued":{"lot":7}}"#).await;
     let last = issue_to(&ledger, "a", 0, 5).await;
     let running = Running::start(&ledger, "");
     running.status.reached(last).await;

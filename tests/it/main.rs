@@ -9,6 +9,7 @@ mod deployment;
 mod executor;
 mod failover;
 mod feed;
+mod feed_events;
 mod feed_faults;
 mod feed_world;
 mod follow;

@@ -99,7 +99,7 @@ async fn the_log_is_not_published_again_into_a_topic_that_has_its_own_use() {
 }
 
 /// A stream with an event that is far larger than others.
-async fn large(client: &Client) {
+pub(crate) async fn large(client: &Client) {
     let rules: Vec<_> = (0..60)
         .map(|at| {
             json!({

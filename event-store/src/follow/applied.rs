@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
+use super::FollowError;
 use crate::placement::{of_event, program_in_topic};
 use crate::record::{Position, Recorded};
 
@@ -17,6 +18,7 @@ pub struct Applied {
 
 #[derive(sqlx::FromRow)]
 struct Partition {
+    topic: String,
     program: String,
     partition: i32,
     position: Position,
@@ -25,15 +27,19 @@ struct Partition {
 }
 
 impl Applied {
-    /// What stands in the database; nothing for a follower that Kafka never fed.
+    /// What stands in the database; nothing for a follower that Kafka never fed, and of partitions
+    /// that are not ahead of the follower's position.
     ///
     /// # Errors
-    /// As Postgres gives them.
-    pub async fn read(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Self> {
+    /// [`FollowError::NotReady`] where it is not known any more which partition an event is in; a
+    /// rebuild of the follower's tables helps.
+    pub async fn read(conn: &mut PgConnection, follower: &str) -> Result<Self, FollowError> {
         let rows: Vec<Partition> = sqlx::query_as(
-            "SELECT f.program, f.partition, f.position,
+            "SELECT f.topic, f.program, f.partition, f.position,
                     (SELECT count(*) FROM relayed r WHERE r.topic = f.topic) AS count
-               FROM feed_checkpoints f WHERE f.follower = $1",
+               FROM feed_checkpoints f
+              WHERE f.follower = $1
+                AND f.position > coalesce((SELECT position FROM checkpoints WHERE follower = $1), 0)",
         )
         .bind(follower)
         .fetch_all(conn)
@@ -43,9 +49,14 @@ impl Applied {
             let count = usize::try_from(row.count).unwrap_or_default();
             let partitions = applied.programs.entry(row.program).or_insert_with(|| vec![0; count]);
             let at = usize::try_from(row.partition).ok().and_then(|at| partitions.get_mut(at));
-            if let Some(at) = at {
-                *at = row.position;
-            }
+            let Some(at) = at else {
+                return Err(FollowError::NotReady(format!(
+                    "Kafka has fed it partition {} of {}, which the relay knows nothing of: which \
+                     events those were cannot be told",
+                    row.partition, row.topic
+                )));
+            };
+            *at = row.position;
             applied.latest = applied.latest.max(row.position);
         }
         Ok(applied)

@@ -95,6 +95,7 @@ impl Feed for LogFeed {
         self.begun = None;
         let tail = self.ledger.tail();
         self.position = self.claim.make(conn, tail, &self.follower, By::Log).await?;
+        Applied::forget(conn, &self.follower).await?;
         self.applied = Applied::read(conn, &self.follower).await?;
         Ok(())
     }

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use accrue_event_store::follow::FollowError;
+use accrue_event_store::codec::Codec;
+use accrue_event_store::follow::{self, FollowError};
+use accrue_event_store::log;
+use accrue_event_store::placement::{of_event, program_in_topic};
 use accrue_event_store::record::Position;
 use sqlx::{Connection, PgConnection};
 
@@ -186,6 +189,44 @@ pub(super) async fn settle(
         .await?;
     }
     Ok(Some(Standing { position: upto, partitions }))
+}
+
+/// The first event between two positions, neither of them included, that the relay has published to
+/// that partition. The log is read for it: a partition may be quiet for long.
+pub(super) async fn between(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    prefix: &str,
+    (topic, partition): &Place,
+    (from, until): (Position, Position),
+) -> sqlx::Result<Option<Position>> {
+    let program = topics::program_of(prefix, topic).unwrap_or_default();
+    let count: i32 = sqlx::query_scalar("SELECT count(*)::int FROM relayed WHERE topic = $1")
+        .bind(topic)
+        .fetch_one(&mut *conn)
+        .await?;
+    let aside = follow::parked(conn, RELAY).await?;
+    let mut first = from + 1;
+    while first < until {
+        let last = (first + log::PAGE_EVENTS_MAX).min(until) - 1;
+        let page = log::read_range(conn, codec, first, last).await?;
+        let missing = page.iter().find(|event| {
+            let row = &event.row;
+            let is_aside = |it: &follow::Parked| {
+                (it.aggregate_type.as_str(), it.aggregate_id.as_str())
+                    == (&*row.aggregate_type, &*row.aggregate_id)
+                    && event.position >= it.position
+            };
+            program_in_topic(&row.program) == program
+                && of_event(row, count) == *partition
+                && !aside.iter().any(is_aside)
+        });
+        if let Some(missing) = missing {
+            return Ok(Some(missing.position));
+        }
+        first = last + 1;
+    }
+    Ok(None)
 }
 
 /// Streams that the relay has set aside, since Kafka does not take one of their events, are set

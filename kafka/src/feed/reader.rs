@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 
 use accrue_event_store::codec::Codec;
-use accrue_event_store::record::Recorded;
+use accrue_event_store::record::{Position, Recorded};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -62,7 +62,25 @@ pub(super) struct Fetched {
     /// The place's number in the order.
     pub(super) at: usize,
     pub(super) offset: i64,
-    pub(super) event: Result<Recorded, Malformed>,
+    pub(super) content: Result<Content, Malformed>,
+}
+
+/// What a record holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    Event(Arc<Recorded>),
+    /// An event that means nothing to the follower, by its position: most followers read a kind of
+    /// stream or two, and decoding is most of what a record costs.
+    Other(Position),
+}
+
+impl Content {
+    pub(super) fn position(&self) -> Position {
+        match self {
+            Self::Event(event) => event.position,
+            Self::Other(position) => *position,
+        }
+    }
 }
 
 /// What the thread has to say.
@@ -155,11 +173,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A consumer in the group of that follower, that reads nothing yet.
+    /// A consumer in the group of that follower, that reads nothing yet. `kinds` are those of the
+    /// streams that mean something to the follower.
     pub(super) fn open(
         settings: &Settings,
         codec: &Codec,
         follower: &str,
+        kinds: &[&'static str],
         assigned: Assigned,
     ) -> Result<Self, KafkaError> {
         let assignment = Arc::new(Assignment::default());
@@ -182,6 +202,7 @@ impl Reader {
             consumer: Arc::clone(&consumer),
             assignment: Arc::clone(&assignment),
             codec: codec.clone(),
+            kinds: kinds.to_vec(),
             round: 0,
             places: HashMap::new(),
             out,
@@ -236,6 +257,7 @@ struct Polling {
     consumer: Arc<BaseConsumer<Context>>,
     assignment: Arc<Assignment>,
     codec: Codec,
+    kinds: Vec<&'static str>,
     round: u64,
     /// The numbers of places, by topic and partition.
     places: HashMap<String, HashMap<i32, usize>>,
@@ -280,10 +302,8 @@ impl Polling {
             match self.consumer.poll(POLL) {
                 // On its way before the pause.
                 Some(Ok(message)) => {
-                    if let (Said::Records { records, .. }, Some(more)) =
-                        (&mut said, self.fetched(&message))
-                    {
-                        records.push(more);
+                    if let Said::Records { records, .. } = &mut said {
+                        records.extend(self.fetched(&[message]));
                     }
                 }
                 // Records before it come again.
@@ -299,11 +319,25 @@ impl Polling {
         taken
     }
 
-    /// The message as a record of the present order, if it is one.
-    fn fetched(&self, message: &BorrowedMessage<'_>) -> Option<Fetched> {
-        let at = *self.places.get(message.topic())?.get(&message.partition())?;
-        let event = record::decode(&self.codec, &Incoming::of(message));
-        Some(Fetched { at, offset: message.offset(), event })
+    /// The messages as records of the present order, those that are. The last of them by position is
+    /// decoded in any case: by it they are compared with the log.
+    fn fetched(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Fetched> {
+        let glances: Vec<_> = messages.iter().map(record::glance).collect();
+        let last = glances.iter().flatten().map(|(_, position)| *position).max();
+        let fetched = messages.iter().zip(glances).filter_map(|(message, glance)| {
+            let other = glance
+                .filter(|(kind, position)| Some(*position) != last && !self.kinds.contains(kind));
+            let at = *self.places.get(message.topic())?.get(&message.partition())?;
+            let content = match other {
+                Some((_, position)) => Ok(Content::Other(position)),
+                None => {
+                    let event = record::decode(&self.codec, &Incoming::of(message));
+                    event.map(Arc::new).map(Content::Event)
+                }
+            };
+            Some(Fetched { at, offset: message.offset(), content })
+        });
+        fetched.collect()
     }
 
     fn obey(&mut self, order: Order) -> Result<(), KafkaError> {
@@ -330,15 +364,15 @@ impl Polling {
 
     /// What there is, as much as is handed over at a time.
     fn poll(&self) -> Option<Said> {
-        let mut records = Vec::new();
+        let mut messages = Vec::new();
         let (mut wait, mut bytes) = (POLL, 0);
-        while records.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
+        while messages.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
                     wait = Duration::ZERO;
                     bytes += message.payload_len();
-                    records.extend(self.fetched(&message));
+                    messages.push(message);
                 }
                 Some(Err(error)) => match complaint(self.round, error) {
                     // Records before it come again.
@@ -347,6 +381,7 @@ impl Polling {
                 },
             }
         }
+        let records = self.fetched(&messages);
         (!records.is_empty()).then(|| Said::Records { round: self.round, records })
     }
 }

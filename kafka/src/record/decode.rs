@@ -44,6 +44,26 @@ pub enum Malformed {
     Value(String),
 }
 
+/// Of which kind of stream a record is, and the position of its event, without a look at the rest;
+/// none where only decoding it tells.
+pub fn glance<M: Message>(message: &M) -> Option<(&str, Position)> {
+    let (mut kind, mut subject, mut position) = (None, None, None);
+    for header in message.headers()?.iter() {
+        match header.key {
+            attributes::AGGREGATE_TYPE => kind = header.value,
+            attributes::SUBJECT => subject = header.value,
+            attributes::POSITION => position = header.value,
+            _ => {}
+        }
+    }
+    let position = std::str::from_utf8(position?).ok()?.parse().ok()?;
+    let kind = match kind {
+        Some(kind) => std::str::from_utf8(kind).ok()?,
+        None => std::str::from_utf8(subject?).ok()?.split_once('/')?.0,
+    };
+    Some((kind, position))
+}
+
 /// The whole event as JSON.
 #[derive(Debug, Deserialize)]
 struct Structured<'a> {

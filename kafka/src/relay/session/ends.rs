@@ -52,8 +52,8 @@ impl Session<'_> {
             return Ok(false);
         }
         let known = found;
-        let mut entries = Vec::with_capacity(ends.len());
-        for (partition, (end, known)) in ends.iter().zip(&known).enumerate() {
+        let (mut entries, mut lost) = (Vec::with_capacity(ends.len()), Vec::new());
+        for (partition, (end, known)) in (0..).zip(ends.iter().zip(&known)) {
             let position = end.position(known.position, known.next_offset);
             if position < known.position {
                 tracing::error!(
@@ -64,8 +64,14 @@ impl Session<'_> {
                     "Kafka has lost what it had acknowledged; it is published again"
                 );
                 self.cursor = self.cursor.min(position);
+                lost.push(partition);
             }
             entries.push(At { position, offset_min: end.high });
+        }
+        // Before anything is published to them.
+        let epoch = self.terms.epoch();
+        if !lost.is_empty() && !progress::read_anew(&mut self.conn, epoch, topic, &lost).await? {
+            return Ok(false);
         }
         self.book.enter(topic, entries);
         self.progress.topics.insert(topic.to_owned(), known);
