@@ -24,6 +24,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
@@ -50,7 +51,8 @@ pub(crate) struct PlacePurchase {
     #[serde(deserialize_with = "object::list")]
     #[schema(min_items = 1, max_items = 500)]
     lines: Vec<PurchaseLine>,
-    /// What is taken off the prices, one after another: each of what those before it have left.
+    /// What is taken off the prices, one after another: each of what those before it have left. At
+    /// most 20 of them of the whole order.
     #[serde(
         default,
         deserialize_with = "object::optional_list",
@@ -124,13 +126,14 @@ pub(crate) struct DiscountBody {
     reason: String,
     /// How many percent of what is left of what it applies to: an exact decimal, as text or as a
     /// number, more than 0 and at most 100, with at most 6 digits behind the point. To the nearest
-    /// minor unit, halves up.
+    /// minor unit, halves up. Of a currency in thousandths that may leave what no card takes; an
+    /// `amount` evens it out.
     #[serde(
         default,
         deserialize_with = "field::optional_percent",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(value_type = Option<String>, pattern = r"^(0|[1-9][0-9]?|100)(\.[0-9]{1,6})?$")]
+    #[schema(schema_with = percent_schema)]
     percent: Option<Percent>,
     /// How much, in the order's currency; no more than is left of what it applies to.
     #[serde(
@@ -147,6 +150,18 @@ pub(crate) struct DiscountBody {
     )]
     #[schema(minimum = 1)]
     line: Option<u32>,
+}
+
+fn percent_schema() -> ObjectBuilder {
+    let types = [Type::String, Type::Number, Type::Null];
+    let description = "How many percent of what is left of what it applies to: an exact decimal, as \
+        text or as a number, more than 0 and at most 100, with at most 6 digits behind the point. To \
+        the nearest minor unit, halves up. Of a currency in thousandths that may leave what no card \
+        takes; an `amount` evens it out.";
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter(types))
+        .description(Some(description))
+        .pattern(Some(r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)$"))
 }
 
 /// One way of paying.

@@ -7,7 +7,7 @@ use accrue_domain::purchase::open::Open;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::{Refund, Stage};
 use accrue_domain::purchase::trail::Phase;
-use accrue_domain::purchase::{Purchase, Status};
+use accrue_domain::purchase::Purchase;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -234,8 +234,8 @@ impl PurchaseView {
     /// Has it come to an end?
     #[must_use]
     pub fn is_final(purchase: &Purchase) -> bool {
-        let status = purchase.status();
-        status.is_final() && (status != Status::Completed || purchase.refunds().open().is_none())
+        // Also of what is paid back already, units that cost nothing may be on their way.
+        purchase.status().is_final() && purchase.refunds().open().is_none()
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_stream_that_is_too_large_for_kafka_is_set_aside_and_the_others_go_on(
         api.client().post_lines("/v1/commands", lines(from..until)).await.expect(200);
     }
     history::settled(&database).await;
-    let points = "SELECT sum(available)::bigint FROM read.balances";
+    let points = "SELECT sum(free)::bigint FROM read.balance_accounts";
     assert_eq!(database.number(points).await, 4_000);
 }
 

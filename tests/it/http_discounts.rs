@@ -142,6 +142,22 @@ async fn what_discounts_leave_nothing_of_is_completed_without_a_tender() {
     let back = client.post("/v1/purchases/p-1/refund", back).await.expect(201).json();
     assert_eq!((&back["state"], on_hand(&client, "pen").await), (&json!("refunded"), 10));
 
+    // Also where only some of it was free, and what was paid is back already.
+    let free_pens = json!([{"reason": "free pens", "percent": "100", "line": 2}]);
+    client.post("/v1/purchases", order("p-0", free_pens)).await.expect(201);
+    for (line, units) in [(1, 2), (2, 1), (2, 2)] {
+        let lines = json!({"lines": [{"line": line, "quantity": units, "restock": true}]});
+        let back = client.post("/v1/purchases/p-0/refund", lines).await.expect(201).json();
+        let (state, open) = (&back["state"], &back["open"]);
+        assert_eq!((state, open), (&json!("refunded"), &Value::Null), "{back}");
+    }
+    assert_eq!((wallet(&client).await, on_hand(&client, "pen").await), (1_000_000, 10));
+    for nothing in [json!({"lines": []}), json!({"amount": usd(0)})] {
+        let answer = client.post("/v1/purchases/p-0/refund", nothing).await;
+        println!("{}", answer.problem());
+        assert_eq!(answer.status, 422, "{}", answer.text);
+    }
+
     gift["id"] = json!("p-2");
     gift["discounts"][0]["percent"] = json!("99.99999");
     let unpaid = client.post("/v1/purchases", gift).await;

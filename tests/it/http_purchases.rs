@@ -284,7 +284,7 @@ async fn points_of_an_order_of_long_ago_go_back_to_their_lots() {
     let back = client.post(refund, json!({"amount": usd(85_000)})).await.expect(201);
     assert_eq!(back.json()["refunds"][0]["tenders"][0]["points"], 5_000);
     let half = client.post(refund, half).await;
-    assert_snapshot!(half.problem(), @"409 exceeds-paid /amount");
+    assert_snapshot!(half.problem(), @"409 exceeds-paid /lines");
     let back = client.post(refund, json!({"all": true, "restock": true})).await.expect(201);
     assert_eq!(state(&back), "201 refunded -");
     assert_eq!(lots(back.json()["position"].as_i64().expect("a position")).await, before);

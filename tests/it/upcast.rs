@@ -7,6 +7,7 @@ use accrue_domain::account::event::Event as AccountEvent;
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
 use accrue_domain::id::ProgramId;
+use accrue_domain::purchase;
 use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::{Codec, DecodeError, Raw, Upcast};
 use accrue_event_store::executor::{Limits, RawEvent, RawStream};
@@ -62,6 +63,27 @@ fn golden_events_of_every_version_come_out_as_todays() {
         let decoded = codec().decode("account", "PointsGranted", version, golden);
         let decoded = decoded.expect("an old event is understood");
         assert_eq!(issued(&decoded), [("g.0".to_owned(), 70), ("g.1".to_owned(), 30)]);
+    }
+}
+
+/// Orders as they were written before there were discounts.
+#[test]
+fn orders_without_discounts_are_orders_with_none() {
+    let goldens = [
+        ("PurchasePlaced", include_str!("golden/PurchasePlaced.v1.json")),
+        ("PurchaseCompleted", include_str!("golden/PurchaseCompleted.v1.json")),
+    ];
+    for (event_type, golden) in goldens {
+        let decoded = Codec::default().decode("purchase", event_type, "1", golden);
+        let decoded = decoded.expect("an old event is understood");
+        let (lines, discounts) = match &decoded.events()[0] {
+            Event::Purchase(
+                purchase::event::Event::PurchasePlaced { lines, discounts, .. }
+                | purchase::event::Event::PurchaseCompleted { lines, discounts, .. },
+            ) => (lines, discounts),
+            other => panic!("an order was expected, got {other:?}"),
+        };
+        assert_eq!((lines[0].discount(), discounts.len()), (0, 0));
     }
 }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command::{DiscountAsked, Off};
-use super::error::{DISCOUNTS_MAX, Error};
+use super::error::{DISCOUNTS_MAX, Error, ORDER_DISCOUNTS_MAX};
 use super::order::{Line, proportion};
 use crate::id::DiscountId;
 use crate::money::{Currency, Minor};
@@ -45,6 +45,10 @@ pub(super) fn take_off(
     if asked.len() > DISCOUNTS_MAX {
         return Err(Error::DiscountCount(asked.len()));
     }
+    let of_order = asked.iter().filter(|it| it.line.is_none()).count();
+    if of_order > ORDER_DISCOUNTS_MAX {
+        return Err(Error::OrderDiscountCount(of_order));
+    }
     let numbered = (1..).zip(asked);
     numbered.map(|(number, asked)| one(lines, currency, number, asked)).collect()
 }
@@ -73,14 +77,14 @@ fn one(
         }
         Off::Amount(money) => (None, money.amount),
     };
-    share_out(amount.get(), whole, lines);
+    bear(amount.get(), whole, lines);
     Ok(Discount { id, reason, percent, line, amount })
 }
 
 /// Takes `amount` of `whole`, their sum, off the lines: each is off its exact share by less than
 /// one minor unit, however many there are. What the lines up to one bear is rounded down, and a
 /// line bears the difference to those before it.
-fn share_out(amount: i64, whole: i64, lines: &mut [Line]) {
+fn bear(amount: i64, whole: i64, lines: &mut [Line]) {
     let (mut reached, mut borne) = (0_i64, 0_i64);
     for line in lines {
         reached = reached.saturating_add(line.amount.get());

@@ -17,10 +17,13 @@ pub const TENDERS_MAX: usize = 20;
 /// Most discounts of one order: one for each line.
 pub const DISCOUNTS_MAX: usize = LINES_MAX;
 
+/// Most of them that are of the whole order, since every line bears a part of each.
+pub const ORDER_DISCOUNTS_MAX: usize = 20;
+
 /// Longest time to complete in days: what card networks hold money for at most.
 pub const UNTIL_DAYS_MAX: i64 = 6;
 
-/// A typed refusal. Numbers of lines and tenders count from 1.
+/// A typed refusal. Numbers of lines, discounts and tenders count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The purchase was never placed.
@@ -70,6 +73,9 @@ pub enum Error {
     /// Too many discounts.
     #[error("expected at most {DISCOUNTS_MAX} discounts, got {0}")]
     DiscountCount(usize),
+    /// Too many discounts of the whole order.
+    #[error("expected at most {ORDER_DISCOUNTS_MAX} discounts of the whole order, got {0}")]
+    OrderDiscountCount(usize),
     /// A discount's reason is not taken.
     #[error("discount {discount}: {why}")]
     DiscountReason {
@@ -175,13 +181,24 @@ pub enum Error {
     /// All of it was given back.
     #[error("nothing is left to give back")]
     NothingLeft,
-    /// A refund of nothing.
+    /// A refund of no lines.
     #[error("expected something to give back")]
-    NothingAsked,
+    NoLines,
+    /// A refund of no money.
+    #[error("expected something to give back")]
+    NoAmount,
     /// More than is left of what was paid.
     #[error("{requested} minor units were asked for, {left} are left")]
     ExceedsPaid {
         /// What was asked for.
+        requested: i64,
+        /// What is left.
+        left: i64,
+    },
+    /// Lines that cost more than is left of what was paid, since parts of it went back without lines.
+    #[error("these units cost {requested} minor units, {left} are left of what was paid")]
+    LinesExceedPaid {
+        /// What they cost.
         requested: i64,
         /// What is left.
         left: i64,
@@ -255,6 +272,7 @@ impl Refuse for Error {
             Self::MixedCurrencies { .. } => "mixed-currencies",
             Self::TotalTooLarge | Self::TooManyUnits(_) => "total-too-large",
             Self::DiscountCount(_)
+            | Self::OrderDiscountCount(_)
             | Self::DiscountReason { .. }
             | Self::DiscountLine { .. }
             | Self::DiscountCurrency { .. }
@@ -276,10 +294,11 @@ impl Refuse for Error {
             Self::InvalidText { .. } => "invalid-text",
             Self::Over(_) => "purchase-over",
             Self::NotCompleted => "not-completed",
-            Self::NothingLeft | Self::ExceedsPaid { .. } | Self::ExceedsLine { .. } => {
-                "exceeds-paid"
-            }
-            Self::NothingAsked => "nothing-asked",
+            Self::NothingLeft
+            | Self::ExceedsPaid { .. }
+            | Self::LinesExceedPaid { .. }
+            | Self::ExceedsLine { .. } => "exceeds-paid",
+            Self::NoLines | Self::NoAmount => "nothing-asked",
             Self::NotToCard { .. } => "invalid-amount",
             Self::OtherCurrency(_) => "currency-mismatch",
             Self::UnknownLine { .. } => "unknown-line",
@@ -302,6 +321,7 @@ impl Refuse for Error {
             | Self::NotCompleted
             | Self::NothingLeft
             | Self::ExceedsPaid { .. }
+            | Self::LinesExceedPaid { .. }
             | Self::ExceedsLine { .. }
             | Self::RefundExists(_)
             | Self::TooManyRefunds
@@ -315,6 +335,7 @@ impl Refuse for Error {
             | Self::TotalTooLarge
             | Self::TooManyUnits(_)
             | Self::DiscountCount(_)
+            | Self::OrderDiscountCount(_)
             | Self::DiscountReason { .. }
             | Self::DiscountLine { .. }
             | Self::DiscountCurrency { .. }
@@ -334,7 +355,8 @@ impl Refuse for Error {
             | Self::InvalidUntil
             | Self::InvalidTime(_)
             | Self::InvalidText { .. }
-            | Self::NothingAsked
+            | Self::NoLines
+            | Self::NoAmount
             | Self::OtherCurrency(_)
             | Self::UnknownLine { .. }
             | Self::LineTwice { .. } => RefusalKind::Invalid,
@@ -347,10 +369,13 @@ impl Refuse for Error {
             Self::PriceDiffers { line, .. } => of_line(*line, "price"),
             Self::MixedCurrencies { line, .. } => of_line(*line, "product"),
             Self::TooManyUnits(line) => of_line(*line, "quantity"),
-            Self::LineCount(_) | Self::TotalTooLarge => "/lines".into(),
+            Self::LineCount(_)
+            | Self::TotalTooLarge
+            | Self::NoLines
+            | Self::LinesExceedPaid { .. } => "/lines".into(),
             Self::UnknownLine { at, .. } | Self::LineTwice { at, .. } => of_line(*at, "line"),
             Self::ExceedsLine { at, .. } => of_line(*at, "quantity"),
-            Self::DiscountCount(_) => "/discounts".into(),
+            Self::DiscountCount(_) | Self::OrderDiscountCount(_) => "/discounts".into(),
             Self::DiscountReason { discount, .. } => of_discount(*discount, "reason"),
             Self::DiscountLine { discount, .. } => of_discount(*discount, "line"),
             Self::DiscountCurrency { discount, .. } => of_discount(*discount, "amount/currency"),
@@ -373,7 +398,7 @@ impl Refuse for Error {
             Self::InvalidUntil | Self::InvalidTime(_) => "/until".into(),
             Self::InvalidText { field, .. } => (*field).into(),
             Self::OtherCurrency(_) => "/amount/currency".into(),
-            Self::NotToCard { .. } => "/amount/amount".into(),
+            Self::NotToCard { .. } | Self::NoAmount => "/amount/amount".into(),
             Self::ExceedsPaid { .. } => "/amount".into(),
             Self::RefundExists(_) => "/refund".into(),
             Self::Exists => "/purchase".into(),
@@ -381,7 +406,6 @@ impl Refuse for Error {
             | Self::Over(_)
             | Self::NotCompleted
             | Self::NothingLeft
-            | Self::NothingAsked
             | Self::TooManyRefunds
             | Self::NotStuck
             | Self::OutOfTurn

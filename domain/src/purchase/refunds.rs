@@ -255,7 +255,7 @@ impl Refunds {
                     return Err(Error::ExceedsPaid { requested: amount.amount.get(), left });
                 }
                 if amount.amount == Minor::ZERO {
-                    return Err(Error::NothingAsked);
+                    return Err(Error::NoAmount);
                 }
                 (share_out(amount.amount.get(), &left, sum), Vec::new())
             }
@@ -271,10 +271,15 @@ impl Refunds {
         Ok(Plan { amount: Money { amount, currency: order.total.currency }, lines, parts })
     }
 
-    /// Are these all units that are not refunded?
+    /// Are these all units that are not refunded, but for such as cost nothing?
     fn are_last(&self, order: &Order, lines: &[RefundedLine]) -> bool {
         let asked = |line| lines.iter().find(|it| it.line == line).map(|it| it.quantity);
-        self.units_left(order, false).iter().all(|it| asked(it.line) == Some(it.quantity))
+        let is_free = |line| {
+            let at = usize::try_from(line).ok().and_then(|it: usize| it.checked_sub(1));
+            at.and_then(|at| order.lines.get(at)).is_some_and(|it| it.amount == Minor::ZERO)
+        };
+        let left = self.units_left(order, false);
+        left.iter().all(|it| is_free(it.line) || asked(it.line) == Some(it.quantity))
     }
 
     /// All units that are not refunded.
@@ -298,7 +303,7 @@ impl Refunds {
         sum: i64,
     ) -> Result<Vec<i64>, Error> {
         if lines.is_empty() {
-            return Err(Error::NothingAsked);
+            return Err(Error::NoLines);
         }
         let mut money = vec![0_i64; order.tenders.len()];
         for (at, asked) in (1..).zip(lines) {
@@ -325,7 +330,7 @@ impl Refunds {
         }
         let requested = money.iter().copied().fold(0, i64::saturating_add);
         if requested > sum {
-            return Err(Error::ExceedsPaid { requested, left: sum });
+            return Err(Error::LinesExceedPaid { requested, left: sum });
         }
         // With the last units goes what no card could take before.
         if self.are_last(order, lines) {

@@ -106,17 +106,39 @@ fn units_that_cost_less_than_any_card_takes_are_refunded_in_the_end() {
     assert_eq!((parts(&bench), bench.state()), ((vec![(1, 10)], 10), "refunded"));
 }
 
+#[test]
+fn units_that_cost_nothing_keep_nothing_back() {
+    let free = [discount::percent("100", Some(2))];
+    let order = discount::discounted(&[(2, 1_005), (1, 500)], &free, vec![card()]);
+    let mut bench = completed(order);
+    for (id, back) in [("r", 1_000), ("s", 1_010)] {
+        bench.must(refund(id, lines(1, 1)));
+        bench.run();
+        assert_eq!(parts(&bench), (vec![(1, back)], back));
+    }
+    assert_eq!(bench.state(), "refunded");
+    bench.must(refund("t", lines(2, 1)));
+    bench.run();
+    assert_eq!((parts(&bench), bench.state()), ((vec![], 0), "refunded"));
+}
+
 proptest! {
     /// However it is refunded, the card gives what cards take, and each tender in the end exactly
     /// what it gave.
     #[test]
     fn refunds_sum_to_what_was_paid_and_fit_the_card(
         goods in vec((1_i64..6, 1_i64..500), 1..5),
+        discounts in vec(("[1-9][0-9]?|100", proptest::option::of(1_u32..5)), 0..3),
         by_wallet in 0_i64..100,
         by_points in 0_i64..100,
         pieces in vec((0_u32..6, 1_i64..400), 0..20),
     ) {
-        let total: i64 = goods.iter().map(|(units, price)| units * price).sum();
+        let count = u32::try_from(goods.len()).unwrap();
+        let discount = |(share, line): (String, Option<u32>)| {
+            discount::percent(&share, line.map(|line| (line - 1) % count + 1))
+        };
+        let discounts: Vec<_> = discounts.into_iter().map(discount).collect();
+        let total: i64 = discount::left(&goods, &discounts).0.iter().sum();
         let mut offers = Vec::new();
         let points = total * by_points / 200;
         if points > 0 {
@@ -131,7 +153,7 @@ proptest! {
         if total - points - by_wallet > 0 {
             offers.push(card());
         }
-        let mut bench = completed(place(&goods, offers));
+        let mut bench = completed(discount::discounted(&goods, &discounts, offers));
         for (at, (line, count)) in pieces.into_iter().enumerate() {
             let portion = match usize::try_from(line).unwrap() {
                 0 => Portion::Amount(dinars(count)),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::aggregate::Refuse as _;
 use crate::id::DiscountId;
-use crate::purchase::error::DISCOUNTS_MAX;
+use crate::purchase::error::{DISCOUNTS_MAX, ORDER_DISCOUNTS_MAX};
 
 pub(super) fn percent(percent: &str, line: Option<u32>) -> DiscountAsked {
     let (id, reason) = (None, "sale".to_owned());
@@ -14,19 +14,32 @@ pub(super) fn amount(pence: i64, line: Option<u32>) -> DiscountAsked {
     DiscountAsked { off: Off::Amount(pounds(pence)), ..percent("1", line) }
 }
 
-fn discounted(lines: &[(i64, i64)], discounts: &[DiscountAsked], tenders: Vec<Offer>) -> Place {
+pub(super) fn discounted(
+    lines: &[(i64, i64)],
+    discounts: &[DiscountAsked],
+    tenders: Vec<Offer>,
+) -> Place {
     Place { discounts: discounts.to_vec(), ..place(lines, tenders) }
 }
 
 /// What is left of each line, and what each discount takes off.
-fn left(lines: &[(i64, i64)], discounts: &[DiscountAsked]) -> (Vec<i64>, Vec<i64>) {
-    let bench = Bench::placed(discounted(lines, discounts, vec![card()]));
+pub(super) fn left(lines: &[(i64, i64)], discounts: &[DiscountAsked]) -> (Vec<i64>, Vec<i64>) {
+    let bench = Bench::placed(discounted(lines, discounts, by_card(lines, discounts)));
     let order = bench.purchase.order().unwrap();
     let lines: Vec<i64> = order.lines.iter().map(|it| it.amount.get()).collect();
     assert_eq!(order.total.amount.get(), lines.iter().sum::<i64>());
     let off: Vec<i64> = order.discounts.iter().map(|it| it.amount.get()).collect();
     assert_eq!(order.discount(), off.iter().sum::<i64>());
     (lines, off)
+}
+
+/// By card, where something is left to pay.
+fn by_card(lines: &[(i64, i64)], discounts: &[DiscountAsked]) -> Vec<Offer> {
+    let free = discounted(lines, discounts, Vec::new());
+    match Bench::new().decide(Command::Place(Box::new(free))) {
+        Ok(_) => Vec::new(),
+        Err(_) => vec![card()],
+    }
 }
 
 fn wrong(lines: &[(i64, i64)], discounts: &[DiscountAsked]) -> (Error, String) {
@@ -93,8 +106,12 @@ fn what_no_discount_can_be_is_refused_by_its_place() {
     let (error, pointer) = wrong(&lines, &[nameless]);
     assert!(matches!(error, Error::DiscountReason { discount: 1, .. }), "{error}");
     assert_eq!(pointer, at("reason"));
-    let many = vec![percent("1", None); DISCOUNTS_MAX + 1];
+    let many = vec![percent("1", Some(1)); DISCOUNTS_MAX + 1];
     let error = Error::DiscountCount(DISCOUNTS_MAX + 1);
+    assert_eq!(wrong(&lines, &many), (error, "/discounts".to_owned()));
+    left(&[(1, 1_000_000)], &many[1..]);
+    let many = vec![percent("1", None); ORDER_DISCOUNTS_MAX + 1];
+    let error = Error::OrderDiscountCount(ORDER_DISCOUNTS_MAX + 1);
     assert_eq!(wrong(&lines, &many), (error, "/discounts".to_owned()));
     left(&[(1, 1_000_000)], &many[1..]);
 }

@@ -70,8 +70,8 @@ fn no_more_than_is_left() {
     assert_eq!(wrong(&bench, lines(&[(3, 1)])), Error::UnknownLine { line: 3, at: 1 });
     assert_eq!(wrong(&bench, lines(&[(0, 1)])), Error::UnknownLine { line: 0, at: 1 });
     assert_eq!(wrong(&bench, lines(&[(1, 1), (1, 1)])), Error::LineTwice { line: 1, at: 2 });
-    assert_eq!(wrong(&bench, lines(&[])), Error::NothingAsked);
-    assert_eq!(wrong(&bench, Portion::Amount(pounds(0))), Error::NothingAsked);
+    assert_eq!(wrong(&bench, lines(&[])), Error::NoLines);
+    assert_eq!(wrong(&bench, Portion::Amount(pounds(0))), Error::NoAmount);
     let (requested, left) = (2_000, 1_999);
     let beyond = wrong(&bench, Portion::Amount(pounds(requested)));
     assert_eq!(beyond, Error::ExceedsPaid { requested, left });
@@ -91,7 +91,7 @@ fn units_whose_money_went_back_otherwise_are_not_paid_twice() {
     bench.must(refund("r", Portion::Amount(pounds(1_500))));
     bench.run();
     let beyond = bench.refuses(refund("s", Portion::Lines(vec![units(1, 1)])));
-    assert_eq!(beyond, Error::ExceedsPaid { requested: 500, left: 499 });
+    assert_eq!(beyond, Error::LinesExceedPaid { requested: 500, left: 499 });
     bench.must(refund("t", Portion::Lines(vec![units(2, 1)])));
     bench.run();
     assert_eq!(bench.purchase.refunds().refunded(), 1_833);
