@@ -1,13 +1,13 @@
 //! A purchase as every API shows it.
 
 use accrue_domain::money::Money;
+use accrue_domain::purchase::Purchase;
 use accrue_domain::purchase::command::RefundedLine;
 use accrue_domain::purchase::discount::Discount;
 use accrue_domain::purchase::open::Open;
 use accrue_domain::purchase::order::{Order, Tender};
 use accrue_domain::purchase::refunds::{Refund, Stage};
 use accrue_domain::purchase::trail::Phase;
-use accrue_domain::purchase::Purchase;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;

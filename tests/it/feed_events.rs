@@ -1,7 +1,9 @@
 //! What workers that Kafka feeds make of events that they cannot read, or that Kafka does not have.
 
+use std::time::Duration;
+
 use accrue_tests::database::Database;
-use accrue_tests::eventually::eventually;
+use accrue_tests::eventually::{eventually, within};
 use accrue_tests::history;
 use accrue_tests::kafka::{broker, prefix, published};
 use sqlx::Executor as _;
@@ -123,7 +125,11 @@ async fn a_worker_that_cannot_take_what_it_has_read_holds_up_no_other() {
         published(&database).await;
     }
     let two = fed(&database, broker, &prefix, "projections").await;
-    takes(&two, "balances", 6).await;
+    // Long before what the first waits for would be given up.
+    within(Duration::from_secs(30), "the partitions are shared", async || {
+        (partitions(&two, "balances").await == 6).then_some(())
+    })
+    .await;
     takes(&one, "balances", 6).await;
     holding.execute("ROLLBACK").await.expect("they are let go");
     verified(&database).await;
