@@ -17,6 +17,7 @@
 //!   more, its partitions are paused.
 
 mod desk;
+mod intake;
 mod lanes;
 mod metrics;
 mod room;

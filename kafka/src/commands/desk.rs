@@ -37,7 +37,19 @@ pub(super) struct Record {
     pub(super) message: OwnedMessage,
     pub(super) program: String,
     pub(super) lane: Option<Lane>,
-    pub(super) generation: u64,
+    /// Under which it was received.
+    pub(super) assignment: u64,
+    /// The run of offsets that it belongs to.
+    pub(super) run: u64,
+}
+
+impl Record {
+    /// That it is dealt with.
+    pub(super) fn done(self) -> Done {
+        let Self { message, lane, assignment, run, .. } = self;
+        let (topic, partition) = (message.topic().to_owned(), message.partition());
+        Done { topic, partition, offset: message.offset(), lane, assignment, run }
+    }
 }
 
 /// A record that is dealt with: durable, and its result written.
@@ -47,7 +59,8 @@ pub(super) struct Done {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) lane: Option<Lane>,
-    pub(super) generation: u64,
+    pub(super) assignment: u64,
+    pub(super) run: u64,
 }
 
 /// A record that was handed over, and what will tell what became of it.
@@ -111,9 +124,7 @@ impl Desk {
             }
             Outcome::NotNow { .. } => return Ok(None),
         }
-        let Record { message, lane, generation, .. } = record;
-        let (topic, partition) = (message.topic().to_owned(), message.partition());
-        Ok(Some(Done { topic, partition, offset: message.offset(), lane, generation }))
+        Ok(Some(record.done()))
     }
 
     async fn answer(&self, record: &Record, result: &[u8]) -> Result<(), KafkaError> {
@@ -264,7 +275,8 @@ mod tests {
         let message =
             OwnedMessage::new(Some(body), None, topic, Timestamp::CreateTime(7), 3, 44, None);
         let _held = Arc::new(Room::default()).hold(1);
-        let record = Record { _held, message, program: "p".to_owned(), lane: None, generation: 0 };
+        let program = "p".to_owned();
+        let record = Record { _held, message, program, lane: None, assignment: 0, run: 0 };
         enter(&Defective, &record).await.await
     }
 
