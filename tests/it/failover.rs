@@ -21,7 +21,7 @@ async fn issue(client: &Client, account: &str) -> i64 {
     client.post(&path, json!({"points": 1})).await.expect(201).position()
 }
 
-async fn check(client: &Client, name: &str) -> Value {
+pub(crate) async fn check(client: &Client, name: &str) -> Value {
     let ready = client.get("/readyz").await.json();
     let checks = ready["checks"].as_array().expect("checks").clone();
     checks.into_iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("{name} in {ready}"))
@@ -228,8 +228,14 @@ where
 
     server.begin_restart();
     server.ready().await;
-    let again = send(server.client()).await.expect("an answer");
-    assert_eq!(again.status, 503, "{}", again.text);
+    for _ in 0..2 {
+        let again = send(server.client()).await.expect("an answer");
+        assert_eq!(again.status, 503, "{}", again.text);
+    }
+    // However often it is asked, the standby is waited for once.
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND application_name NOT LIKE 'accrue lease %'";
+    assert_eq!(pair.database.number(waiting).await, 1);
     pair.rejoin(&parted).await;
     let done = eventually("it is answered", async || {
         let answer = send(server.client()).await.expect("an answer");

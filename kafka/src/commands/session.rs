@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures::stream::FuturesUnordered;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
 };
@@ -19,15 +20,24 @@ use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, Done, Entered, is_fatal};
+use super::desk::{Desk, Done, Entered, Producers, is_fatal};
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::room::Room;
+use super::status::Status;
 use super::{Executes, topics};
+use crate::context::Quiet;
 use crate::settings::Settings;
+use crate::survey::blocking;
 
 /// How often offsets are committed; what a crash takes is delivered again.
 const COMMIT_INTERVAL_MS: &str = "250";
+
+/// Kilobytes of records that the client reads ahead, besides those that were received.
+const AHEAD_KB: &str = "16384";
+
+/// How long a session that is to stop waits for results that are on their way.
+const RESULTS_MAX: Duration = Duration::from_secs(5);
 
 /// Partitions that are paused, if any are.
 type Paused = Arc<Mutex<Option<TopicPartitionList>>>;
@@ -37,9 +47,18 @@ struct Context {
     assignments: Arc<AtomicU64>,
     paused: Paused,
     metrics: Metrics,
+    status: Status,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Quiet.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Quiet.error(error, reason);
+    }
+}
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
@@ -56,6 +75,7 @@ impl ConsumerContext for Context {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
         let count = consumer.assignment().map_or(0, |it| it.count());
         self.metrics.assigned.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.status.goes_on();
     }
 }
 
@@ -76,6 +96,7 @@ impl Session {
         settings: &Settings,
         executes: Arc<dyn Executes>,
         metrics: Metrics,
+        status: Status,
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let assignments = Arc::new(AtomicU64::new(0));
@@ -84,6 +105,7 @@ impl Session {
             assignments: Arc::clone(&assignments),
             paused: Arc::clone(&paused),
             metrics: metrics.clone(),
+            status: status.clone(),
         };
         let client_id = format!("{}-commands", settings.prefix);
         let consumer: StreamConsumer<Context> = settings
@@ -92,18 +114,19 @@ impl Session {
             .set("auto.offset.reset", "earliest")
             // Every new assignment is a whole one: what was begun under the last is forgotten.
             .set("partition.assignment.strategy", "range,roundrobin")
+            .set("queued.max.messages.kbytes", AHEAD_KB)
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", COMMIT_INTERVAL_MS)
             .create_with_context(context)?;
         consumer.subscribe(&[&topics::pattern(&settings.prefix)])?;
-        let producer = settings
-            .client()
+        let mut producer = settings.client();
+        producer
             .set("client.id", &client_id)
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            .set("message.max.bytes", settings.record_bytes_max.to_string())
-            .create()?;
+            .set("message.max.bytes", settings.record_bytes_max.to_string());
+        let producers = Producers::new(producer)?;
         let prefix = settings.prefix.clone();
         let maker = tokio::sync::Mutex::new(topics::Maker::new(settings)?);
         Ok(Self {
@@ -114,7 +137,7 @@ impl Session {
             room: Arc::default(),
             entering: None,
             work: FuturesUnordered::new(),
-            desk: Arc::new(Desk { executes, producer, prefix, maker, metrics, stop }),
+            desk: Arc::new(Desk { executes, producers, prefix, maker, metrics, status, stop }),
         })
     }
 
@@ -123,6 +146,13 @@ impl Session {
     /// # Errors
     /// When the clients are of no use any more.
     pub(super) async fn run(mut self) -> Result<(), KafkaError> {
+        let ended = self.work().await;
+        // The clients say good-bye when they are dropped, which may take seconds.
+        blocking(move || drop(self)).await;
+        ended
+    }
+
+    async fn work(&mut self) -> Result<(), KafkaError> {
         let stop = self.desk.stop.clone();
         // A producer of commands needs somewhere to write before anybody has.
         self.desk.make("default").await;
@@ -186,8 +216,8 @@ impl Session {
     }
 
     /// Waits for what was handed over, so that it need not be delivered again.
-    async fn finish(mut self) -> Result<(), KafkaError> {
-        let patience = tokio::time::sleep(Duration::from_secs(5));
+    async fn finish(&mut self) -> Result<(), KafkaError> {
+        let patience = tokio::time::sleep(RESULTS_MAX);
         tokio::pin!(patience);
         self.intake.stop();
         while !self.work.is_empty() {
