@@ -177,7 +177,10 @@ impl Bulk {
     async fn take(&mut self, line: u64, text: Line) {
         let taken = match text {
             Line::Text(text) => match envelope::read(&self.program, &text) {
-                Ok(read) => Taken::submit(&self.ledger, read, self.dry_run).await,
+                Ok(read) => {
+                    let now = self.ledger.clock().now();
+                    Taken::submit(&self.ledger, read, now, self.dry_run).await
+                }
                 Err(unread) => Taken::known(unread.id, unread.problem),
             },
             Line::TooLong => Taken::known(None, too_long()),

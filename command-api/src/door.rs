@@ -5,6 +5,7 @@ use accrue_domain::id::ProgramId;
 use accrue_event_store::ledger::Ledger;
 use accrue_http::problem::Problem;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 
 use crate::envelope;
 use crate::taken::Taken;
@@ -50,8 +51,14 @@ impl Door {
 
     /// Hands an envelope to the executor, and waits for room there. Those of one caller are
     /// decided in the order in which they were handed over. It must have an `id`: what may be
-    /// delivered twice is known again by that alone.
-    pub async fn enter(&self, program: &ProgramId, text: &[u8]) -> Entered {
+    /// delivered twice is known again by that alone. What lies in the future is judged by when it
+    /// was written, where that is known: it is then the same at each delivery.
+    pub async fn enter(
+        &self,
+        program: &ProgramId,
+        text: &[u8],
+        written_at: Option<DateTime<Utc>>,
+    ) -> Entered {
         let read = match envelope::read(program, text) {
             Ok(read) => read,
             Err(unread) => return Entered::unreadable(Taken::known(unread.id, unread.problem)),
@@ -60,7 +67,8 @@ impl Door {
             let problem = Problem::invalid("/id", "missing field `id`");
             return Entered::unreadable(Taken::known(None, problem));
         }
-        let taken = Taken::submit(&self.ledger, read, false).await;
+        let now = written_at.unwrap_or_else(|| self.ledger.clock().now());
+        let taken = Taken::submit(&self.ledger, read, now, false).await;
         Entered { taken, unreadable: false }
     }
 }

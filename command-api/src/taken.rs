@@ -7,6 +7,7 @@ use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_http::problem::Problem;
 use accrue_http::receipt;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -43,11 +44,17 @@ impl Taken {
         }
     }
 
-    /// Hands a command to the executor; waits for room there, which holds the sender back.
-    pub(crate) async fn submit(ledger: &Ledger, read: Read, dry_run: bool) -> Self {
+    /// Hands a command to the executor that was sent at `now`; waits for room there, which holds the
+    /// sender back.
+    pub(crate) async fn submit(
+        ledger: &Ledger,
+        read: Read,
+        now: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Self {
         let Read { envelope, status, id_in_envelope } = read;
         let id = envelope.id.clone();
-        if let Err(problem) = command::not_ahead(&envelope, ledger.clock().now()) {
+        if let Err(problem) = command::not_ahead(&envelope, now) {
             return Self::known(Some(id), problem);
         }
         let executor = ledger.executor();

@@ -3,6 +3,7 @@
 //! A command goes in by [`ledger::Ledger::execute`]; its events come out by [`tail::Tail`], and
 //! whoever follows them does so through [`follow`].
 
+mod backend;
 pub mod chain;
 pub mod clock;
 pub mod codec;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use accrue_domain::aggregate::Kind;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 
 use crate::chain::Hash;
 use crate::codec::{Codec, DecodeError};
@@ -191,6 +191,10 @@ pub async fn take(pool: &PgPool, codec: &Codec, stream: &StreamKey) -> sqlx::Res
     for folded in load(&mut conn, codec, std::slice::from_ref(stream)).await? {
         let folded = folded.map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
         let json = folded.state.to_json().map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+        let mut tx = conn.begin().await?;
+        // It can be taken again: a standby that is away is not to keep a connection that others
+        // read with.
+        sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
         sqlx::query(
             "INSERT INTO snapshots (aggregate_type, aggregate_id, sequence, shape, state)
              VALUES ($1, $2, $3, $4, $5::json)
@@ -204,8 +208,9 @@ pub async fn take(pool: &PgPool, codec: &Codec, stream: &StreamKey) -> sqlx::Res
         .bind(folded.sequence)
         .bind(shape_of(stream.kind()))
         .bind(json)
-        .execute(&mut *conn)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! - **One effect.** A record may be delivered any number of times: the envelope's `id` is the key
 //!   under which the ledger knows the command again. An envelope without one is not taken.
 //! - **Nothing lost.** An offset is committed when the command is durable (or is none) and its
-//!   result is in its topic; a crash in between delivers the record again.
+//!   result is in its topic; a crash in between delivers the record again. A result that its topic
+//!   refuses for good is logged and left out: the command has been decided.
 //! - **In order per key.** Records of one key are decided one behind the other, also over an
 //!   outage. Records without a key are handed over in their order, many at a time; one that an
 //!   outage hits is sent again behind those that came after it.
@@ -17,25 +18,31 @@
 //!   more, its partitions are paused.
 
 mod desk;
+mod intake;
 mod lanes;
 mod metrics;
 mod room;
 mod session;
+mod status;
 mod topics;
 mod track;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
+use rdkafka::error::KafkaError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
 use metrics::Metrics;
 use session::Session;
+
+pub use status::Status;
 
 /// First and longest pause before a consumer is made anew.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -80,27 +87,39 @@ pub enum Outcome {
     },
 }
 
+/// Commands that are taken.
+#[derive(Debug)]
+pub struct Running {
+    /// How they are getting on.
+    pub status: Status,
+    /// Ends after `stop`.
+    pub task: JoinHandle<()>,
+}
+
 /// Takes commands from Kafka until `stop`.
 pub fn start(
     settings: Settings,
     executes: Arc<dyn Executes>,
     registry: &mut Registry,
     stop: CancellationToken,
-) -> JoinHandle<()> {
+) -> Running {
     let metrics = Metrics::new(registry);
-    tokio::spawn(async move {
+    let status = Status::default();
+    let told = status.clone();
+    let task = tokio::spawn(async move {
         let mut pause = BACKOFF.0;
         while !stop.is_cancelled() {
             let before = metrics.taken();
-            let executes = Arc::clone(&executes);
-            let session = Session::open(&settings, executes, metrics.clone(), stop.clone());
-            let ended = match session {
-                Ok(session) => session.run().await,
-                Err(error) => Err(error),
+            let (settings, executes) = (settings.clone(), Arc::clone(&executes));
+            let (metrics_of, told_by, stop_of) = (metrics.clone(), told.clone(), stop.clone());
+            let session = async move {
+                Session::open(&settings, executes, metrics_of, told_by, stop_of)?.run().await
             };
+            let ended = through(session).await;
             metrics.assigned.set(0);
-            let Err(error) = ended else { return };
-            tracing::warn!(%error, "commands from Kafka: the consumer begins anew");
+            let Err(reason) = ended else { return };
+            tracing::warn!(reason, "commands from Kafka: the consumer begins anew");
+            told.ended(reason);
             if metrics.taken() > before {
                 pause = BACKOFF.0;
             }
@@ -110,5 +129,30 @@ pub fn start(
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
-    })
+    });
+    Running { status, task }
+}
+
+/// Runs a session, in a task of its own: a panic ends that one, and not all that would follow.
+async fn through(
+    session: impl Future<Output = Result<(), KafkaError>> + Send + 'static,
+) -> Result<(), String> {
+    match tokio::spawn(session).await {
+        Ok(ended) => ended.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_panics_has_ended_and_another_may_begin() {
+        let defective = async { panic!("a defect") };
+        assert!(through(defective).await.is_err_and(|it| it.contains("a defect")));
+        let fatal = async { Err(KafkaError::Canceled) };
+        assert!(through(fatal).await.is_err());
+        assert_eq!(through(async { Ok(()) }).await, Ok(()));
+    }
 }

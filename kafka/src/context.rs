@@ -5,7 +5,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
-/// What matters is told by what fails, once, by the relay. The library would tell it again and
+/// What matters is told by what fails, once, by whoever it fails. The library would tell it again and
 /// again, and every end of a partition as an error.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Quiet;

@@ -53,6 +53,14 @@ pub(crate) async fn read(conn: &mut PgConnection) -> sqlx::Result<Progress> {
     Ok(Progress { position, topics, parked })
 }
 
+/// Is this a topic that the relay publishes to, by whatever name it calls its own?
+pub(crate) async fn is_of_the_relay(conn: &mut PgConnection, topic: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM relayed WHERE topic = $1)")
+        .bind(topic)
+        .fetch_one(conn)
+        .await
+}
+
 /// Remembers that so much was acknowledged; false when the lease, or the checkpoint, is somebody
 /// else's by now.
 pub(crate) async fn write(

@@ -1,13 +1,15 @@
 //! The log, or its end, into a topic of its own: for whoever needs it with other partitions, in the
 //! other form, or without what an accident left in the first.
 //!
-//! Nothing is remembered in Postgres. Run again, it goes on behind what the topic holds.
+//! Nothing is remembered in Postgres. Run again, it goes on behind what the topic holds; what would
+//! have to be put before that is refused.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::log;
+use accrue_event_store::placement;
 use accrue_event_store::record::{Position, Recorded};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::{At, Book};
 use crate::phases::Phases;
+use crate::progress;
 use crate::publisher::{Manner, PublishError};
 use crate::settings::Settings;
 use crate::survey::{Survey, SurveyError, blocking};
@@ -76,6 +79,10 @@ pub async fn republish(
 ) -> Result<Done, Failed> {
     let settings = Arc::new(settings);
     let mut conn = options.connect().await?;
+    if progress::is_of_the_relay(&mut conn, &order.topic).await? {
+        let topic = &order.topic;
+        return Err(Failed(format!("{topic} is written by the relay of this log's servers")));
+    }
     let head = log::head(&mut conn).await?;
     let name = format!("{}.republish.{}", settings.prefix, order.topic);
     let codec = Codec::default();
@@ -98,6 +105,12 @@ async fn publish(
 ) -> Result<(), Failed> {
     let topic: Arc<str> = order.topic.as_str().into();
     let ends = survey.ends(conn, &topic, None).await?;
+    let firsts = survey.firsts(&topic, &ends).await?;
+    one_program(
+        order,
+        ends.iter().filter_map(|it| it.last.as_ref()).chain(firsts.iter().flatten()),
+    )?;
+    nothing_before(conn, order, &firsts).await?;
     let at = ends.iter().map(|it| At { position: it.position(0, 0), offset_min: it.high });
     let mut book = Book::default();
     book.enter(&topic, at.collect());
@@ -123,6 +136,52 @@ async fn publish(
         done.published += u64::try_from(sent).unwrap_or_default();
         done.there += u64::try_from(ours - sent).unwrap_or_default();
         show(*done);
+    }
+    Ok(())
+}
+
+/// Refuses a topic that holds another program's events.
+fn one_program<'a>(
+    order: &Order,
+    mut held: impl Iterator<Item = &'a Recorded>,
+) -> Result<(), Failed> {
+    match held.find(|it| *it.row.program != *order.program) {
+        None => Ok(()),
+        Some(other) => Err(Failed(format!(
+            "{} holds events of the program {}, at position {}: {} needs a topic of its own",
+            order.topic, other.row.program, other.position, order.program
+        ))),
+    }
+}
+
+/// Refuses a topic where an event would have to be put before those that it holds: it may have been
+/// there and be kept no longer, or never have been there.
+async fn nothing_before(
+    conn: &mut PgConnection,
+    order: &Order,
+    firsts: &[Option<Recorded>],
+) -> Result<(), Failed> {
+    let count = i32::try_from(firsts.len()).unwrap_or(i32::MAX);
+    let until = firsts.iter().flatten().map(|it| it.position).max().unwrap_or_default();
+    let mut position = order.from.max(1) - 1;
+    while position < until {
+        let limit = BATCH_EVENTS.min(until - position);
+        let page = log::read_after(conn, &Codec::default(), position, limit).await?;
+        let Some(last) = page.last().map(|it| it.position) else { break };
+        for event in page.iter().filter(|it| *it.row.program == *order.program) {
+            let partition = placement::of_event(&event.row, count);
+            let first = firsts.get(usize::try_from(partition).unwrap_or_default());
+            if let Some(first) = first.and_then(Option::as_ref)
+                && event.position < first.position
+            {
+                return Err(Failed(format!(
+                    "partition {partition} of {} begins with position {}, and position {} belongs \
+                     before it: it needs another topic, or a later --from",
+                    order.topic, first.position, event.position
+                )));
+            }
+        }
+        position = last;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::log;
-use accrue_event_store::record::Position;
+use accrue_event_store::record::{Position, Recorded};
 use rdkafka::admin::AdminClient;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sqlx::PgConnection;
@@ -101,6 +101,16 @@ impl Survey {
         let ends = self.settled(topic, partitions).await?;
         self.compare(conn, topic, &ends).await?;
         Ok(ends)
+    }
+
+    /// The first event that each partition keeps.
+    pub(crate) async fn firsts(
+        &self,
+        topic: &str,
+        ends: &[End],
+    ) -> Result<Vec<Option<Recorded>>, SurveyError> {
+        let (looker, name, ends) = (Arc::clone(&self.looker), topic.to_owned(), ends.to_vec());
+        Ok(blocking(move || looker.firsts(&name, &ends)).await?)
     }
 
     async fn partitions(&self, topic: &str, known: Option<usize>) -> Result<i32, SurveyError> {

@@ -139,19 +139,58 @@ impl Looker {
         ends: &mut [End],
         limit: Instant,
     ) -> Result<(), LookError> {
-        let mut from = TopicPartitionList::new();
-        for at in open {
+        let from = open.iter().map(|at| {
             let end = &ends[usize::try_from(*at).unwrap_or_default()];
-            let offset = Offset::Offset((end.stable - window).max(end.low));
-            from.add_partition_offset(topic, *at, offset)?;
+            (*at, (end.stable - window).max(end.low))
+        });
+        let from: Vec<_> = from.collect();
+        self.each(topic, &from, limit, |partition, event| {
+            if let Some(end) = ends.get_mut(partition) {
+                end.last = Some(event);
+            }
+            Read::On
+        })
+    }
+
+    /// The first event that each partition keeps, of those that have a last one.
+    pub(crate) fn firsts(
+        &self,
+        topic: &str,
+        ends: &[End],
+    ) -> Result<Vec<Option<Recorded>>, LookError> {
+        let from = (0..).zip(ends).filter(|(_, end)| end.last.is_some());
+        let from: Vec<_> = from.map(|(at, end)| (at, end.low)).collect();
+        let mut firsts: Vec<Option<Recorded>> = ends.iter().map(|_| None).collect();
+        self.each(topic, &from, Instant::now() + LOOK_MAX, |partition, event| {
+            if let Some(first) = firsts.get_mut(partition) {
+                first.get_or_insert(event);
+            }
+            Read::Enough
+        })?;
+        Ok(firsts)
+    }
+
+    /// Reads these partitions from these offsets, each to its end unless there was enough of it.
+    fn each(
+        &self,
+        topic: &str,
+        from: &[(i32, i64)],
+        limit: Instant,
+        mut take: impl FnMut(usize, Recorded) -> Read,
+    ) -> Result<(), LookError> {
+        let mut offsets = TopicPartitionList::new();
+        for (at, offset) in from {
+            offsets.add_partition_offset(topic, *at, Offset::Offset(*offset))?;
         }
-        self.readers.assign(&from)?;
-        let mut reading = open.to_vec();
+        self.readers.assign(&offsets)?;
+        let mut reading: Vec<i32> = from.iter().map(|(at, _)| *at).collect();
         while !reading.is_empty() {
             match self.readers.poll(Duration::from_millis(500)) {
                 None => {}
                 Some(Err(KafkaError::PartitionEOF(at))) => reading.retain(|it| *it != at),
                 Some(Err(error)) => return Err(error.into()),
+                // What is still to come of one that there was enough of.
+                Some(Ok(message)) if !reading.contains(&message.partition()) => {}
                 Some(Ok(message)) => {
                     let partition = message.partition();
                     let event = record::decode(&self.codec, &Incoming::of(&message));
@@ -160,9 +199,10 @@ impl Looker {
                         partition,
                         reason: error.to_string(),
                     })?;
-                    let at = usize::try_from(partition).unwrap_or_default();
-                    if let Some(end) = ends.get_mut(at) {
-                        end.last = Some(event);
+                    if let Read::Enough =
+                        take(usize::try_from(partition).unwrap_or_default(), event)
+                    {
+                        reading.retain(|it| *it != partition);
                     }
                 }
             }
@@ -173,6 +213,12 @@ impl Looker {
         self.readers.unassign()?;
         Ok(())
     }
+}
+
+/// Whether a partition is to be read on.
+enum Read {
+    On,
+    Enough,
 }
 
 impl End {

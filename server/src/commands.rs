@@ -43,7 +43,7 @@ impl Commands {
         };
         let entered = match self.too_old(written_at) {
             Some(problem) => Door::refuse(&program, envelope, problem),
-            None => self.door.enter(&program, envelope).await,
+            None => self.door.enter(&program, envelope, written_at).await,
         };
         async move { of(entered.outcome(&place).await) }.boxed()
     }

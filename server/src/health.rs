@@ -9,6 +9,7 @@ use accrue_event_store::follow::Status;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::record::Position;
 use accrue_gateways::breaker;
+use accrue_kafka::commands;
 use accrue_projections::live::Views;
 use accrue_saga::purchases::payments::Payments;
 use axum::Json;
@@ -42,6 +43,7 @@ struct Inner {
     lag_max: Option<Duration>,
     replica: Option<Views>,
     payments: Option<Payments>,
+    commands: Option<commands::Status>,
     /// The relay, where this process has one.
     published: Option<Arc<Published>>,
     draining: CancellationToken,
@@ -90,6 +92,8 @@ pub(crate) struct Checked {
     pub(crate) replica: Option<Views>,
     /// The payment provider, where this process calls one.
     pub(crate) payments: Option<Payments>,
+    /// The commands by Kafka, where this process takes any.
+    pub(crate) commands: Option<commands::Status>,
     /// The relay, where this process has one.
     pub(crate) published: Option<Published>,
     /// Cancelled when the server goes down.
@@ -110,12 +114,12 @@ pub(crate) struct Readiness {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Check {
-    /// `database`, `log`, `read_database`, `payments`, or the name of a follower.
+    /// `database`, `log`, `read_database`, `payments`, `kafka_commands`, or the name of a follower.
     name: String,
     /// It passes.
     ok: bool,
-    /// Why it does not; of `payments`, which always passes, why calls are not made, and of `relay`,
-    /// which does too, why Kafka is behind.
+    /// Why it does not; of `payments`, which always passes, why calls are not made, of `relay`, which
+    /// does too, why Kafka is behind, and of `kafka_commands`, likewise, why commands wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Position in the log: its head, or how far a follower has come.
@@ -144,14 +148,23 @@ struct Lag {
 impl Health {
     /// Checks on these.
     pub(crate) fn new(checked: Checked) -> Self {
-        let Checked { ledger, followers, lag_max, replica, payments, published, draining } =
-            checked;
+        let Checked {
+            ledger,
+            followers,
+            lag_max,
+            replica,
+            payments,
+            commands,
+            published,
+            draining,
+        } = checked;
         let now = Instant::now();
         let relay = published.as_ref().map(|it| it.status.clone());
         let followers = followers.into_iter().chain(relay);
         let followers = followers.map(|status| Watched::new(status, now)).collect();
         let (followers, published) = (Mutex::new(followers), published.map(Arc::new));
-        let inner = Inner { ledger, followers, lag_max, replica, payments, published, draining };
+        let inner =
+            Inner { ledger, followers, lag_max, replica, payments, commands, published, draining };
         Self(Arc::new(inner))
     }
 
@@ -239,6 +252,7 @@ impl Health {
             checks.push(replica_check(replica, head).await);
         }
         checks.extend(self.0.payments.as_ref().map(provider));
+        checks.extend(self.0.commands.as_ref().map(commands_check));
         let ready = !shutting_down && checks.iter().all(|check| check.ok);
         Readiness { ready, shutting_down, checks }
     }
@@ -317,6 +331,13 @@ fn provider(payments: &Payments) -> Check {
         breaker::State::Open => Some("the provider failed, and is not called for a while"),
     };
     let (name, reason) = ("payments".to_owned(), reason.map(str::to_owned));
+    Check { name, ok: true, reason, position: None, lag: None }
+}
+
+/// Commands that wait in Kafka are no reason to send nobody here: those that come by HTTP are taken,
+/// or refused one by one.
+fn commands_check(commands: &commands::Status) -> Check {
+    let (name, reason) = ("kafka_commands".to_owned(), commands.reason());
     Check { name, ok: true, reason, position: None, lag: None }
 }
 

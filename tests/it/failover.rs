@@ -1,9 +1,10 @@
 //! Reads from a replica, and a primary that is lost: nothing acknowledged goes with it, and the
 //! server finds the next one by itself.
 
-use std::time::Duration;
+use std::future::Future;
+use std::time::{Duration, Instant};
 
-use accrue_tests::client::Client;
+use accrue_tests::client::{Answer, Client};
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::load::{Fate, Load, Manner};
@@ -20,7 +21,7 @@ async fn issue(client: &Client, account: &str) -> i64 {
     client.post(&path, json!({"points": 1})).await.expect(201).position()
 }
 
-async fn check(client: &Client, name: &str) -> Value {
+pub(crate) async fn check(client: &Client, name: &str) -> Value {
     let ready = client.get("/readyz").await.json();
     let checks = ready["checks"].as_array().expect("checks").clone();
     checks.into_iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("{name} in {ready}"))
@@ -183,42 +184,114 @@ async fn a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does() {
 /// What a primary shows that came back by itself need not be with its standby yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_not_given_again_before_the_standby_has_what_it_is_about() {
+    let path = "/v1/accounts/a/points/issue";
+    let issue = |client: Client| {
+        let client = client.keyed("one");
+        async move { client.try_post(path, json!({"points": 1})).await }
+    };
+    is_answered_when_the_standby_has_it(issue).await;
+}
+
+/// Nor does a command without a key that finds its work done by the id that it gives to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_not_said_to_be_done_before_the_standby_has_it() {
+    let hold = |client: Client| async move {
+        let hold = json!({"id": "h", "points": 1});
+        client.try_post("/v1/accounts/a/holds", hold).await
+    };
+    is_answered_when_the_standby_has_it(hold).await;
+}
+
+/// The first delivery is written by a primary that the standby has left, and unheard of; then
+/// the server and the primary are started anew, and the same is sent again.
+async fn is_answered_when_the_standby_has_it<F>(send: impl Fn(Client) -> F)
+where
+    F: Future<Output = reqwest::Result<Answer>> + Send + 'static,
+{
     let pair = Pair::start().await;
     pair.synchronous().await;
-    let mut first = Server::start_with(&["--database-url", &pair.database.url]).await;
-    let path = "/v1/accounts/a/points/issue";
+    let mut server = Server::start_with(&["--database-url", &pair.database.url]).await;
+    let before = issue(&server.client(), "a").await;
     let parted = pair.part().await;
-    // It is written, and waits for the standby; nobody hears of it.
-    let client = first.client().keyed("one").with("content-type", "application/json");
-    let body = json!({"points": 1}).to_string();
-    let sent = tokio::spawn(async move {
-        let _unheard = client.try_send(Method::POST, path, Some(body)).await;
-    });
+    let sent = tokio::spawn(send(server.client()));
     eventually("the commit waits for the standby", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-            WHERE wait_event = 'SyncRep' AND application_name = 'accrue log writer'";
-        (pair.database.number(waiting).await > 0).then_some(())
+        (pair.database.number(WRITER_WAITS).await > 0).then_some(())
     })
     .await;
-    first.kill9();
+    server.kill9();
     sent.abort();
     pair.primary.kill().await.expect("the primary is ended");
     pair.primary.ensure_running().await.expect("it starts again");
     // It has its log back, with what was not acknowledged.
-    assert_eq!(pair.database.number("SELECT position FROM log_head").await, 2);
+    let last = before + 1;
+    assert_eq!(pair.database.number("SELECT position FROM log_head").await, last);
 
-    first.begin_restart();
-    first.ready().await;
-    let again = first.client().keyed("one").post(path, json!({"points": 1})).await;
-    assert_eq!(again.status, 503, "{}", again.text);
+    server.begin_restart();
+    server.ready().await;
+    for _ in 0..2 {
+        let again = send(server.client()).await.expect("an answer");
+        assert_eq!(again.status, 503, "{}", again.text);
+    }
+    // However often it is asked, the standby is waited for once.
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND application_name NOT LIKE 'accrue lease %'";
+    assert_eq!(pair.database.number(waiting).await, 1);
     pair.rejoin(&parted).await;
     let done = eventually("it is answered", async || {
-        let answer = first.client().keyed("one").post(path, json!({"points": 1})).await;
+        let answer = send(server.client()).await.expect("an answer");
         (answer.status == 201).then(|| answer.position())
     })
     .await;
-    assert_eq!(done, 2);
-    assert_eq!(pair.copy.number("SELECT position FROM log_head").await, 2);
+    assert_eq!(done, last);
+    assert_eq!(pair.copy.number("SELECT position FROM log_head").await, last);
+}
+
+/// Commits of the log that wait for the standby.
+const WRITER_WAITS: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event = 'SyncRep' AND application_name = 'accrue log writer'";
+
+/// Sessions that wait for the standby, or for one that does.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE application_name LIKE 'accrue %' AND (wait_event = 'SyncRep' OR wait_event_type = 'Lock')";
+
+/// Longer than any of our patience with the database.
+const AWAY: Duration = Duration::from_secs(50);
+
+/// A session that waits for the standby does not see that it was given up on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_stays_away_costs_no_more_connections_the_longer_it_does() {
+    let pair = Pair::start().await;
+    pair.synchronous().await;
+    let server = Server::start_with(&["--database-url", &pair.database.url]).await;
+    let client = server.client();
+    issue(&client, "a").await;
+    let parted = pair.part().await;
+    let keyed = client.keyed("one");
+    let path = "/v1/accounts/a/points/issue";
+    let sent = tokio::spawn(async move { keyed.try_post(path, json!({"points": 1})).await });
+    eventually("the commit waits for the standby", async || {
+        (pair.database.number(WRITER_WAITS).await > 0).then_some(())
+    })
+    .await;
+    let mut most = 0;
+    let begun = Instant::now();
+    while begun.elapsed() < AWAY {
+        most = most.max(pair.database.number(WAITING).await);
+        tokio::time::sleep(AWAY / 100).await;
+    }
+    // The writer's, and that of the lease of the timers.
+    assert!(most <= 2, "{most} sessions wait");
+    assert_eq!(pair.database.number(WRITER_WAITS).await, 1, "its commit shows to nobody yet");
+    assert_eq!(pair.database.number("SELECT position FROM log_head").await, 2);
+    pair.rejoin(&parted).await;
+    let answer = sent.await.expect("no panic").expect("an answer");
+    assert!(matches!(answer.status, 201 | 503), "{}", answer.text);
+    let done = eventually("it is done", async || {
+        let answer = client.keyed("one").post(path, json!({"points": 1})).await;
+        (answer.status == 201).then(|| answer.position())
+    })
+    .await;
+    assert_eq!(done, 3);
 }
 
 async fn read_only(database: &Database) {

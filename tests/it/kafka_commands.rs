@@ -27,15 +27,15 @@ use sqlx::Executor as _;
 use crate::relay_world::figure;
 
 /// How long a record may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn client(broker: &Broker) -> ClientConfig {
+pub(crate) fn client(broker: &Broker) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", broker.bootstrap());
     client
 }
 
-async fn serve(broker: &Broker, prefix: &str) -> (Database, Server) {
+pub(crate) async fn serve(broker: &Broker, prefix: &str) -> (Database, Server) {
     let database = Database::create().await;
     let flags = flags(&database, broker, prefix);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -66,7 +66,7 @@ pub(crate) async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>
 }
 
 /// The first records of a topic.
-async fn read(broker: &Broker, topic: &str, count: usize) -> Vec<OwnedMessage> {
+pub(crate) async fn read(broker: &Broker, topic: &str, count: usize) -> Vec<OwnedMessage> {
     let consumer: StreamConsumer = client(broker)
         .set("group.id", format!("reader of {topic}"))
         .set("auto.offset.reset", "earliest")
@@ -102,11 +102,11 @@ async fn results_by_offset(broker: &Broker, topic: &str, count: usize) -> BTreeM
     }
 }
 
-fn json(message: &OwnedMessage) -> Value {
+pub(crate) fn json(message: &OwnedMessage) -> Value {
     serde_json::from_slice(message.payload().expect("a body")).expect("JSON")
 }
 
-fn header(message: &OwnedMessage, name: &str) -> String {
+pub(crate) fn header(message: &OwnedMessage, name: &str) -> String {
     let headers = message.headers().expect("headers");
     let found = headers.iter().find(|it| it.key == name).and_then(|it| it.value);
     String::from_utf8(found.unwrap_or_default().to_vec()).expect("a text")

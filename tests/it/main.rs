@@ -33,6 +33,7 @@ mod http_wallets;
 mod import_lines;
 mod invariants;
 mod kafka_commands;
+mod kafka_commands_faults;
 mod lease;
 mod outcome;
 mod placement;

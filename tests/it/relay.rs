@@ -78,7 +78,37 @@ async fn the_log_is_published_again_from_any_position_and_once_however_often_it_
     kafka::compare(broker, &database, &prefix, within).await.expect_success();
     let said = program::run(words()).await.expect_success();
     assert!(said.replace(',', "").contains(&expected(0, head - 499).replace(',', "")), "{said}");
+    // What would have to go before that, or is another program's, is refused and not taken for there.
+    for (flag, value, why) in [
+        ("--from", "1", "belongs before it: it needs another topic, or a later --from"),
+        ("--from", "499", "belongs before it"),
+        ("--program", "shop", "holds events of the program default"),
+    ] {
+        let mut again = vec!["relay", "republish", "--topic", &topic, flag, value];
+        if flag != "--from" {
+            again.extend(["--from", "500"]);
+        }
+        let said = program::run(again.iter().chain(&place).copied()).await;
+        assert_ne!(said.code, Some(0), "{flag} {value}: {}", said.out);
+        assert!(said.err.contains(why), "{flag} {value}: {}", said.err);
+    }
     kafka::compare(broker, &database, &prefix, within).await.expect_success();
+}
+
+/// Whatever this call takes the servers' prefix for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_not_published_again_into_a_topic_that_its_relay_writes() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, server) = serve(broker, &prefix).await;
+    server.client().post_lines("/v1/commands", lines(0..100)).await.expect(200);
+    published(&database).await;
+    let (topic, bootstrap) = (format!("{prefix}.events.default"), broker.bootstrap());
+    let again = ["relay", "republish", "--from", "1", "--topic", &topic];
+    let place = ["--kafka-bootstrap", &bootstrap, "--database-url", &database.url];
+    let said = program::run(again.iter().chain(&place).copied()).await;
+    assert_ne!(said.code, Some(0), "{}", said.out);
+    assert!(said.err.contains("is written by the relay of this log's servers"), "{}", said.err);
+    expect_same(broker, &database, &prefix).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

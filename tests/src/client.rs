@@ -87,6 +87,15 @@ impl Client {
         self.send_json(Method::PATCH, path, body.to_string()).await
     }
 
+    /// `POST` of a JSON document, which may get no answer.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn try_post(&self, path: &str, body: Value) -> reqwest::Result<Answer> {
+        let client = self.with("content-type", "application/json");
+        client.try_send(Method::POST, path, Some(body.to_string())).await
+    }
+
     /// `POST` of that very text as JSON.
     pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.send_json(Method::POST, path, body).await

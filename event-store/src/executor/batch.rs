@@ -128,6 +128,11 @@ impl Pending {
     pub(super) fn changes_nothing(&self) -> bool {
         self.events.is_empty() && self.timers.is_empty() && self.corrections.is_empty()
     }
+
+    /// Some of its commands are told that they are done.
+    pub(super) fn accepts(&self) -> bool {
+        self.decided.iter().any(|it| it.refusal.is_none())
+    }
 }
 
 fn answer(decided: &Decided) -> Option<Answer> {

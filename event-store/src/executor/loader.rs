@@ -1,5 +1,6 @@
 //! Loads what the decider misses: many streams in one query, and many keys, beside it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
@@ -11,7 +12,7 @@ use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
 use super::{LOADS_MAX, Parts};
 use crate::codec::{Codec, DecodeError};
-use crate::confirm::confirm;
+use crate::confirm::Confirming;
 use crate::idempotency::{self, Stored};
 use crate::log;
 use crate::receipt::{ExecuteError, Receipt};
@@ -98,6 +99,7 @@ pub(super) struct Loader {
     /// For snapshots.
     pool: PgPool,
     codec: Codec,
+    confirming: Arc<Confirming>,
     loaded: mpsc::UnboundedSender<Loaded>,
 }
 
@@ -133,17 +135,19 @@ impl Loader {
         loaded: mpsc::UnboundedSender<Loaded>,
     ) -> Self {
         let (loads, pool) = (parts.loads.clone(), parts.pool.clone());
-        Self { runtime, loads, pool, codec: parts.codec.clone(), loaded }
+        let (codec, confirming) = (parts.codec.clone(), Arc::default());
+        Self { runtime, loads, pool, codec, confirming, loaded }
     }
 
     /// Loads beside the caller; the result comes over the channel, whatever happens.
     pub(super) fn load(&self, number: u64, wanted: Wanted) -> Load {
         let load = Load { number, streams: wanted.streams.clone(), keys: wanted.keys.clone() };
         let (pool, codec) = (self.loads.clone(), self.codec.clone());
+        let confirming = Arc::clone(&self.confirming);
         let promise = Promise { loaded: self.loaded.clone(), number, kept: false };
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
-            let find = tokio::spawn(async move { find(&pool, &codec, &wanted).await });
+            let find = tokio::spawn(async move { find(&pool, &codec, &confirming, &wanted).await });
             let found = match find.await {
                 Ok(Ok(found)) => found,
                 failed => {
@@ -167,16 +171,21 @@ impl Loader {
     }
 }
 
-async fn find(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
+async fn find(
+    pool: &PgPool,
+    codec: &Codec,
+    confirming: &Confirming,
+    wanted: &Wanted,
+) -> sqlx::Result<Loaded> {
     // A Postgres that was started anew has left every session of the pool behind, which shows at
     // its next use: nobody need be refused for that.
     for _ in 0..LOADS_MAX {
-        match find_once(pool, codec, wanted).await {
+        match find_once(pool, codec, confirming, wanted).await {
             Err(error) if is_gone(&error) => tracing::debug!(%error, "a session is gone"),
             done => return done,
         }
     }
-    find_once(pool, codec, wanted).await
+    find_once(pool, codec, confirming, wanted).await
 }
 
 /// Was the session ended by the other side?
@@ -189,9 +198,14 @@ fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-async fn find_once(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
+async fn find_once(
+    pool: &PgPool,
+    codec: &Codec,
+    confirming: &Confirming,
+    wanted: &Wanted,
+) -> sqlx::Result<Loaded> {
     let mut conn = pool.acquire().await?;
-    match tokio::time::timeout(LOAD_TIMEOUT, find_on(&mut conn, codec, wanted)).await {
+    match tokio::time::timeout(LOAD_TIMEOUT, find_on(&mut conn, codec, confirming, wanted)).await {
         Ok(found) => found,
         Err(_) => {
             // The pool would first wait for its answer, and nobody else could load meanwhile.
@@ -201,7 +215,12 @@ async fn find_once(pool: &PgPool, codec: &Codec, wanted: &Wanted) -> sqlx::Resul
     }
 }
 
-async fn find_on(conn: &mut PgConnection, codec: &Codec, wanted: &Wanted) -> sqlx::Result<Loaded> {
+async fn find_on(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    confirming: &Confirming,
+    wanted: &Wanted,
+) -> sqlx::Result<Loaded> {
     let mut loaded = Loaded::default();
     if !(wanted.streams.is_empty() && wanted.versions.is_empty()) {
         let streams: Vec<_> = wanted.streams.iter().cloned().collect();
@@ -225,7 +244,7 @@ async fn find_on(conn: &mut PgConnection, codec: &Codec, wanted: &Wanted) -> sql
         }
     }
     if !wanted.keys.is_empty() {
-        loaded.answers = answers(conn, codec, &wanted.keys).await?;
+        loaded.answers = answers(conn, codec, confirming, &wanted.keys).await?;
     }
     for stream in &wanted.raws {
         let (kind, id) = (&*stream.aggregate_type, &*stream.aggregate_id);
@@ -238,6 +257,7 @@ async fn find_on(conn: &mut PgConnection, codec: &Codec, wanted: &Wanted) -> sql
 async fn answers(
     conn: &mut PgConnection,
     codec: &Codec,
+    confirming: &Confirming,
     keys: &HashSet<Key>,
 ) -> sqlx::Result<HashMap<Key, Found>> {
     let keys: Vec<Key> = keys.iter().cloned().collect();
@@ -245,7 +265,7 @@ async fn answers(
     let stored = idempotency::find(conn, codec, &pairs).await?;
     if stored.iter().any(Option::is_some) {
         // Another process may have written it, and have been told nothing yet.
-        confirm(conn).await?;
+        confirming.confirm(conn).await?;
     }
     let found = stored.into_iter().map(|it| it.map_or(Found::Nothing, Found::Answer));
     Ok(keys.into_iter().zip(found).collect())

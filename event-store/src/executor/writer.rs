@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::Parts;
 use super::batch::{Decided, Pending};
 use super::publisher::Durable;
-use crate::confirm::confirm;
+use crate::backend::Backend;
+use crate::confirm::Confirming;
 use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
@@ -95,6 +96,9 @@ pub(super) struct Writer {
     servers: Servers,
     tail: Tail,
     session: Option<Session>,
+    /// Of a session that was given up on: it is ended before there is another.
+    given_up: Option<Backend>,
+    confirming: Confirming,
     /// The timeline of the last session. A server that was promoted writes on a new one.
     timeline: String,
     /// The timeline has changed, and the decider does not know yet.
@@ -113,8 +117,9 @@ pub(super) struct Writer {
 /// A connection, and how to name its backend to another one.
 struct Session {
     conn: PgConnection,
-    pid: i32,
-    started: DateTime<Utc>,
+    backend: Backend,
+    /// Everything that showed when it was made is with the synchronous standby.
+    confirmed: bool,
     /// It is in a transaction that holds the log's lock.
     locked: bool,
 }
@@ -141,6 +146,8 @@ impl Writer {
             servers: parts.servers.clone(),
             tail: parts.tail.clone(),
             session: None,
+            given_up: None,
+            confirming: Confirming::default(),
             timeline: parts.timeline.clone(),
             moved: false,
             last: None,
@@ -178,28 +185,31 @@ impl Writer {
     /// Takes the log's lock: the batch will commit with it.
     async fn lock(&mut self) -> Report {
         match tokio::time::timeout(self.timeout, self.locked()).await {
-            Ok(Ok(_)) if std::mem::take(&mut self.moved) => Report::Moved,
-            Ok(Ok(session)) => {
-                self.session = Some(session);
-                Report::Locked
+            Ok(Ok(())) if std::mem::take(&mut self.moved) => {
+                self.session = None;
+                Report::Moved
             }
+            Ok(Ok(())) => Report::Locked,
             // The session is gone, and with it whatever it had got hold of.
             failed => {
+                self.given_up = self.session.take().map(|session| session.backend);
                 tracing::warn!(error = ?failed.err(), "the log could not be locked");
                 Report::NotLocked
             }
         }
     }
 
-    async fn locked(&mut self) -> sqlx::Result<Session> {
-        let mut session = match self.session.take() {
+    async fn locked(&mut self) -> sqlx::Result<()> {
+        let session = match self.session.take() {
             Some(session) => session,
             None => self.connect().await?,
         };
+        // Kept while it waits: whoever gives up on it has to know which it was.
+        let session = self.session.insert(session);
         sqlx::query("BEGIN").execute(&mut session.conn).await?;
         log::lock(&mut session.conn).await?;
         session.locked = true;
-        Ok(session)
+        Ok(())
     }
 
     /// Lets go of the lock without a batch.
@@ -215,7 +225,7 @@ impl Writer {
     async fn write(&mut self, job: Write) -> Report {
         if job.pending.changes_nothing() && !job.keyed {
             self.unlock().await;
-            return self.commit(job.pending, None);
+            return self.write_nothing(job.pending).await;
         }
         let batch = job.pending.to_log(Uuid::now_v7(), job.now);
         let (mut transient, mut unknown) = (0, 0);
@@ -293,6 +303,38 @@ impl Writer {
         }
     }
 
+    /// Nothing is to be written. Who is told that the work is done already is told so on the word of
+    /// what was loaded, which the standby need not have.
+    async fn write_nothing(&mut self, pending: Pending) -> Report {
+        if pending.accepts() {
+            let confirmed = tokio::time::timeout(self.timeout, self.confirmed()).await;
+            if std::mem::take(&mut self.moved) {
+                fail(pending);
+                return Report::Moved;
+            }
+            if !matches!(confirmed, Ok(Ok(()))) {
+                tracing::warn!(?confirmed, "it is not known whether the standby has it");
+                self.given_up = self.session.take().map(|session| session.backend);
+                fail(pending);
+                return Report::Failed;
+            }
+        }
+        self.commit(pending, None)
+    }
+
+    /// Makes sure that the standby has what shows here. It is asked once a session, since only a
+    /// primary that is started anew shows what it has not, and that ends the session.
+    async fn confirmed(&mut self) -> sqlx::Result<()> {
+        self.connected().await?;
+        let Some(session) = self.session.as_mut() else { return Err(sqlx::Error::PoolClosed) };
+        if session.confirmed {
+            return session.conn.ping().await;
+        }
+        self.confirming.confirm(&mut session.conn).await?;
+        session.confirmed = true;
+        Ok(())
+    }
+
     /// The batch is durable: whoever waits for it hears of it elsewhere, so that the next one can
     /// be written meanwhile.
     fn commit(&mut self, pending: Pending, base: Option<Position>) -> Report {
@@ -316,7 +358,11 @@ impl Writer {
         let locked = std::mem::take(&mut session.locked);
         let append = append(&mut session.conn, batch, locked);
         let attempt = match tokio::time::timeout(self.timeout, append).await {
-            Ok(Ok(base)) => Attempt::Committed(base),
+            Ok(Ok(base)) => {
+                // Its commit has waited for the standby.
+                session.confirmed = true;
+                Attempt::Committed(base)
+            }
             Ok(Err(error)) => judge(error),
             Err(_) => Attempt::Unknown("no answer in time".to_owned()),
         };
@@ -335,7 +381,7 @@ impl Writer {
     /// Finds out what became of a batch whose answer was lost. Its old backend may still be at
     /// work on it, so that is ended first; only then is a look into `commits` final.
     async fn resolve(&mut self, batch: &Batch) -> Option<Position> {
-        let doubtful = self.session.take().map(|session| (session.pid, session.started));
+        let doubtful = self.session.take().map(|session| session.backend);
         let mut pause = BACKOFF.0;
         loop {
             let look_up = tokio::time::timeout(self.timeout, self.look_up(doubtful, batch.id));
@@ -354,20 +400,22 @@ impl Writer {
 
     async fn look_up(
         &mut self,
-        doubtful: Option<(i32, DateTime<Utc>)>,
+        doubtful: Option<Backend>,
         id: Uuid,
     ) -> sqlx::Result<(Session, Option<Position>)> {
         let mut session = self.connect().await?;
-        if let Some((pid, started)) = doubtful {
-            while backend_lives(&mut session.conn, pid, started).await? {
-                tokio::time::sleep(BACKOFF.0).await;
+        if let Some(backend) = doubtful {
+            let mut pause = BACKOFF.0;
+            while backend.lives(&mut session.conn).await? {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
             }
         }
         let base = log::base_of_batch(&mut session.conn, id).await?;
         if base.is_some() {
-            // To end a backend also ends its wait for a synchronous standby, and its commit then
-            // shows here alone.
-            confirm(&mut session.conn).await?;
+            // A backend that is ended just as it begins to wait for a synchronous standby waits no
+            // more, nor does a primary that was started anew; the commit then shows here alone.
+            self.confirming.confirm(&mut session.conn).await?;
         }
         Ok((session, base))
     }
@@ -379,11 +427,11 @@ impl Writer {
 
     async fn session(&mut self) -> sqlx::Result<Session> {
         let mut conn = self.servers.connect(writing).await?;
-        let (pid, started) = sqlx::query_as(
-            "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-        )
-        .fetch_one(&mut conn)
-        .await?;
+        if let Some(given_up) = self.given_up {
+            let _ending = given_up.lives(&mut conn).await?;
+            self.given_up = None;
+        }
+        let backend = Backend::of(&mut conn).await?;
         let timeline = log::timeline(&mut conn).await?;
         if self.timeline != timeline {
             self.moved = true;
@@ -397,7 +445,7 @@ impl Writer {
             }
         }
         self.timeline = timeline;
-        Ok(Session { conn, pid, started, locked: false })
+        Ok(Session { conn, backend, confirmed: false, locked: false })
     }
 }
 
@@ -406,8 +454,7 @@ fn writing(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("accrue log writer").options(PLANS).options([
         // Durability is this server's promise, whatever the database's default is.
         ("synchronous_commit", "on"),
-        // To cancel a statement that waits for a synchronous standby would end the wait as if the
-        // standby had answered. How long to wait is for us to say.
+        // How long an append may take is for us to say, whatever the database's default is.
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", LOCK_IDLE_MAX),
     ])
@@ -457,21 +504,4 @@ fn judge(error: sqlx::Error) -> Attempt {
         }
         _ => Attempt::Refused(error),
     }
-}
-
-/// Asks a backend to end, and whether it is still there.
-async fn backend_lives(
-    conn: &mut PgConnection,
-    pid: i32,
-    started: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let found: Option<bool> = sqlx::query_scalar(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-          WHERE pid = $1 AND backend_start = $2",
-    )
-    .bind(pid)
-    .bind(started)
-    .fetch_optional(conn)
-    .await?;
-    Ok(found.is_some())
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lease, RENEW_INTERVAL, RETRY_INTERVAL, TERM};
+use crate::backend::Backend;
 use crate::servers::Servers;
 
 /// A time in which this process holds a lease.
@@ -48,11 +49,11 @@ where
     W: Fn(Terms) -> F,
     F: Future<Output = ()>,
 {
-    let holder = holder();
+    let (holder, mut last) = (holder(), None);
     while !stop.is_cancelled() {
         let tried = tokio::select! {
             () = stop.cancelled() => return,
-            tried = timeout(TERM, acquire(&servers, name, &holder)) => {
+            tried = timeout(TERM, acquire(&servers, name, &holder, &mut last)) => {
                 tried.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
         };
@@ -72,18 +73,28 @@ where
     }
 }
 
+/// Asks for the lease, unless the session that it was asked or held by last still waits for something,
+/// such as the standby: each try would leave one more of them behind.
 async fn acquire(
     servers: &Servers,
     name: &str,
     holder: &str,
+    last: &mut Option<Backend>,
 ) -> sqlx::Result<Option<(PgConnection, Lease)>> {
     let application = format!("accrue lease {name}");
     let named = |options: PgConnectOptions| options.application_name(&application);
     let mut conn = servers.connect(named).await?;
-    match Lease::acquire(&mut conn, name, holder, TERM).await? {
-        Some(lease) => Ok(Some((conn, lease))),
-        None => conn.close().await.map(|()| None),
+    if let Some(before) = *last
+        && before.lives(&mut conn).await?
+    {
+        return conn.close().await.map(|()| None);
     }
+    *last = Some(Backend::of(&mut conn).await?);
+    if let Some(lease) = Lease::acquire(&mut conn, name, holder, TERM).await? {
+        return Ok(Some((conn, lease)));
+    }
+    *last = None;
+    conn.close().await.map(|()| None)
 }
 
 /// Works until the work or the lease ends.

@@ -8,17 +8,20 @@ use accrue_event_store::trace;
 use chrono::DateTime;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lane;
 use super::metrics::Metrics;
 use super::room::Held;
+use super::status::{Status, Waits};
 use super::{Executes, Outcome, Received, topics};
+use crate::context::Quiet;
 
 /// First and longest pause before an envelope is handed over again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -37,7 +40,19 @@ pub(super) struct Record {
     pub(super) message: OwnedMessage,
     pub(super) program: String,
     pub(super) lane: Option<Lane>,
-    pub(super) generation: u64,
+    /// Under which it was received.
+    pub(super) assignment: u64,
+    /// The run of offsets that it belongs to.
+    pub(super) run: u64,
+}
+
+impl Record {
+    /// That it is dealt with.
+    pub(super) fn done(self) -> Done {
+        let Self { message, lane, assignment, run, .. } = self;
+        let (topic, partition) = (message.topic().to_owned(), message.partition());
+        Done { topic, partition, offset: message.offset(), lane, assignment, run }
+    }
 }
 
 /// A record that is dealt with: durable, and its result written.
@@ -47,7 +62,8 @@ pub(super) struct Done {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) lane: Option<Lane>,
-    pub(super) generation: u64,
+    pub(super) assignment: u64,
+    pub(super) run: u64,
 }
 
 /// A record that was handed over, and what will tell what became of it.
@@ -56,12 +72,36 @@ pub(super) type Entered = (Record, BoxFuture<'static, Outcome>);
 /// What every record needs.
 pub(super) struct Desk {
     pub(super) executes: Arc<dyn Executes>,
-    pub(super) producer: FutureProducer,
+    pub(super) producers: Producers,
     pub(super) prefix: String,
     pub(super) maker: Mutex<topics::Maker>,
     pub(super) metrics: Metrics,
+    pub(super) status: Status,
     /// What only waits is left for whoever comes next.
     pub(super) stop: CancellationToken,
+}
+
+/// Who writes results.
+pub(super) struct Producers {
+    swift: FutureProducer<Quiet>,
+    /// Writes each record in a batch of its own; made when it is needed first.
+    single: OnceCell<FutureProducer<Quiet>>,
+    config: ClientConfig,
+}
+
+impl Producers {
+    pub(super) fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+        let swift = config.create_with_context(Quiet)?;
+        Ok(Self { swift, single: OnceCell::new(), config })
+    }
+
+    async fn single(&self) -> Result<&FutureProducer<Quiet>, KafkaError> {
+        let make = async || {
+            let mut config = self.config.clone();
+            config.set("batch.num.messages", "1").create_with_context(Quiet)
+        };
+        self.single.get_or_try_init(make).await
+    }
 }
 
 impl Desk {
@@ -89,9 +129,11 @@ impl Desk {
         first: BoxFuture<'static, Outcome>,
     ) -> Result<Option<Done>, KafkaError> {
         let (mut pause, mut outcome) = (AGAIN.0, first.await);
+        let mut waits = self.status.begin();
         while let Outcome::NotNow { reason } = &outcome {
             tracing::debug!(reason, "a command from Kafka has to wait");
             self.metrics.count("again");
+            waits.wait_for(reason);
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
                 () = tokio::time::sleep(pause) => {}
@@ -101,27 +143,35 @@ impl Desk {
         }
         match outcome {
             Outcome::Decided(result) => {
-                self.answer(&record, &result).await?;
+                self.answer(&record, &result, &mut waits).await?;
                 self.metrics.count("decided");
             }
             Outcome::Unusable { reason, result } => {
-                self.bury(&record, &reason).await?;
-                self.answer(&record, &result).await?;
+                self.bury(&record, &reason, &mut waits).await?;
+                self.answer(&record, &result, &mut waits).await?;
                 self.metrics.count("dead");
             }
             Outcome::NotNow { .. } => return Ok(None),
         }
-        let Record { message, lane, generation, .. } = record;
-        let (topic, partition) = (message.topic().to_owned(), message.partition());
-        Ok(Some(Done { topic, partition, offset: message.offset(), lane, generation }))
+        Ok(Some(record.done()))
     }
 
-    async fn answer(&self, record: &Record, result: &[u8]) -> Result<(), KafkaError> {
+    async fn answer(
+        &self,
+        record: &Record,
+        result: &[u8],
+        waits: &mut Waits,
+    ) -> Result<(), KafkaError> {
         let topic = topics::results(&self.prefix, &record.program);
-        self.write(&topic, record, result, place(&record.message)).await
+        self.write(&topic, record, Some(result), place(&record.message), waits).await
     }
 
-    async fn bury(&self, record: &Record, reason: &str) -> Result<(), KafkaError> {
+    async fn bury(
+        &self,
+        record: &Record,
+        reason: &str,
+        waits: &mut Waits,
+    ) -> Result<(), KafkaError> {
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         tracing::warn!(
             topic = record.message.topic(),
@@ -132,40 +182,54 @@ impl Desk {
         let headers =
             place(&record.message).insert(Header { key: "accrue-reason", value: Some(&reason) });
         let topic = topics::dead(&self.prefix, &record.program);
-        let body = record.message.payload().unwrap_or_default();
-        self.write(&topic, record, body, headers).await
+        self.write(&topic, record, record.message.payload(), headers, waits).await
     }
 
-    /// Writes until it is written: an offset that passed a record without its result could not be
-    /// taken back.
+    /// Writes until it is written, or is refused for good: an offset that passed a record without
+    /// its result could not be taken back.
     async fn write(
         &self,
         topic: &str,
         record: &Record,
-        mut body: &[u8],
+        mut body: Option<&[u8]>,
         headers: OwnedHeaders,
+        waits: &mut Waits,
     ) -> Result<(), KafkaError> {
-        let mut pause = AGAIN.0;
+        let (mut pause, mut producer) = (AGAIN.0, &self.producers.swift);
+        let mut alone = false;
         loop {
-            let mut out = FutureRecord::<[u8], [u8]>::to(topic).payload(body);
-            out = out.headers(headers.clone());
-            if let Some(key) = record.message.key() {
-                out = out.key(key);
-            }
-            let Err((error, _)) = self.producer.send(out, Timeout::Never).await else {
+            let mut out = FutureRecord::<[u8], [u8]>::to(topic).headers(headers.clone());
+            (out.key, out.payload) = (record.message.key(), body);
+            let Err((error, _)) = producer.send(out, Timeout::Never).await else {
                 return Ok(());
             };
             if is_fatal(&error) {
                 return Err(error);
             }
             match error.rdkafka_error_code() {
-                // The headers still tell where it is to be found.
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) if !body.is_empty() => {
-                    tracing::error!(topic, "a body is too large to be written");
-                    body = &[];
+                // A broker refuses a whole batch, for its size or for one record in it.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord)
+                    if !alone =>
+                {
+                    producer = self.producers.single().await?;
+                    alone = true;
                     continue;
                 }
-                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidTopic) => {
+                // The headers still tell where it is to be found.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge)
+                    if body.is_some_and(|body| !body.is_empty()) =>
+                {
+                    tracing::error!(topic, "a body is too large to be written");
+                    body = Some(&[]);
+                    continue;
+                }
+                // It would be refused for ever, as a record without a key is by a topic that keeps
+                // the last of each key.
+                Some(
+                    RDKafkaErrorCode::MessageSizeTooLarge
+                    | RDKafkaErrorCode::InvalidTopic
+                    | RDKafkaErrorCode::InvalidRecord,
+                ) => {
                     tracing::error!(%error, topic, "a result cannot be written");
                     return Ok(());
                 }
@@ -174,6 +238,7 @@ impl Desk {
             if pause == AGAIN.0 {
                 tracing::warn!(%error, topic, "a result has to wait");
             }
+            waits.wait_for(&format!("{topic} cannot be written to: {error}"));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AGAIN.1);
         }
@@ -264,7 +329,8 @@ mod tests {
         let message =
             OwnedMessage::new(Some(body), None, topic, Timestamp::CreateTime(7), 3, 44, None);
         let _held = Arc::new(Room::default()).hold(1);
-        let record = Record { _held, message, program: "p".to_owned(), lane: None, generation: 0 };
+        let program = "p".to_owned();
+        let record = Record { _held, message, program, lane: None, assignment: 0, run: 0 };
         enter(&Defective, &record).await.await
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most records without a result, and most bytes of them; then no more are fetched.
+/// Most records without a result, and most bytes of them; then no more are taken. The bytes are those
+/// of bodies and keys: headers come on top, a key is kept up to three times, and the client reads
+/// ahead by itself. So they bound the memory, and are not all of it.
 const RECORDS_MAX: usize = 2_048;
 const BYTES_MAX: usize = 64 << 20;
 

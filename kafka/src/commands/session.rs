@@ -4,7 +4,6 @@
 //! any more the partitions are told to pause. A consumer that is not asked would keep every other
 //! one of the group from getting its share, and would be taken for dead in the end.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,38 +11,58 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures::stream::FuturesUnordered;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
+};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message as _, OwnedMessage};
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, Done, Entered, Record, is_fatal};
-use super::lanes::Lanes;
+use super::desk::{Desk, Done, Entered, Producers, is_fatal};
+use super::intake::Intake;
 use super::metrics::Metrics;
 use super::room::Room;
-use super::track::Track;
+use super::status::Status;
 use super::{Executes, topics};
+use crate::context::Quiet;
 use crate::settings::Settings;
+use crate::survey::blocking;
 
 /// How often offsets are committed; what a crash takes is delivered again.
 const COMMIT_INTERVAL_MS: &str = "250";
+
+/// Kilobytes of records that the client reads ahead, besides those that were received.
+const AHEAD_KB: &str = "16384";
+
+/// How long a session that is to stop waits for results that are on their way.
+const RESULTS_MAX: Duration = Duration::from_secs(5);
 
 /// Partitions that are paused, if any are.
 type Paused = Arc<Mutex<Option<TopicPartitionList>>>;
 
 /// Counts the assignments: what was begun under an older one moves no offset any more.
 struct Context {
-    generation: Arc<AtomicU64>,
+    assignments: Arc<AtomicU64>,
     paused: Paused,
     metrics: Metrics,
+    status: Status,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Quiet.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Quiet.error(error, reason);
+    }
+}
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.assignments.fetch_add(1, Ordering::AcqRel);
         // A partition that is given back paused would still be so when it comes again.
         let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(paused) = paused
@@ -56,20 +75,16 @@ impl ConsumerContext for Context {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
         let count = consumer.assignment().map_or(0, |it| it.count());
         self.metrics.assigned.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.status.goes_on();
     }
 }
 
 pub(super) struct Session {
     consumer: StreamConsumer<Context>,
-    generation: Arc<AtomicU64>,
-    /// The assignment that `tracks`, `lanes` and `waiting` belong to.
-    seen: u64,
+    assignments: Arc<AtomicU64>,
     paused: Paused,
-    tracks: HashMap<(String, i32), Track>,
-    lanes: Lanes<Record>,
+    intake: Intake,
     room: Arc<Room>,
-    /// To be handed over, in this order.
-    waiting: VecDeque<Record>,
     /// Being handed over.
     entering: Option<BoxFuture<'static, Entered>>,
     work: FuturesUnordered<BoxFuture<'static, Result<Option<Done>, KafkaError>>>,
@@ -81,14 +96,16 @@ impl Session {
         settings: &Settings,
         executes: Arc<dyn Executes>,
         metrics: Metrics,
+        status: Status,
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
-        let generation = Arc::new(AtomicU64::new(0));
+        let assignments = Arc::new(AtomicU64::new(0));
         let paused = Paused::default();
         let context = Context {
-            generation: Arc::clone(&generation),
+            assignments: Arc::clone(&assignments),
             paused: Arc::clone(&paused),
             metrics: metrics.clone(),
+            status: status.clone(),
         };
         let client_id = format!("{}-commands", settings.prefix);
         let consumer: StreamConsumer<Context> = settings
@@ -97,32 +114,30 @@ impl Session {
             .set("auto.offset.reset", "earliest")
             // Every new assignment is a whole one: what was begun under the last is forgotten.
             .set("partition.assignment.strategy", "range,roundrobin")
+            .set("queued.max.messages.kbytes", AHEAD_KB)
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", COMMIT_INTERVAL_MS)
             .create_with_context(context)?;
         consumer.subscribe(&[&topics::pattern(&settings.prefix)])?;
-        let producer = settings
-            .client()
+        let mut producer = settings.client();
+        producer
             .set("client.id", &client_id)
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            .set("message.max.bytes", settings.record_bytes_max.to_string())
-            .create()?;
+            .set("message.max.bytes", settings.record_bytes_max.to_string());
+        let producers = Producers::new(producer)?;
         let prefix = settings.prefix.clone();
         let maker = tokio::sync::Mutex::new(topics::Maker::new(settings)?);
         Ok(Self {
             consumer,
-            generation,
-            seen: 0,
+            assignments,
             paused,
-            tracks: HashMap::new(),
-            lanes: Lanes::default(),
+            intake: Intake::default(),
             room: Arc::default(),
-            waiting: VecDeque::new(),
             entering: None,
             work: FuturesUnordered::new(),
-            desk: Arc::new(Desk { executes, producer, prefix, maker, metrics, stop }),
+            desk: Arc::new(Desk { executes, producers, prefix, maker, metrics, status, stop }),
         })
     }
 
@@ -131,6 +146,13 @@ impl Session {
     /// # Errors
     /// When the clients are of no use any more.
     pub(super) async fn run(mut self) -> Result<(), KafkaError> {
+        let ended = self.work().await;
+        // The clients say good-bye when they are dropped, which may take seconds.
+        blocking(move || drop(self)).await;
+        ended
+    }
+
+    async fn work(&mut self) -> Result<(), KafkaError> {
         let stop = self.desk.stop.clone();
         // A producer of commands needs somewhere to write before anybody has.
         self.desk.make("default").await;
@@ -142,7 +164,7 @@ impl Session {
                 () = stop.cancelled() => return self.finish().await,
                 Some(done) = self.work.next(), if !self.work.is_empty() => {
                     if let Some(done) = done? {
-                        self.done(done);
+                        self.done(&done);
                     }
                     continue;
                 }
@@ -187,22 +209,22 @@ impl Session {
     /// are decided in their order.
     fn hand_over(&mut self) {
         if self.entering.is_none()
-            && let Some(record) = self.waiting.pop_front()
+            && let Some(record) = self.intake.next()
         {
             self.entering = Some(Arc::clone(&self.desk).hand_over(record).boxed());
         }
     }
 
     /// Waits for what was handed over, so that it need not be delivered again.
-    async fn finish(mut self) -> Result<(), KafkaError> {
-        let patience = tokio::time::sleep(Duration::from_secs(5));
+    async fn finish(&mut self) -> Result<(), KafkaError> {
+        let patience = tokio::time::sleep(RESULTS_MAX);
         tokio::pin!(patience);
-        self.lanes.clear();
+        self.intake.stop();
         while !self.work.is_empty() {
             tokio::select! {
                 () = &mut patience => break,
                 Some(done) = self.work.next() => if let Some(done) = done? {
-                    self.done(done);
+                    self.done(&done);
                 },
             }
         }
@@ -210,51 +232,47 @@ impl Session {
     }
 
     fn take(&mut self, message: OwnedMessage) {
-        self.keep_up();
-        let topic = message.topic().to_owned();
+        let (topic, partition) = (message.topic().to_owned(), message.partition());
         let Some(program) = topics::program(&self.desk.prefix, &topic).map(str::to_owned) else {
             return;
         };
-        let (partition, offset) = (message.partition(), message.offset());
-        let track = self.tracks.entry((topic.clone(), partition)).or_default();
-        if !track.begin(offset) {
-            // The topic has lost its end, or is another of the same name: offsets begin anew.
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            self.keep_up();
-            let fresh = self.tracks.entry((topic.clone(), partition)).or_default();
-            let _first = fresh.begin(offset);
+        self.keep_up();
+        let held = self.room.hold(size(&message));
+        if let Some(offset) = self.intake.take(message, program, held) {
+            tracing::warn!(topic, partition, offset, "a partition of commands has lost its end");
+            self.lower(&topic, partition, offset);
         }
-        let lane = message.key().map(|key| (topic, partition, key.to_vec()));
-        let _held = self.room.hold(size(&message));
-        let generation = self.seen;
-        let record = Record { _held, message, program, lane: lane.clone(), generation };
-        self.waiting.extend(self.lanes.enter(lane.as_ref(), record));
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: &Done) {
         self.keep_up();
-        let Done { topic, partition, offset, lane, generation } = done;
-        if generation != self.seen {
-            return;
+        if let Some(next) = self.intake.done(done) {
+            self.keep(&done.topic, done.partition, next);
         }
-        let track = self.tracks.entry((topic.clone(), partition)).or_default();
-        if let Some(next) = track.end(offset)
-            && let Err(error) = self.consumer.store_offset(&topic, partition, next - 1)
-        {
+    }
+
+    /// An assignment begins while the consumer is asked, so between two records.
+    fn keep_up(&mut self) {
+        self.intake.is_under(self.assignments.load(Ordering::Acquire));
+    }
+
+    /// Has an offset committed before long.
+    fn keep(&self, topic: &str, partition: i32, next: i64) {
+        if let Err(error) = self.consumer.store_offset(topic, partition, next - 1) {
             // The partition is somebody else's by now, and its records too.
             tracing::debug!(%error, topic, partition, "an offset is not kept");
         }
-        self.waiting.extend(self.lanes.leave(lane.as_ref()));
     }
 
-    /// After a new assignment everything that is not committed comes again.
-    fn keep_up(&mut self) {
-        let now = self.generation.load(Ordering::Acquire);
-        if now != self.seen {
-            self.seen = now;
-            self.tracks.clear();
-            self.lanes.clear();
-            self.waiting.clear();
+    /// Commits an offset that is lower than the one before. Of those that it is only told to keep,
+    /// the client commits none that is not higher: who began there would miss what comes until then.
+    fn lower(&self, topic: &str, partition: i32, next: i64) {
+        self.keep(topic, partition, next);
+        let mut offsets = TopicPartitionList::new();
+        let listed = offsets.add_partition_offset(topic, partition, Offset::Offset(next));
+        let begun = listed.and_then(|()| self.consumer.commit(&offsets, CommitMode::Async));
+        if let Err(error) = begun {
+            tracing::warn!(%error, topic, partition, "an offset could not be lowered");
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 
+use crate::context::Quiet;
 use crate::settings::Settings;
 use crate::topics::create;
 
@@ -44,7 +44,7 @@ pub(super) fn program<'a>(prefix: &str, topic: &'a str) -> Option<&'a str> {
 
 /// Makes topics that are not there yet, and remembers which are.
 pub(super) struct Maker {
-    admin: AdminClient<DefaultClientContext>,
+    admin: AdminClient<Quiet>,
     partitions: i32,
     replication: i32,
     prefix: String,
@@ -56,7 +56,7 @@ pub(super) struct Maker {
 impl Maker {
     pub(super) fn new(settings: &Settings) -> Result<Self, KafkaError> {
         Ok(Self {
-            admin: settings.client().create()?,
+            admin: settings.client().create_with_context(Quiet)?,
             partitions: settings.partitions,
             replication: settings.replication,
             prefix: settings.prefix.clone(),
