@@ -104,7 +104,7 @@ impl JsonSchema for Percent {
         schemars::json_schema!({
             "type": "string",
             "description": "Percent as an exact decimal, more than 0 and at most 100",
-            "pattern": "^(100(\\.0{1,6})?|[1-9]?[0-9](\\.[0-9]{1,6})?)$"
+            "pattern": "^(0|[1-9][0-9]?|100)(\\.[0-9]{1,6})?$"
         })
     }
 }

@@ -140,10 +140,13 @@ pub fn start(
             let ledger = ledger.clone();
             sagas.tasks.push(tokio::spawn(async move {
                 // Where Kafka brought them before, nobody would move it on.
-                if let Err(error) = forget(&ledger, purchases::NAME).await {
-                    tracing::warn!(%error, "the checkpoint of the cues by Kafka is left behind");
-                }
-                purchases.listen().await;
+                let forgetting = async {
+                    if let Err(error) = forget(&ledger, purchases::NAME).await {
+                        tracing::warn!(%error, "the checkpoint of the cues by Kafka is left behind");
+                    }
+                };
+                // What happens meanwhile is a cue, too.
+                tokio::join!(purchases.listen(), forgetting);
             }));
         } else {
             let clock = Arc::clone(ledger.clock());
