@@ -195,7 +195,7 @@ async fn timers_are_taken_over_from_a_holder_that_dies_or_stands_still_and_fire_
         } else {
             servers[at].kill9();
         }
-        let until = Utc::now() + TimeDelta::milliseconds(50);
+        let until = Utc::now() + TimeDelta::milliseconds(500);
         let hold = json!({"id": format!("h{round}"), "points": 1, "until": until});
         client.post("/v1/accounts/a/holds", hold).await.expect(201);
         within(TAKE_OVER_MAX, "another settles the deadline", async || {
