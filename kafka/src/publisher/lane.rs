@@ -1,5 +1,6 @@
 //! A producer: one transaction after another under a name of its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -98,7 +99,7 @@ impl Lane {
         match lost {
             None => Ok(offsets),
             Some((it, _)) => {
-                Err(PublishError::EndLost { topic: it.topic.clone(), partition: it.partition })
+                Err(PublishError::EndLost { topic: Arc::clone(&it.topic), partition: it.partition })
             }
         }
     }
@@ -109,9 +110,8 @@ impl Lane {
         insist(stop, limit, || self.producer.commit_transaction(PATIENCE * 5))
     }
 
-    /// Ends transactions of an earlier publisher of this name that the broker believes ended, and of
-    /// whose end a partition knows nothing: it lost that with its tail, and would show its readers
-    /// nothing more. A record that is taken back at once takes them back with it.
+    /// See [`super::Publisher::clear`]: a record that is taken back at once takes back with it what
+    /// the partitions hold of this name.
     pub(super) fn clear(
         &self,
         topic: &str,
@@ -175,7 +175,8 @@ impl Lane {
         }
     }
 
-    /// Takes back what was delivered. As far as it goes: what stays open is taken back by the next one to fence, or by the broker.
+    /// Takes back what was delivered, as far as it goes: what stays open is taken back by the next one
+    /// to fence, or by the broker.
     pub(super) fn abort(&self) {
         if let Err(error) = self.producer.abort_transaction(ABORT_MAX) {
             tracing::debug!(%error, "a transaction of the relay is left to be taken back");
