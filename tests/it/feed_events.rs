@@ -8,7 +8,7 @@ use accrue_tests::history;
 use accrue_tests::kafka::{broker, prefix, published};
 use sqlx::Executor as _;
 
-use crate::feed_world::{fed, fed_more, partitions, takes, verified, with_feed};
+use crate::feed_world::{fed, partitions, takes, verified, with_feed, with_flags};
 use crate::follow::append_foreign;
 use crate::relay::large;
 use crate::relay_world::lines;
@@ -47,9 +47,9 @@ async fn a_damaged_event_amid_others_parks_its_stream_as_by_the_log() {
 async fn a_stream_that_is_too_large_for_kafka_is_set_aside_and_the_others_go_on() {
     let (broker, prefix) = (broker().await, prefix());
     let database = Database::create().await;
-    let size = ["--kafka-record-bytes-max", "4000"];
-    let api = fed_more(&database, broker, &prefix, "api,relay", &size).await;
-    let mut worker = fed_more(&database, broker, &prefix, "projections,campaigns", &size).await;
+    let flags = ["--feed", "kafka", "--kafka-record-bytes-max", "4000"];
+    let api = with_flags(&database, broker, &prefix, "api,relay", &flags).await;
+    let mut worker = with_flags(&database, broker, &prefix, "projections,campaigns", &flags).await;
     api.client().post_lines("/v1/commands", lines(0..1_000)).await.expect(200);
     large(&api.client()).await;
     history::campaign(&api.client()).await;

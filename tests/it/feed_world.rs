@@ -14,19 +14,6 @@ pub(crate) async fn fed(database: &Database, broker: &Broker, prefix: &str, role
     with_feed(database, broker, prefix, roles, "kafka").await
 }
 
-/// As [`fed`], with more flags.
-pub(crate) async fn fed_more(
-    database: &Database,
-    broker: &Broker,
-    prefix: &str,
-    roles: &str,
-    more: &[&str],
-) -> Server {
-    let flags = flags(database, broker, prefix);
-    let flags = flags.iter().map(String::as_str).chain(["--roles", roles, "--feed", "kafka"]);
-    Server::start_with(&flags.chain(more.iter().copied()).collect::<Vec<_>>()).await
-}
-
 /// As [`fed`], by that feed.
 pub(crate) async fn with_feed(
     database: &Database,
@@ -35,10 +22,20 @@ pub(crate) async fn with_feed(
     roles: &str,
     feed: &str,
 ) -> Server {
+    with_flags(database, broker, prefix, roles, &["--feed", feed]).await
+}
+
+/// As [`fed`], with these flags besides its roles.
+pub(crate) async fn with_flags(
+    database: &Database,
+    broker: &Broker,
+    prefix: &str,
+    roles: &str,
+    more: &[&str],
+) -> Server {
     let flags = flags(database, broker, prefix);
-    let more = ["--roles", roles, "--feed", feed];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more).collect();
-    Server::start_with(&flags).await
+    let flags = flags.iter().map(String::as_str).chain(["--roles", roles]);
+    Server::start_with(&flags.chain(more.iter().copied()).collect::<Vec<_>>()).await
 }
 
 /// Waits until everybody has come to the end of the log, and compares every read model with it.
