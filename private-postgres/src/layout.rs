@@ -141,6 +141,11 @@ pub(crate) fn socket_file(socket_dir: &Path) -> PathBuf {
     socket_dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
+/// Names the postmaster that listens on the socket, in the form of `postmaster.pid`.
+pub(crate) fn socket_lock(socket_dir: &Path) -> PathBuf {
+    socket_dir.join(format!(".s.PGSQL.{PORT}.lock"))
+}
+
 fn fits(socket_dir: &Path) -> bool {
     socket_file(socket_dir).as_os_str().len() <= SOCKET_PATH_BYTES_MAX
 }

@@ -191,13 +191,29 @@ async fn a_postmaster_that_is_killed_is_started_again_with_its_data() {
 }
 
 #[tokio::test]
+async fn a_killed_postmaster_that_nobody_has_waited_for_does_not_keep_the_cluster_down() {
+    let folder = Folder::new();
+    let parent = start(&folder.data()).await;
+    let killed = parent.pid().unwrap();
+    kill("KILL", killed);
+    until("the postmaster is gone", || async { !parent.is_alive().await }).await;
+
+    let heir = start(&folder.data()).await;
+    assert!(heir.owned());
+    assert_ne!(heir.pid(), Some(killed));
+    heir.stop(Mode::Fast).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_pid_that_belongs_to_another_program_by_now_does_not_keep_the_cluster_down() {
     let folder = Folder::new();
     let cluster = start(&folder.data()).await;
-    let pid_file = folder.data().join("postgres/postmaster.pid");
-    let content = fs::read_to_string(&pid_file).unwrap();
+    // Both name their postmaster in the first line: the cluster's lock and its socket's.
+    let locks = ["postgres/postmaster.pid", "socket/.s.PGSQL.5432.lock"];
+    let locks = locks.map(|lock| folder.data().join(lock));
+    let contents = locks.each_ref().map(|lock| fs::read_to_string(lock).unwrap());
     // A program of the cluster's own user: of any other Postgres would know that it cannot be one.
-    let owner = fs::metadata(&pid_file).unwrap();
+    let owner = fs::metadata(&locks[0]).unwrap();
     cluster.stop(Mode::Fast).await.unwrap();
     let mut other = Command::new("sleep");
     other.arg("600");
@@ -205,9 +221,11 @@ async fn a_pid_that_belongs_to_another_program_by_now_does_not_keep_the_cluster_
         std::os::unix::process::CommandExt::uid(&mut other, owner.uid());
     }
     let mut other = other.spawn().unwrap();
-    let rest = content.split_once('\n').unwrap().1;
-    fs::write(&pid_file, format!("{}\n{rest}", other.id())).unwrap();
-    std::os::unix::fs::chown(&pid_file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    for (lock, content) in locks.iter().zip(contents) {
+        let rest = content.split_once('\n').unwrap().1;
+        fs::write(lock, format!("{}\n{rest}", other.id())).unwrap();
+        std::os::unix::fs::chown(lock, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
 
     let found = cluster.ensure_running().await;
     other.kill().unwrap();
