@@ -24,7 +24,10 @@ pub const PAGE_EVENTS_MAX: i64 = 5_000;
 /// One statement: moves the head under its row lock, and inserts everything that commits with it.
 /// The lock is held until commit, so positions are dense and in commit order. A version check in
 /// here would read the snapshot from before the lock wait; the unique indexes decide conflicts.
-const APPEND: &str = "
+macro_rules! append {
+    ($more:literal) => {
+        concat!(
+            "
 WITH head AS (
     UPDATE log_head
        SET position = position + $1,
@@ -48,7 +51,20 @@ WITH head AS (
            k.refusal, $4
       FROM head, unnest($6::appended_answer[])
            AS k(program, command, fingerprint, last, events, version, refusal)
-), timed AS (
+)",
+            $more,
+            "
+SELECT base FROM head"
+        )
+    };
+}
+
+/// For a batch that moves no deadline, as most do: every table that a statement names costs it
+/// something, rows or none.
+const APPEND: &str = append!("");
+
+const APPEND_WITH_TIMERS: &str = append!(
+    ", timed AS (
     INSERT INTO timers (aggregate_type, aggregate_id, due_at)
     SELECT t, id, due FROM unnest($7::text[], $8::text[], $9::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL
@@ -67,8 +83,8 @@ WITH head AS (
     DELETE FROM timers
      USING unnest($10::text[], $11::text[], $12::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
-)
-SELECT base, hash FROM head";
+)"
+);
 
 /// What one append writes, column by column.
 #[derive(Debug)]
@@ -128,21 +144,23 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
         batch.events.iter().map(|(sequence, row)| AppendedEvent(*sequence, row)).collect();
     let answers: Vec<_> = batch.answers.iter().map(AppendedAnswer).collect();
     let (timers, corrections) = (&batch.timers, &batch.corrections);
-    let row = sqlx::query(APPEND)
+    let timed = !(timers.is_empty() && corrections.is_empty());
+    let mut query = sqlx::query(if timed { APPEND_WITH_TIMERS } else { APPEND })
         .bind(count)
         .bind(batch.id)
         .bind(&batch.root[..])
         .bind(batch.recorded_at)
         .bind(events)
-        .bind(answers)
-        .bind(timers.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
-        .bind(timers.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
-        .bind(timers.iter().map(|(_, due)| *due).collect::<Vec<_>>())
-        .bind(corrections.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
-        .bind(corrections.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
-        .bind(corrections.iter().map(|(_, due)| *due).collect::<Vec<_>>())
-        .fetch_one(conn)
-        .await?;
+        .bind(answers);
+    if timed {
+        for due in [timers, corrections] {
+            query = query
+                .bind(due.iter().map(|(key, _)| key.kind().as_str()).collect::<Vec<_>>())
+                .bind(due.iter().map(|(key, _)| &**key.aggregate_id()).collect::<Vec<_>>())
+                .bind(due.iter().map(|(_, due)| *due).collect::<Vec<_>>());
+        }
+    }
+    let row = query.fetch_one(conn).await?;
     row.try_get("base")
 }
 

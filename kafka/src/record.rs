@@ -16,7 +16,7 @@ use accrue_event_store::record::Recorded;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-pub use decode::{Incoming, Malformed, decode, glance};
+pub use decode::{Incoming, Malformed, decode, kind, position};
 
 /// How a CloudEvent is laid out in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use accrue_event_store::codec::Codec;
+use accrue_event_store::log::Names;
 use accrue_event_store::record::{Position, Recorded};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -184,6 +185,7 @@ impl Looker {
         }
         self.readers.assign(&offsets)?;
         let mut reading: Vec<i32> = from.iter().map(|(at, _)| *at).collect();
+        let mut names = Names::default();
         while !reading.is_empty() {
             match self.readers.poll(Duration::from_millis(500)) {
                 None => {}
@@ -193,7 +195,7 @@ impl Looker {
                 Some(Ok(message)) if !reading.contains(&message.partition()) => {}
                 Some(Ok(message)) => {
                     let partition = message.partition();
-                    let event = record::decode(&self.codec, &Incoming::of(&message));
+                    let event = record::decode(&self.codec, &mut names, &Incoming::of(&message));
                     let event = event.map_err(|error| LookError::Foreign {
                         topic: topic.to_owned(),
                         partition,

@@ -252,7 +252,7 @@ fn consume(
         if std::time::Instant::now() < counted_from {
             continue;
         }
-        let (_, position) = record::glance(&message).context("a record without a position")?;
+        let position = record::position(&message).context("a record without a position")?;
         seen.push((position, now));
     }
     Ok(seen)

@@ -1,6 +1,8 @@
 //! Two processes that take commands for one log: beside one alone, on accounts of their own, and
 //! both on one hot account.
 
+use std::collections::BTreeMap;
+
 use super::{ACCOUNTS, Bench, Side};
 use crate::load;
 use crate::load::Pace;
@@ -9,47 +11,60 @@ use crate::load::request::Requests;
 use crate::process::Server;
 use crate::report::{Figure, Goal, median, ratio, rounded};
 
-/// In all, however many processes there are.
-const CONNECTIONS: usize = 64;
+/// Connections in all, however many processes there are, and how much of one process's throughput
+/// is wanted there. With few of them every batch is half as large where there are two processes, and
+/// what a batch costs by itself tells; 256 keep both busy.
+const STEPS: [(usize, Goal); 2] = [(64, Goal::None), (256, Goal::AtLeast(0.9))];
+
+const HOT_CONNECTIONS: usize = 64;
 
 pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
-    let (mut one, mut two, mut hot) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut all, mut hot) = (Vec::new(), Vec::new());
+    let mut steps: BTreeMap<usize, [Vec<f64>; 2]> = BTreeMap::new();
     for _ in 0..bench.settings.repeats {
-        one.push(measure(bench, "one process", 1, ACCOUNTS).await?);
-        two.push(measure(bench, "two processes", 2, ACCOUNTS).await?);
-        hot.push(measure(bench, "two, one hot account", 2, 1).await?);
+        for (connections, _) in STEPS {
+            for processes in [1, 2] {
+                let outcomes = measure(bench, processes, connections, ACCOUNTS).await?;
+                let rate = outcomes.iter().map(Outcome::rate).sum();
+                steps.entry(connections).or_default()[processes - 1].push(rate);
+                all.extend(outcomes);
+            }
+        }
+        let outcomes = measure(bench, 2, HOT_CONNECTIONS, 1).await?;
+        hot.push(outcomes.iter().map(Outcome::rate).sum::<f64>());
+        all.extend(outcomes);
     }
-    let rate = |runs: &[Vec<Outcome>]| {
-        median(runs.iter().map(|run| run.iter().map(Outcome::rate).sum::<f64>()))
-    };
-    let (ours, beside) = (rate(&two), rate(&one));
-    let none: [&Outcome; 0] = [];
-    Ok(vec![
-        Figure {
-            name: format!("two processes on accounts of their own, {CONNECTIONS} connections"),
-            accrue: format!("{}/s", rounded(ours)),
-            beside: format!("{}/s by one", rounded(beside)),
-            value: ratio(ours, beside),
+    let mut figures: Vec<Figure> = Vec::new();
+    for (connections, goal) in STEPS {
+        let [one, two] = steps.remove(&connections).unwrap_or_default().map(median);
+        figures.push(Figure {
+            name: format!("two processes on accounts of their own, {connections} connections"),
+            accrue: format!("{}/s", rounded(two)),
+            beside: format!("{}/s by one", rounded(one)),
+            value: ratio(two, one),
             unit: "x",
-            goal: Goal::AtLeast(0.9),
-        },
-        Figure {
-            name: "two processes on one hot account".to_owned(),
-            accrue: format!("{}/s", rounded(rate(&hot))),
-            beside: String::new(),
-            value: rate(&hot),
-            unit: "/s",
-            goal: Goal::None,
-        },
-        Figure::errors("two processes", two.iter().chain(&hot).flatten(), none),
-    ])
+            goal,
+        });
+    }
+    let hot = median(hot);
+    figures.push(Figure {
+        name: "two processes on one hot account".to_owned(),
+        accrue: format!("{}/s", rounded(hot)),
+        beside: String::new(),
+        value: hot,
+        unit: "/s",
+        goal: Goal::None,
+    });
+    let none: [&Outcome; 0] = [];
+    figures.push(Figure::errors("two processes", &all, none));
+    Ok(figures)
 }
 
 /// A run on a fresh database; what each of the processes did.
 async fn measure(
     bench: &mut Bench,
-    name: &str,
     processes: usize,
+    connections: usize,
     accounts: u64,
 ) -> anyhow::Result<Vec<Outcome>> {
     let database = bench.fresh(Side::Accrue).await?;
@@ -62,12 +77,13 @@ async fn measure(
         let requests = Requests::issue(server.address, accounts);
         // One hot account is everybody's.
         let requests = if at > 0 && accounts > 1 { requests.elsewhere() } else { requests };
-        let load = bench.load(server, CONNECTIONS / processes, Pace::Closed);
+        let load = bench.load(server, connections / processes, Pace::Closed);
         async move { load::run(&load, &requests).await }
     });
     let outcomes = futures::future::try_join_all(runs).await?;
     for outcome in &outcomes {
-        bench.note(format!("two   {name:<20}: {}", outcome.line()));
+        let on = if accounts == 1 { "one hot account" } else { "their own" };
+        bench.note(format!("two   {processes} on {on:<15} {connections:>3}: {}", outcome.line()));
     }
     for server in servers {
         server.stop().await?;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 
 use accrue_event_store::codec::Codec;
+use accrue_event_store::log::Names;
 use accrue_event_store::record::{Position, Recorded};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
@@ -80,6 +81,38 @@ impl Content {
             Self::Event(event) => event.position,
             Self::Other(position) => *position,
         }
+    }
+}
+
+/// Of a run of records that mean nothing to the follower, those that tell how far the run goes, by
+/// their offsets and times: of each place the first and the last one, and those recorded last, among
+/// which the last one is not where it repeats an earlier one. Of the others nothing but the key is
+/// looked at.
+#[derive(Debug, Default)]
+struct Telling(HashMap<usize, Span>);
+
+#[derive(Debug)]
+struct Span {
+    first: i64,
+    last: i64,
+    recorded: Option<i64>,
+}
+
+impl Telling {
+    fn note(&mut self, at: usize, message: &BorrowedMessage<'_>) {
+        let (offset, recorded) = (message.offset(), message.timestamp().to_millis());
+        let span = self.0.entry(at).or_insert(Span { first: offset, last: offset, recorded });
+        span.last = offset;
+        span.recorded = span.recorded.max(recorded);
+    }
+
+    fn tells(&self, at: usize, message: &BorrowedMessage<'_>) -> bool {
+        self.0.get(&at).is_none_or(|span| {
+            let offset = message.offset();
+            offset == span.first
+                || offset == span.last
+                || message.timestamp().to_millis() == span.recorded
+        })
     }
 }
 
@@ -319,25 +352,44 @@ impl Polling {
         taken
     }
 
-    /// The messages as records of the present order, those that are. The last of them by position is
-    /// decoded in any case: by it they are compared with the log.
+    /// The messages as records of the present order, those that are, but for such as nothing depends
+    /// on. The last of them by position is decoded in any case: by it they are compared with the log.
     fn fetched(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Fetched> {
-        let glances: Vec<_> = messages.iter().map(record::glance).collect();
-        let last = glances.iter().flatten().map(|(_, position)| *position).max();
-        let fetched = messages.iter().zip(glances).filter_map(|(message, glance)| {
-            let other = glance
-                .filter(|(kind, position)| Some(*position) != last && !self.kinds.contains(kind));
+        let (mut names, mut telling) = (Names::default(), Telling::default());
+        let known = messages.iter().filter_map(|message| {
             let at = *self.places.get(message.topic())?.get(&message.partition())?;
-            let content = match other {
-                Some((_, position)) => Ok(Content::Other(position)),
-                None => {
-                    let event = record::decode(&self.codec, &Incoming::of(message));
-                    event.map(Arc::new).map(Content::Event)
-                }
-            };
-            Some(Fetched { at, offset: message.offset(), content })
+            let other = record::kind(message).is_some_and(|kind| !self.kinds.contains(&kind));
+            Some((at, other, message))
         });
-        fetched.collect()
+        let known: Vec<_> = known.collect();
+        known.iter().filter(|it| it.1).for_each(|(at, _, message)| telling.note(*at, message));
+        let mut decode = |message: &BorrowedMessage<'_>| {
+            let event = record::decode(&self.codec, &mut names, &Incoming::of(message));
+            event.map(Arc::new).map(Content::Event)
+        };
+        let mut fetched: Vec<Fetched> = Vec::with_capacity(known.len());
+        let mut last: Option<(Position, usize, &BorrowedMessage<'_>)> = None;
+        for (at, other, message) in known {
+            if other && !telling.tells(at, message) {
+                continue;
+            }
+            let content = match other.then(|| record::position(message)).flatten() {
+                Some(position) => Ok(Content::Other(position)),
+                None => decode(message),
+            };
+            if let Ok(position) = content.as_ref().map(Content::position)
+                && last.is_none_or(|(known, ..)| known < position)
+            {
+                last = Some((position, fetched.len(), message));
+            }
+            fetched.push(Fetched { at, offset: message.offset(), content });
+        }
+        if let Some((_, at, message)) = last
+            && let Ok(Content::Other(_)) = fetched[at].content
+        {
+            fetched[at].content = decode(message);
+        }
+        fetched
     }
 
     fn obey(&mut self, order: Order) -> Result<(), KafkaError> {

@@ -73,13 +73,14 @@ pub(super) fn of<'a>(event: &'a Recorded, subject: &str) -> Vec<(&'static str, C
     let position = event.position.to_string();
     let mut all: Vec<(&'static str, Cow<'a, str>)> = Vec::with_capacity(18);
     all.extend([
+        // In front, for those who look for nothing else.
+        (POSITION, position.clone().into()),
         (SPEC_VERSION, "1.0".into()),
-        ("ce_id", position.clone().into()),
+        ("ce_id", position.into()),
         (SOURCE, format!("{PROGRAMS}{}", row.program).into()),
         (TYPE, (&*row.event_type).into()),
         (SUBJECT, subject.to_owned().into()),
         ("ce_dataschema", schema_id(&row.event_type, &row.event_version).into()),
-        (POSITION, position.into()),
         (SEQUENCE, event.sequence.to_string().into()),
         (EVENT_VERSION, (&*row.event_version).into()),
         (RECORDED_TIME, instant(row.recorded_at).into()),

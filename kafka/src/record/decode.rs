@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use accrue_event_store::codec::Codec;
+use accrue_event_store::log::Names;
 use accrue_event_store::record::{Decoded, Position, Recorded, Row};
 use accrue_event_store::stream::StreamKey;
 use chrono::{DateTime, Utc};
@@ -18,8 +19,8 @@ use super::attributes::{self, Metadata, PROGRAMS, bare};
 /// A record as it came, however it came.
 #[derive(Debug, Clone, Default)]
 pub struct Incoming<'a> {
-    /// Headers by name.
-    pub headers: HashMap<&'a str, &'a [u8]>,
+    /// Names and values, in order.
+    pub headers: Vec<(&'a str, &'a [u8])>,
     /// The body.
     pub value: &'a [u8],
 }
@@ -27,10 +28,35 @@ pub struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     /// What a consumer has received.
     pub fn of<M: Message>(message: &'a M) -> Self {
-        let headers = message.headers().into_iter().flat_map(Headers::iter);
-        let headers = headers.filter_map(|it| Some((it.key, it.value?))).collect();
+        let all = message.headers();
+        let mut headers = Vec::with_capacity(all.map_or(0, Headers::count));
+        let all = all.into_iter().flat_map(Headers::iter);
+        headers.extend(all.filter_map(|it| Some((it.key, it.value?))));
         Self { headers, value: message.payload().unwrap_or_default() }
     }
+
+    /// The last header of that name: there are some twenty, so looking through them is the
+    /// cheapest way of finding one.
+    fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.iter().rfind(|(it, _)| *it == name).map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.header(name)?).ok()
+    }
+}
+
+/// How the kind of a record's stream begins: a stream's key begins with its kind, and no kind of ours
+/// has a slash in it. Looking at a key costs nothing, which cannot be said of headers.
+pub fn kind<M: Message>(message: &M) -> Option<&str> {
+    let (kind, _) = std::str::from_utf8(message.key()?).ok()?.split_once('/')?;
+    Some(kind)
+}
+
+/// The position of a record's event, without a look at the rest; none where only decoding it tells.
+pub fn position<M: Message>(message: &M) -> Option<Position> {
+    let position = message.headers()?.iter().find(|it| it.key == attributes::POSITION)?;
+    std::str::from_utf8(position.value?).ok()?.parse().ok()
 }
 
 /// Why a record is no event of ours.
@@ -44,26 +70,6 @@ pub enum Malformed {
     Value(String),
 }
 
-/// Of which kind of stream a record is, and the position of its event, without a look at the rest;
-/// none where only decoding it tells.
-pub fn glance<M: Message>(message: &M) -> Option<(&str, Position)> {
-    let (mut kind, mut subject, mut position) = (None, None, None);
-    for header in message.headers()?.iter() {
-        match header.key {
-            attributes::AGGREGATE_TYPE => kind = header.value,
-            attributes::SUBJECT => subject = header.value,
-            attributes::POSITION => position = header.value,
-            _ => {}
-        }
-    }
-    let position = std::str::from_utf8(position?).ok()?.parse().ok()?;
-    let kind = match kind {
-        Some(kind) => std::str::from_utf8(kind).ok()?,
-        None => std::str::from_utf8(subject?).ok()?.split_once('/')?.0,
-    };
-    Some((kind, position))
-}
-
 /// The whole event as JSON.
 #[derive(Debug, Deserialize)]
 struct Structured<'a> {
@@ -73,21 +79,21 @@ struct Structured<'a> {
     attributes: HashMap<String, serde_json::Value>,
 }
 
-/// The event that a record was made of. That it makes no sense to this build is said by
+/// The event that a record was made of; `names` shares the texts that records repeat. That it makes no sense to this build is said by
 /// [`Recorded::decoded`], as it is of one that was read from the log.
 ///
 /// # Errors
 /// [`Malformed`].
-pub fn decode(codec: &Codec, record: &Incoming<'_>) -> Result<Recorded, Malformed> {
+pub fn decode(
+    codec: &Codec,
+    names: &mut Names,
+    record: &Incoming<'_>,
+) -> Result<Recorded, Malformed> {
     let value = std::str::from_utf8(record.value);
     let value = value.map_err(|error| Malformed::Value(error.to_string()))?;
-    let kind = record.headers.get(CONTENT_TYPE).copied().unwrap_or_default();
+    let kind = record.header(CONTENT_TYPE).unwrap_or_default();
     if !kind.starts_with(b"application/cloudevents") {
-        let header = |name: &str| {
-            let text = record.headers.get(name).copied()?;
-            Some(Cow::Borrowed(std::str::from_utf8(text).ok()?))
-        };
-        return event(codec, value, header);
+        return event(codec, names, value, |name| record.text(name).map(Cow::Borrowed));
     }
     let parsed: Structured<'_> =
         serde_json::from_str(value).map_err(|error| Malformed::Value(error.to_string()))?;
@@ -95,11 +101,12 @@ pub fn decode(codec: &Codec, record: &Incoming<'_>) -> Result<Recorded, Malforme
         let text = parsed.attributes.get(bare(name))?.as_str()?;
         Some(Cow::Owned(text.to_owned()))
     };
-    event(codec, parsed.data.get(), member)
+    event(codec, names, parsed.data.get(), member)
 }
 
 fn event<'a>(
     codec: &Codec,
+    names: &mut Names,
     payload: &str,
     attribute: impl Fn(&str) -> Option<Cow<'a, str>>,
 ) -> Result<Recorded, Malformed> {
@@ -113,13 +120,14 @@ fn event<'a>(
     let source = wanted(attributes::SOURCE)?;
     let program = source.strip_prefix(PROGRAMS);
     let program = program.ok_or(Malformed::Attribute(attributes::SOURCE))?;
-    let (aggregate_type, aggregate_id) = match attribute(attributes::AGGREGATE_TYPE) {
-        Some(kind) => (kind.into_owned(), wanted(attributes::AGGREGATE_ID)?.into_owned()),
+    let (aggregate_type, aggregate_id): (_, Arc<str>) = match attribute(attributes::AGGREGATE_TYPE)
+    {
+        Some(kind) => (names.get(&kind), wanted(attributes::AGGREGATE_ID)?.into()),
         None => {
             let subject = wanted(attributes::SUBJECT)?;
             let parts = subject.split_once('/');
             let (kind, id) = parts.ok_or(Malformed::Attribute(attributes::SUBJECT))?;
-            (kind.to_owned(), format!("{program}/{id}"))
+            (names.get(kind), format!("{program}/{id}").into())
         }
     };
     let recorded_at: DateTime<Utc> = wanted(attributes::RECORDED_TIME)?
@@ -138,11 +146,11 @@ fn event<'a>(
         stream,
         decoded,
         row: Arc::new(Row {
-            program: program.into(),
-            aggregate_type: aggregate_type.into(),
-            aggregate_id: aggregate_id.into(),
-            event_type: event_type.into(),
-            event_version: event_version.into(),
+            program: names.get(program),
+            aggregate_type,
+            aggregate_id,
+            event_type: names.get(&event_type),
+            event_version: names.get(&event_version),
             payload: payload.to_owned(),
             metadata: metadata(&attribute)?,
             recorded_at,
