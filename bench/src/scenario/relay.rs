@@ -38,6 +38,10 @@ const COMMANDS_PER_SECOND: u64 = 2_000;
 const CONNECTIONS: usize = 64;
 const PARTITIONS: i32 = 12;
 
+/// Load before the latency counts: a broker compiles what it does often while it does it, which takes
+/// one of two cores for that long.
+const BROKER_WARM_UP: Duration = Duration::from_secs(20);
+
 /// Longest time for the relay to come to the end of the log.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
 
@@ -193,7 +197,8 @@ async fn latency(bench: &mut Bench, broker: &Broker) -> anyhow::Result<Vec<Figur
         topics::make(&settings.client().create()?, &settings, &topic).await?;
         let server = serve(bench, &database, broker, &prefix, super::ALL_ROLES_AND_RELAY).await?;
         let pace = Pace::Open { per_second: COMMANDS_PER_SECOND };
-        let load = bench.load(&server, CONNECTIONS, pace);
+        let mut load = bench.load(&server, CONNECTIONS, pace);
+        load.warm_up = load.warm_up.max(BROKER_WARM_UP);
         let requests = Requests::issue(server.address, ACCOUNTS);
         let over = Arc::new(AtomicBool::new(false));
         let (watch, duration, warm_up) = (Arc::clone(&over), load.duration, load.warm_up);
