@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use accrue_event_store::codec::Codec;
 use accrue_event_store::log::Names;
@@ -38,6 +38,13 @@ const BATCHES_AHEAD: usize = 2;
 
 /// How long a poll waits: an order is heard that late.
 const POLL: Duration = Duration::from_millis(10);
+
+/// How long this waits for room without polling: longer than a batch takes to be applied, and no
+/// longer than a rebalance may be held up.
+const FULL_MAX: Duration = Duration::from_millis(500);
+
+/// Between two looks whether there is room.
+const ROOM_POLL: Duration = Duration::from_millis(1);
 
 /// How long a question to the broker may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -315,10 +322,11 @@ impl Polling {
         }
     }
 
-    /// Hands it over; false when nobody is there any more. Where nobody takes it yet, this goes on
-    /// polling, without reading: a member that does not poll holds up every rebalance of its group.
+    /// Hands it over; false when nobody is there any more. Where nobody takes it for a while, this goes
+    /// on polling, without reading: a member that does not poll holds up every rebalance of its group.
+    /// Not before: the client throws away what it has read ahead in partitions that are paused.
     fn hand_over(&self, mut said: Said) -> bool {
-        let mut paused = None;
+        let (begun, mut paused) = (Instant::now(), None);
         let taken = loop {
             match self.out.try_send(said) {
                 Ok(()) => break true,
@@ -327,6 +335,10 @@ impl Polling {
             }
             if self.assignment.stop.load(Ordering::Acquire) {
                 break false;
+            }
+            if begun.elapsed() < FULL_MAX {
+                std::thread::sleep(ROOM_POLL);
+                continue;
             }
             if paused.is_none() {
                 let list = self.consumer.assignment().ok();
