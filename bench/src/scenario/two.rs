@@ -12,9 +12,9 @@ use crate::process::Server;
 use crate::report::{Figure, Goal, median, ratio, rounded};
 
 /// Connections in all, however many processes there are, and how much of one process's throughput
-/// is wanted there. With few of them every batch is half as large where there are two processes, and
-/// what a batch costs by itself tells; 256 keep both busy.
-const STEPS: [(usize, Goal); 2] = [(64, Goal::None), (256, Goal::AtLeast(0.9))];
+/// is wanted there. Where there are two processes every batch is half as large, and the fewer the
+/// connections are the more tells what a batch costs by itself; both are busy with 512.
+const STEPS: [(usize, Goal); 3] = [(64, Goal::None), (256, Goal::None), (512, Goal::AtLeast(0.9))];
 
 const HOT_CONNECTIONS: usize = 64;
 
