@@ -55,8 +55,8 @@ const TELL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a worker that cannot apply anything leaves its partitions to others.
 const RESPITE: Duration = Duration::from_secs(30);
 
-/// Records that are skipped before that is noted without an event.
-const SKIPPED_MIN: usize = 500;
+/// Records of a partition that are read before that is noted without an event.
+const SKIPPED_MIN: i64 = 500;
 
 /// Feeds every follower by Kafka.
 pub fn feeds(settings: Settings, registry: &mut Registry) -> Feeds {
@@ -294,7 +294,8 @@ impl KafkaFeed {
         if let Some(last) = events.last() {
             self.compare(conn, last).await?;
         }
-        if events.is_empty() && skipped >= SKIPPED_MIN && !self.note_skipped(conn).await? {
+        let is_on = self.partitions.iter().any(Partition::is_on);
+        if events.is_empty() && is_on && !self.note_skipped(conn).await? {
             return Ok(Next::Anew);
         }
         Ok(Next::Events(events))
@@ -388,6 +389,12 @@ impl KafkaFeed {
 }
 
 impl Partition {
+    /// Is it so much further than its mark that this is to be noted though there was nothing to apply?
+    /// Any event counts: readers wait for its position.
+    fn is_on(&self) -> bool {
+        self.seen > self.mark.position || self.last.0 - self.mark.last_offset >= SKIPPED_MIN
+    }
+
     /// Its mark, once everything that was read of it is done with.
     fn as_done(&self) -> Mark {
         let (last_offset, last_event) = self.last;

@@ -22,9 +22,8 @@ use crate::scratch::Janitor;
 const POLL: Duration = Duration::from_millis(25);
 
 /// Lines of the log after which another try may succeed: what a crash left is still going away.
-///
-/// A lock file is that of the cluster or of its socket.
-const PASSING: [&str; 2] = ["pre-existing shared memory block", "lock file \""];
+const PASSING: [&str; 2] =
+    ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
 
 /// How the postmaster is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub(crate) struct Postmaster {
     pub(crate) options: Options,
 }
 
-/// What `postmaster.pid`, or the lock file of the socket, says of the process that wrote it.
+/// What `postmaster.pid` says of the process that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PidFile {
     pub(crate) pid: u32,
@@ -77,9 +77,8 @@ impl Postmaster {
     /// Starts the postmaster; that it then takes connections is for the caller to see.
     pub(crate) async fn spawn(&self, socket_dir: &Path) -> Result<Child, Error> {
         private_dir(socket_dir, &self.user)?;
-        for lock in [self.pid_path(), socket_lock(socket_dir)] {
-            self.disown_foreign_pid(&lock).await?;
-        }
+        self.disown_foreign_pid().await?;
+        self.remove_socket_lock(socket_dir).await?;
         let wal_compression = self.wal_compression().await;
         // A path of ours is valid UTF-8, which the layout has checked.
         let settings = self.options.settings(&socket_dir.to_string_lossy(), wal_compression);
@@ -114,7 +113,7 @@ impl Postmaster {
     }
 
     pub(crate) fn pid_file(&self) -> Option<PidFile> {
-        pid_file(&self.pid_path())
+        read_pid_file(&fs::read_to_string(self.pid_path()).ok()?)
     }
 
     /// Whether the process that `postmaster.pid` names is a postmaster of this very cluster.
@@ -160,21 +159,29 @@ impl Postmaster {
         if run("postgres", ask).await.is_ok() { "lz4" } else { "on" }
     }
 
-    /// After a crash the number in a lock file may be that of some other program by now, or of a
+    /// After a crash the number in `postmaster.pid` may be that of some other program by now, or of a
     /// postmaster that its parent has yet to wait for, and Postgres then refuses to start. Put our
     /// own number there: it takes its parent's for stale.
     ///
     /// The rest of the file stays, so its check that no old backend is left still holds; deleting
     /// the file would switch off that check.
-    async fn disown_foreign_pid(&self, lock: &Path) -> Result<(), Error> {
-        let named = pid_file(lock).map(|file| file.pid);
+    async fn disown_foreign_pid(&self) -> Result<(), Error> {
+        let named = self.pid_file().map(|file| file.pid);
         if named.is_none_or(|pid| self.runs(pid) || !exists(pid)) {
             return Ok(());
         }
         // As the cluster's user, in whose folder root should follow no link.
         let mut shell = self.user.command(Path::new("/bin/sh"));
-        shell.args(["-c", DISOWN]).arg(lock).arg(std::process::id().to_string());
+        shell.args(["-c", DISOWN]).arg(self.pid_path()).arg(std::process::id().to_string());
         run("sh", shell).await.map(|_| ())
+    }
+
+    /// The socket's lock file may be as stale, or empty. It guards nothing that the turn to start and
+    /// `postmaster.pid` do not, and nobody listens there.
+    async fn remove_socket_lock(&self, socket_dir: &Path) -> Result<(), Error> {
+        let mut remove = self.user.command(Path::new("/bin/rm"));
+        remove.arg("-f").arg(socket_lock(socket_dir));
+        run("rm", remove).await.map(|_| ())
     }
 
     fn pid_path(&self) -> PathBuf {
@@ -182,7 +189,7 @@ impl Postmaster {
     }
 }
 
-/// `$0` is the lock file, `$1` the number for its first line.
+/// `$0` is the pid file, `$1` the number for its first line.
 const DISOWN: &str = r#"{ echo "$1"; tail -n +2 "$0"; } > "$0.new" && mv "$0.new" "$0""#;
 
 const UNFINISHED: &str = "postgres.new-";
@@ -211,10 +218,6 @@ async fn run(program: &'static str, mut command: Command) -> Result<Output, Erro
         text.lines().map(str::trim).find(|line| line.contains("error:") || line.contains("FATAL"));
     let line = line.or_else(|| text.lines().rfind(|line| !line.trim().is_empty()));
     Err(Error::Program { program, output: line.unwrap_or("no message").trim().to_owned() })
-}
-
-fn pid_file(path: &Path) -> Option<PidFile> {
-    read_pid_file(&fs::read_to_string(path).ok()?)
 }
 
 fn read_pid_file(content: &str) -> Option<PidFile> {

@@ -205,6 +205,15 @@ async fn a_killed_postmaster_that_nobody_has_waited_for_does_not_keep_the_cluste
 }
 
 #[tokio::test]
+async fn a_socket_whose_lock_was_left_empty_does_not_keep_the_cluster_down() {
+    let folder = Folder::new();
+    start(&folder.data()).await.release().await.unwrap();
+    fs::write(folder.data().join("socket/.s.PGSQL.5432.lock"), "").unwrap();
+
+    start(&folder.data()).await.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_pid_that_belongs_to_another_program_by_now_does_not_keep_the_cluster_down() {
     let folder = Folder::new();
     let cluster = start(&folder.data()).await;

@@ -198,7 +198,9 @@ async fn latency(bench: &mut Bench, broker: &Broker) -> anyhow::Result<Vec<Figur
         let server = serve(bench, &database, broker, &prefix, super::ALL_ROLES_AND_RELAY).await?;
         let pace = Pace::Open { per_second: COMMANDS_PER_SECOND };
         let mut load = bench.load(&server, CONNECTIONS, pace);
-        load.warm_up = load.warm_up.max(BROKER_WARM_UP);
+        if !bench.settings.quick {
+            load.warm_up = load.warm_up.max(BROKER_WARM_UP);
+        }
         let requests = Requests::issue(server.address, ACCOUNTS);
         let over = Arc::new(AtomicBool::new(false));
         let (watch, duration, warm_up) = (Arc::clone(&over), load.duration, load.warm_up);

@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Timestamp, TopicPartitionList};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -91,10 +91,10 @@ impl Content {
     }
 }
 
-/// Of a run of records that mean nothing to the follower, those that tell how far the run goes, by
-/// their offsets and times: of each place the first and the last one, and those recorded last, among
-/// which the last one is not where it repeats an earlier one. Of the others nothing but the key is
-/// looked at.
+/// Of a run of records that mean nothing to the follower, those that tell how far the run goes: of each
+/// place the first and the last one, and those recorded with the last. Where the times go back, or are
+/// not those of the events, the last one may be a repeat of an earlier one, and all of them count. Of
+/// the others nothing but the key is looked at.
 #[derive(Debug, Default)]
 struct Telling(HashMap<usize, Span>);
 
@@ -102,24 +102,34 @@ struct Telling(HashMap<usize, Span>);
 struct Span {
     first: i64,
     last: i64,
+    /// Of the last one.
     recorded: Option<i64>,
+    /// Each was recorded no earlier than the one before.
+    in_time: bool,
 }
 
 impl Telling {
     fn note(&mut self, at: usize, message: &BorrowedMessage<'_>) {
-        let (offset, recorded) = (message.offset(), message.timestamp().to_millis());
-        let span = self.0.entry(at).or_insert(Span { first: offset, last: offset, recorded });
-        span.last = offset;
-        span.recorded = span.recorded.max(recorded);
+        let (offset, recorded) = (message.offset(), recorded(message));
+        let first = Span { first: offset, last: offset, recorded, in_time: true };
+        let span = self.0.entry(at).or_insert(first);
+        span.in_time &= recorded.is_some() && recorded >= span.recorded;
+        (span.last, span.recorded) = (offset, recorded);
     }
 
     fn tells(&self, at: usize, message: &BorrowedMessage<'_>) -> bool {
         self.0.get(&at).is_none_or(|span| {
-            let offset = message.offset();
-            offset == span.first
-                || offset == span.last
-                || message.timestamp().to_millis() == span.recorded
+            let is_end = [span.first, span.last].contains(&message.offset());
+            is_end || !span.in_time || recorded(message) == span.recorded
         })
+    }
+}
+
+/// When the event was recorded, in Unix milliseconds; a broker may be set to write down another time.
+fn recorded(message: &BorrowedMessage<'_>) -> Option<i64> {
+    match message.timestamp() {
+        Timestamp::CreateTime(at) => Some(at),
+        Timestamp::LogAppendTime(_) | Timestamp::NotAvailable => None,
     }
 }
 

@@ -38,7 +38,7 @@ impl<'a> Incoming<'a> {
     /// The last header of that name: there are some twenty, so looking through them is the
     /// cheapest way of finding one.
     fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers.iter().rfind(|(it, _)| *it == name).map(|(_, value)| *value)
+        self.headers.iter().find(|(it, _)| *it == name).map(|(_, value)| *value)
     }
 
     fn text(&self, name: &str) -> Option<&'a str> {

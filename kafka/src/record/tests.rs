@@ -105,13 +105,11 @@ fn what_is_no_event_of_ours_is_refused_by_the_name_of_what_is_missing() {
     let event = recorded(7, 3, row("shop", "account", "shop/1", "{}", OURS));
     let record = encode(&event, Form::Binary);
     let refusal = |leave_out: &str, change: Option<(&str, &'static str)>| {
+        let name = |n| record.headers.iter().find(|(it, _)| *it == n).map_or("", |(it, _)| *it);
+        let changed = change.map(|(n, value)| (name(n), value.as_bytes()));
         let kept = record.headers.iter().filter(|(name, _)| *name != leave_out);
-        let mut headers: Vec<(&str, &[u8])> =
-            kept.map(|(name, value)| (*name, value.as_bytes())).collect();
-        headers.extend(change.map(|(name, value)| (name, value.as_bytes())).map(|(n, v)| {
-            let name = record.headers.iter().find(|(it, _)| *it == n).map_or("", |(it, _)| *it);
-            (name, v)
-        }));
+        let kept = kept.map(|(name, value)| (*name, value.as_bytes()));
+        let headers: Vec<(&str, &[u8])> = changed.into_iter().chain(kept).collect();
         read(&Incoming { headers, value: b"{}" }).map(|_| ())
     };
     assert_eq!(refusal("", None), Ok(()));
