@@ -294,8 +294,10 @@ impl KafkaFeed {
         if let Some(last) = events.last() {
             self.compare(conn, last).await?;
         }
-        let is_on = self.partitions.iter().any(Partition::is_on);
-        if events.is_empty() && is_on && !self.note_skipped(conn).await? {
+        if events.is_empty()
+            && self.partitions.iter().any(Partition::is_on)
+            && !self.note_skipped(conn).await?
+        {
             return Ok(Next::Anew);
         }
         Ok(Next::Events(events))

@@ -143,7 +143,7 @@ pub(crate) fn socket_file(socket_dir: &Path) -> PathBuf {
 
 /// Names the postmaster that listens on the socket, in the form of `postmaster.pid`.
 pub(crate) fn socket_lock(socket_dir: &Path) -> PathBuf {
-    socket_dir.join(format!(".s.PGSQL.{PORT}.lock"))
+    socket_file(socket_dir).with_added_extension("lock")
 }
 
 fn fits(socket_dir: &Path) -> bool {

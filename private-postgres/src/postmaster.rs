@@ -179,8 +179,13 @@ impl Postmaster {
     /// The socket's lock file may be as stale, or empty. It guards nothing that the turn to start and
     /// `postmaster.pid` do not, and nobody listens there.
     async fn remove_socket_lock(&self, socket_dir: &Path) -> Result<(), Error> {
+        let lock = socket_lock(socket_dir);
+        if !lock.exists() {
+            return Ok(());
+        }
+        // As the cluster's user, in whose folder root should follow no link.
         let mut remove = self.user.command(Path::new("/bin/rm"));
-        remove.arg("-f").arg(socket_lock(socket_dir));
+        remove.arg("-f").arg(lock);
         run("rm", remove).await.map(|_| ())
     }
 

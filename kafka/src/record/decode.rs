@@ -35,7 +35,7 @@ impl<'a> Incoming<'a> {
         Self { headers, value: message.payload().unwrap_or_default() }
     }
 
-    /// The last header of that name: there are some twenty, so looking through them is the
+    /// The first header of that name: there are some twenty, so looking through them is the
     /// cheapest way of finding one.
     fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(it, _)| *it == name).map(|(_, value)| *value)
