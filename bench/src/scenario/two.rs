@@ -61,7 +61,8 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// A run on a fresh database; what each of the processes did.
+/// A run on a fresh database; what each of the processes did. However many they are, the accounts
+/// are as many in all: opening one is an event more, and a load.
 async fn measure(
     bench: &mut Bench,
     processes: usize,
@@ -75,7 +76,8 @@ async fn measure(
     }
     bench.postgres.checkpoint().await?;
     let runs = servers.iter().enumerate().map(|(at, server)| {
-        let requests = Requests::issue(server.address, accounts);
+        let share = (accounts / processes as u64).max(1);
+        let requests = Requests::issue(server.address, share);
         // One hot account is everybody's.
         let requests = if at > 0 && accounts > 1 { requests.elsewhere() } else { requests };
         let load = bench.load(server, connections / processes, Pace::Closed);
