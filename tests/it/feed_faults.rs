@@ -12,7 +12,7 @@ use accrue_tests::history::{self, FIGURES};
 use accrue_tests::kafka::{broker, flags, prefix, published};
 use accrue_tests::load::{Load, Manner};
 use accrue_tests::server::Server;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -193,7 +193,31 @@ async fn what_ends_with_records_that_come_again_is_known_to_its_end() {
     let topic = format!("{prefix}.events.default");
     tokio::task::spawn_blocking(move || repeat(broker, &topic, 300)).await.expect("repeated");
     // Most read models take nothing from these events, and look at few of their records.
-    let _worker = fed(&database, broker, &prefix, "projections").await;
+    let worker = fed(&database, broker, &prefix, "projections").await;
+    takes(&worker, "stock", 12).await;
+    verified(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_keeps_the_times_of_the_broker_is_known_to_its_end() {
+    let (broker, prefix) = (broker().await, prefix());
+    let database = Database::create().await;
+    let api = fed(&database, broker, &prefix, "api,relay").await;
+    api.client().post_lines("/v1/commands", lines(0..300)).await.expect(200);
+    published(&database).await;
+    let topic = format!("{prefix}.events.default");
+    let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
+    let times = AlterConfig::new(ResourceSpecifier::Topic(&topic))
+        .set("message.timestamp.type", "LogAppendTime");
+    let altered = admin.alter_configs([&times], &AdminOptions::new()).await;
+    altered.expect("an answer")[0].as_ref().expect("altered");
+    api.client().post_lines("/v1/commands", lines(300..600)).await.expect(200);
+    published(&database).await;
+    // Repeats of the first records, which the broker takes for the latest.
+    let again = topic.clone();
+    tokio::task::spawn_blocking(move || repeat(broker, &again, 300)).await.expect("repeated");
+    let worker = fed(&database, broker, &prefix, "projections").await;
+    takes(&worker, "stock", 12).await;
     verified(&database).await;
 }
 
