@@ -43,7 +43,7 @@ pub enum OpenError {
     /// Postgres does not answer.
     #[error("Postgres does not answer: {0}")]
     Unreachable(sqlx::Error),
-    /// A newer build has migrated this database.
+    /// A newer build has migrated this database, and it does not suit this one any more.
     #[error("the database was made by a newer version of accrue (schema {found}, known {known})")]
     Newer {
         /// The database's last migration.
@@ -239,10 +239,12 @@ pub async fn load<A: FromState>(
     Ok(A::from_state(folded.state).filter(|_| sequence > 0).map(|state| (state, sequence)))
 }
 
-/// Brings the schema up to date, over a connection with the default search path.
+/// Brings the schema up to date, over a connection with the default search path. One that is ahead is
+/// left as it is where it still suits this build: while a release is rolled out, processes of the one
+/// before start again behind its migration.
 ///
 /// # Errors
-/// [`OpenError::Newer`] when the database is ahead of this build.
+/// [`OpenError::Newer`] when the database is too far ahead of this build.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     let migrated: bool =
@@ -252,11 +254,23 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
     if migrated {
         let found = schema_version(conn).await?;
         if found > known {
-            return Err(OpenError::Newer { found, known });
+            let suits = oldest_supported(conn).await?.is_some_and(|oldest| oldest <= known);
+            return if suits { Ok(()) } else { Err(OpenError::Newer { found, known }) };
         }
     }
     MIGRATIONS.run(&mut *conn).await?;
     Ok(())
+}
+
+/// The last migration that a build has to know at least to work on this schema.
+async fn oldest_supported(conn: &mut PgConnection) -> sqlx::Result<Option<i64>> {
+    let told: bool = sqlx::query_scalar("SELECT to_regclass('public.schema_support') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
+    if !told {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT oldest FROM schema_support").fetch_optional(conn).await
 }
 
 /// The last migration of a database that was migrated before; 0 for one by halves.

@@ -454,7 +454,7 @@ impl Feed for KafkaFeed {
             _ = changes.wait_for(|now| *now != assigned) => return Ok(Next::Anew),
             said = timeout_at(until, reader.said.recv()) => said.ok(),
             // Then there is a position to be settled.
-            _ = heads.wait_for(|head| *head > position), if !behind => return Ok(Next::Nothing),
+            Ok(_) = heads.wait_for(|head| *head > position), if !behind => return Ok(Next::Nothing),
         };
         let mut records = Vec::new();
         let mut said = match said {

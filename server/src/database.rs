@@ -167,7 +167,8 @@ fn no_answer(name: &str, error: &sqlx::Error) -> anyhow::Error {
     anyhow!("Postgres at {name} cannot be used: {reason} (start it, or check --database-url)")
 }
 
-/// Refuses a database that a newer version has migrated, and brings one up to date that is behind.
+/// Refuses a database that a newer version has migrated too far, and brings one up to date that is
+/// behind.
 pub(crate) async fn check_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
     ledger::migrate(conn).await.map_err(|error| not_opened(name, error))
 }

@@ -12,6 +12,7 @@ use accrue_tests::history::{self, FIGURES};
 use accrue_tests::kafka::{broker, flags, prefix, published};
 use accrue_tests::load::{Load, Manner};
 use accrue_tests::server::Server;
+use accrue_tests::shop::{by_wallet, order, usd};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -19,14 +20,19 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::feed_world::{fed, lag, partitions, takes, verified};
 use crate::kafka_commands::{invoices, write};
 use crate::relay_world::{figure, lines};
+use crate::roles::business;
 
 /// Kills in the test of the invoices.
 const KILLS: u32 = 12;
+
+/// Purchases among the faults of sagas.
+const PURCHASES: u32 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_year_of_invoices_by_kafka_both_ways_through_kills_comes_to_the_same_figures() {
@@ -66,6 +72,61 @@ async fn a_year_of_invoices_by_kafka_both_ways_through_kills_comes_to_the_same_f
     let _by_log = Server::start(&database).await;
     history::settled(&database).await;
     assert_eq!(by_kafka, history::read_models(&database).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purchases_that_kafka_tells_of_come_to_one_end_each_through_kills_and_pauses() {
+    let (broker, prefix) = (broker().await, prefix());
+    let database = Database::create().await;
+    let api = fed(&database, broker, &prefix, "api,projections,relay,timers").await;
+    let mut one = fed(&database, broker, &prefix, "saga").await;
+    let mut two = fed(&database, broker, &prefix, "saga").await;
+    let client = api.client();
+    // A unicorn is sold here already.
+    business(&client).await;
+    let delivery = json!({"delta": 200, "reason": "delivery"});
+    client.post("/v1/products/1/stock", delivery).await.expect(200);
+    client.post("/v1/wallets/derick/top-ups", json!({"money": usd(1_000_000)})).await.expect(201);
+    let buying = async {
+        let client = client.with("prefer", "respond-async");
+        for at in 0..PURCHASES {
+            let bought = client.post("/v1/purchases", order(&format!("q{at}"), 1, by_wallet()));
+            bought.await.expect(202);
+        }
+    };
+    let breaking = async {
+        let mut chance = Chance::new("faults of sagas that Kafka feeds");
+        for fault in 0..6 {
+            // The fault's own moment.
+            sleep(chance.moment(Duration::from_millis(500))).await;
+            let victim = if fault % 2 == 0 { &mut one } else { &mut two };
+            if fault % 3 == 2 {
+                victim.freeze();
+                sleep(chance.moment(Duration::from_secs(3))).await;
+                victim.thaw();
+            } else {
+                victim.kill9();
+                victim.restart().await;
+            }
+        }
+    };
+    tokio::join!(buying, breaking);
+    let count = async |event_type: &str| {
+        let sql = format!("SELECT count(*) FROM events WHERE event_type = '{event_type}'");
+        database.number(&sql).await
+    };
+    let all = i64::from(PURCHASES) + 1;
+    eventually("all are over", async || (count("PurchaseCompleted").await >= all).then_some(()))
+        .await;
+    for event_type in ["PurchaseCompleted", "StockCaptured", "WalletMoneyCaptured"] {
+        assert_eq!(count(event_type).await, all, "{event_type}");
+    }
+    verified(&database).await;
+    let stock = client.get("/v1/products/1").await.expect(200).json()["stock"].clone();
+    assert_eq!((&stock["on_hand"], &stock["held"]), (&json!(205 - all), &json!(0)));
+    let wallet = client.get("/v1/wallets/derick").await.expect(200).json()["balances"][0].clone();
+    let left = 1_009_999 - 700 * all;
+    assert_eq!((&wallet["available"], &wallet["held"]), (&json!(left), &json!(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

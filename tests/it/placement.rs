@@ -5,7 +5,7 @@ use accrue_tests::database::Database;
 use accrue_tests::server::Server;
 
 /// Of the ledger as a whole: they stay with it, whatever programs do.
-const OF_THE_LEDGER: [&str; 8] = [
+const OF_THE_LEDGER: [&str; 9] = [
     "_sqlx_migrations",
     "checkpoints",
     "commits",
@@ -14,6 +14,7 @@ const OF_THE_LEDGER: [&str; 8] = [
     "log_head",
     "models",
     "relayed",
+    "schema_support",
 ];
 
 /// The order of the ledger, which a program that moves elsewhere gets anew.

@@ -4,9 +4,15 @@ use accrue_tests::client::Client;
 use accrue_tests::collector::Collector;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
+use accrue_tests::kafka::{broker, expect_same, prefix, published};
 use accrue_tests::server::Server;
 use accrue_tests::shop::{by_wallet, order, usd};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
+
+use crate::feed_world::fed;
+use crate::kafka_commands::{self, write};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -65,6 +71,41 @@ async fn the_context_of_a_request_is_that_of_everything_that_follows_from_it() {
         assert_eq!(traces(&database, event_type).await, [TRACE], "{event_type}");
     }
     assert_eq!(traces(&database, "WalletToppedUp").await, ["none"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_context_of_a_record_goes_through_kafka_to_what_follows_from_it() {
+    let (broker, prefix) = (broker().await, prefix());
+    let database = Database::create().await;
+    let api = fed(&database, broker, &prefix, "api,relay").await;
+    let _worker = fed(&database, broker, &prefix, "campaigns").await;
+    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
+    api.client().put("/v1/program", settings).await.expect(200);
+    campaign(&api.client()).await;
+    let sale = |id: &str| {
+        let total = usd(20_000);
+        json!({"id": id, "type": "record_sale", "sale": id, "account": "ann", "total": total})
+            .to_string()
+    };
+    let topic = format!("{prefix}.commands.default");
+    write(broker, &topic, &[(Some("ann"), &sale("s1"))]).await;
+    let producer: FutureProducer = kafka_commands::client(broker).create().expect("a producer");
+    let context = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let header = Header { key: "traceparent", value: Some(&context) };
+    let body = sale("s2");
+    let record = FutureRecord::<str, str>::to(&topic).key("ann").payload(&body);
+    let record = record.headers(OwnedHeaders::new().insert(header));
+    let sent = producer.send(record, kafka_commands::PATIENCE).await;
+    sent.map_err(|(error, _)| error).expect("delivered");
+    let awarded = eventually("the awards", async || {
+        let awarded = traces(&database, "PointsIssued").await;
+        (awarded.len() == 2).then_some(awarded)
+    });
+    assert_eq!(awarded.await, ["none", TRACE]);
+    assert_eq!(traces(&database, "SaleRecorded").await, ["none", TRACE]);
+    // In the records of the events, too.
+    published(&database).await;
+    expect_same(broker, &database, &prefix).await;
 }
 
 #[tokio::test]

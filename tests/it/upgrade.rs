@@ -13,6 +13,7 @@ use accrue_projections::live;
 use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
+use accrue_tests::program;
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
 use prometheus_client::registry::Registry;
@@ -117,6 +118,23 @@ async fn what_an_older_build_does_not_know_stops_what_is_made_of_it_and_nothing_
         (unwell.len() == 1 && unwell[0].0 == "awards").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_build_starts_behind_the_migration_of_a_newer_one_that_suits_it() {
+    let (database, mut older) = Server::create().await;
+    let one = json!({"points": 1});
+    older.client().post("/v1/accounts/a/points/issue", one.clone()).await.expect(201);
+    database.migrated_by_a_newer_build().await;
+    older.kill9();
+    older.restart().await;
+    let there = older.client().post("/v1/accounts/a/points/issue", one).await.position();
+    assert!(older.client().balance("a", there).await.starts_with("available 2;"));
+    // One that would break it says so at the start.
+    database.run("UPDATE schema_support SET oldest = 9999").await;
+    let said = program::run(["serve", "--port", "0", "--database-url", &database.url]).await;
+    assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
+    assert!(said.err.contains("made by a newer version of accrue"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
