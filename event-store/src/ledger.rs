@@ -1,10 +1,11 @@
 //! The ledger: everything that a service needs of the log, in one handle.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use accrue_domain::envelope::Envelope;
 use accrue_domain::id::ProgramId;
 use prometheus_client::registry::Registry;
+use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,12 @@ pub enum OpenError {
 /// Connections for reading the tail and for snapshots.
 const LOG_CONNECTIONS_MAX: u32 = 4;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../schemas/migrations");
+/// Those that it does not know are for [`suits`] to judge.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("../schemas/migrations");
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// A handle on the log. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -239,38 +245,47 @@ pub async fn load<A: FromState>(
     Ok(A::from_state(folded.state).filter(|_| sequence > 0).map(|state| (state, sequence)))
 }
 
-/// Brings the schema up to date, over a connection with the default search path. One that is ahead is
-/// left as it is where it still suits this build: while a release is rolled out, processes of the one
-/// before start again behind its migration.
+/// Brings the schema up to date, over a connection with the default search path. One that is ahead
+/// is left as it is where it still suits this build: while a release is rolled out, processes of the
+/// one before start again behind its migration.
 ///
 /// # Errors
 /// [`OpenError::Newer`] when the database is too far ahead of this build.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let migrated: bool =
-        sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL")
-            .fetch_one(&mut *conn)
-            .await?;
-    if migrated {
-        let found = schema_version(conn).await?;
-        if found > known {
-            let suits = oldest_supported(conn).await?.is_some_and(|oldest| oldest <= known);
-            return if suits { Ok(()) } else { Err(OpenError::Newer { found, known }) };
-        }
-    }
+    suits(conn).await?;
     MIGRATIONS.run(&mut *conn).await?;
-    Ok(())
+    // A newer build may have had its turn while this one waited for its own.
+    suits(conn).await
 }
 
-/// The last migration that a build has to know at least to work on this schema.
-async fn oldest_supported(conn: &mut PgConnection) -> sqlx::Result<Option<i64>> {
-    let told: bool = sqlx::query_scalar("SELECT to_regclass('public.schema_support') IS NOT NULL")
-        .fetch_one(&mut *conn)
-        .await?;
-    if !told {
-        return Ok(None);
+/// Refuses a schema with migrations that this build does not know and cannot work behind.
+async fn suits(conn: &mut PgConnection) -> Result<(), OpenError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    if !is_there(conn, "_sqlx_migrations").await? {
+        return Ok(());
     }
-    sqlx::query_scalar("SELECT oldest FROM schema_support").fetch_optional(conn).await
+    let found = schema_version(conn).await?;
+    if found <= known {
+        return Ok(());
+    }
+    let oldest: Option<i64> = match is_there(conn, "schema_support").await? {
+        true => {
+            let told = sqlx::query_scalar("SELECT oldest FROM public.schema_support");
+            told.fetch_optional(conn).await?
+        }
+        false => None,
+    };
+    match oldest {
+        Some(oldest) if oldest <= known => Ok(()),
+        _ => Err(OpenError::Newer { found, known }),
+    }
+}
+
+async fn is_there(conn: &mut PgConnection, table: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT to_regclass('public.' || $1) IS NOT NULL")
+        .bind(table)
+        .fetch_one(conn)
+        .await
 }
 
 /// The last migration of a database that was migrated before; 0 for one by halves.

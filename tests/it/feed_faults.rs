@@ -7,7 +7,7 @@ use accrue_private_postgres::cluster::{Cluster, Mode};
 use accrue_private_postgres::options::Options;
 use accrue_tests::chance::Chance;
 use accrue_tests::database::Database;
-use accrue_tests::eventually::{eventually, within};
+use accrue_tests::eventually::{eventually, while_it_gets_on, within};
 use accrue_tests::history::{self, FIGURES};
 use accrue_tests::kafka::{broker, flags, prefix, published};
 use accrue_tests::load::{Load, Manner};
@@ -31,8 +31,9 @@ use crate::roles::business;
 /// Kills in the test of the invoices.
 const KILLS: u32 = 12;
 
-/// Purchases among the faults of sagas.
-const PURCHASES: u32 = 60;
+/// Faults of sagas, and purchases before each.
+const FAULTS: u32 = 6;
+const PURCHASES_A_FAULT: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_year_of_invoices_by_kafka_both_ways_through_kills_comes_to_the_same_figures() {
@@ -87,37 +88,35 @@ async fn purchases_that_kafka_tells_of_come_to_one_end_each_through_kills_and_pa
     let delivery = json!({"delta": 200, "reason": "delivery"});
     client.post("/v1/products/1/stock", delivery).await.expect(200);
     client.post("/v1/wallets/derick/top-ups", json!({"money": usd(1_000_000)})).await.expect(201);
-    let buying = async {
-        let client = client.with("prefer", "respond-async");
-        for at in 0..PURCHASES {
-            let bought = client.post("/v1/purchases", order(&format!("q{at}"), 1, by_wallet()));
-            bought.await.expect(202);
+    let patient = client.with("prefer", "respond-async");
+    let mut chance = Chance::new("faults of sagas that Kafka feeds");
+    for fault in 0..FAULTS {
+        for at in 0..PURCHASES_A_FAULT {
+            let bought = order(&format!("q{fault}-{at}"), 1, by_wallet());
+            patient.post("/v1/purchases", bought).await.expect(202);
         }
-    };
-    let breaking = async {
-        let mut chance = Chance::new("faults of sagas that Kafka feeds");
-        for fault in 0..6 {
-            // The fault's own moment.
-            sleep(chance.moment(Duration::from_millis(500))).await;
-            let victim = if fault % 2 == 0 { &mut one } else { &mut two };
-            if fault % 3 == 2 {
-                victim.freeze();
-                sleep(chance.moment(Duration::from_secs(3))).await;
-                victim.thaw();
-            } else {
-                victim.kill9();
-                victim.restart().await;
-            }
+        // The fault's own moment.
+        sleep(chance.moment(Duration::from_millis(300))).await;
+        let victim = if fault % 2 == 0 { &mut one } else { &mut two };
+        if fault % 3 == 2 {
+            victim.freeze();
+            sleep(chance.moment(Duration::from_secs(3))).await;
+            victim.thaw();
+        } else {
+            victim.kill9();
+            victim.restart().await;
         }
-    };
-    tokio::join!(buying, breaking);
+    }
     let count = async |event_type: &str| {
         let sql = format!("SELECT count(*) FROM events WHERE event_type = '{event_type}'");
         database.number(&sql).await
     };
-    let all = i64::from(PURCHASES) + 1;
-    eventually("all are over", async || (count("PurchaseCompleted").await >= all).then_some(()))
-        .await;
+    let all = i64::from(FAULTS * PURCHASES_A_FAULT) + 1;
+    while_it_gets_on("all are over", async || {
+        let completed = count("PurchaseCompleted").await;
+        (completed, completed >= all)
+    })
+    .await;
     for event_type in ["PurchaseCompleted", "StockCaptured", "WalletMoneyCaptured"] {
         assert_eq!(count(event_type).await, all, "{event_type}");
     }

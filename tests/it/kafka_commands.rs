@@ -1,6 +1,7 @@
 //! Commands by Kafka: the same envelopes, the same answers, each with one effect.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use accrue_private_kafka::broker::Broker;
@@ -23,6 +24,8 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use serde_json::Value;
 use sqlx::Executor as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::relay_world::figure;
 
@@ -63,6 +66,23 @@ pub(crate) async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>
     while let Some(delivered) = sent.next().await {
         delivered.expect("the producer lives").map_err(|(error, _)| error).expect("delivered");
     }
+}
+
+/// Writes lines as people do from a shell, a record each; by our own client where kcat is missing.
+async fn kcat(broker: &Broker, topic: &str, lines: &str) {
+    // The topic is there.
+    write(broker, topic, &[]).await;
+    let mut kcat = Command::new("kcat");
+    kcat.args(["-P", "-b", &broker.bootstrap(), "-t", topic]).stdin(Stdio::piped());
+    let Ok(mut kcat) = kcat.kill_on_drop(true).spawn() else {
+        println!("no kcat: see `cargo xtask setup`");
+        let lines: Vec<_> = lines.lines().map(|line| (None, line)).collect();
+        return write(broker, topic, &lines).await;
+    };
+    let mut input = kcat.stdin.take().expect("a pipe");
+    input.write_all(lines.as_bytes()).await.expect("kcat takes it all");
+    drop(input);
+    assert!(kcat.wait().await.expect("kcat ends").success());
 }
 
 /// The first records of a topic.
@@ -313,13 +333,12 @@ async fn a_year_of_invoices_by_kafka_through_kills_comes_to_the_same_figures() {
     let (database, mut server) = serve(broker, &prefix).await;
     history::campaign(&server.client()).await;
     let invoices = invoices().await;
-    let lines: Vec<_> = invoices.lines().map(|line| (None, line)).collect();
     let topic = format!("{prefix}.commands.default");
     let flags = flags(&database, broker, &prefix);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     // A second worker, which takes over half of the partitions and gives them back.
     let mut second = Server::start_with(&flags).await;
-    let writing = write(broker, &topic, &lines);
+    let writing = kcat(broker, &topic, &invoices);
     let killing = async {
         let mut chance = Chance::new("kills of those who take commands");
         let sales = "SELECT count(*) FROM events WHERE event_type = 'SaleRecorded'";

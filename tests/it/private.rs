@@ -88,7 +88,8 @@ async fn what_cannot_be_used_is_told_in_one_line() {
     one_line(&program::run(arguments).await, "--database-url");
     let database = Database::create().await;
     drop(Server::start(&database).await);
-    database.run("UPDATE _sqlx_migrations SET version = version + 900").await;
+    database.migrated_by_a_newer_build().await;
+    database.run("UPDATE schema_support SET oldest = 9999").await;
     let arguments = ["serve", "--port", "0", "--database-url", &database.url];
     one_line(&program::run(arguments).await, "newer");
     for arguments in [["serve", "--port", "many"], ["serve", "--port", "70000"]] {

@@ -56,7 +56,25 @@ pub(crate) fn kafka() -> Result<()> {
         let folder = programs::install()?;
         eprintln!("Kafka is in {}", folder.display());
     }
+    kcat();
     differ(&python)
+}
+
+/// What people write records with from a shell. Without it the same records are written by our own
+/// client, so that a machine that cannot have it tests all else.
+fn kcat() {
+    if holds("kcat", &["-V"]) {
+        return;
+    }
+    let Some(rights) = Rights::ours().filter(|_| holds("apt-get", &["--version"])) else {
+        eprintln!("kcat is not here and cannot be installed: its test goes without");
+        return;
+    };
+    let installed = apt(rights, &["update"])
+        .and_then(|()| apt(rights, &["install", "-y", "--no-install-recommends", "kcat"]));
+    if let Err(error) = installed {
+        eprintln!("kcat cannot be installed, its test goes without: {error:#}");
+    }
 }
 
 /// A Python of our own with what `tests/kafka/differ.py` imports.
