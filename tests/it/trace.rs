@@ -29,7 +29,10 @@ async fn traces(database: &Database, event_type: &str) -> Vec<String> {
     database.texts(&sql).await
 }
 
+/// A program in dollars with one campaign.
 async fn campaign(client: &Client) {
+    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
+    client.put("/v1/program", settings).await.expect(200);
     let campaign = json!({"id": "tenth", "name": "A tenth", "activate": true, "rules": [{
         "variable": "$.amount",
         "condition": {"rule": "numeric_greater_than", "value": 100},
@@ -42,8 +45,6 @@ async fn campaign(client: &Client) {
 async fn the_context_of_a_request_is_that_of_everything_that_follows_from_it() {
     let (database, server) = Server::create().await;
     let client = server.client();
-    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
-    client.put("/v1/program", settings).await.expect(200);
     campaign(&client).await;
     let sale = |id: &str| json!({"id": id, "account": "ann", "total": usd(20_000)});
     traced(&client).post("/v1/sales", sale("s1")).await.expect(201);
@@ -79,8 +80,6 @@ async fn the_context_of_a_record_goes_through_kafka_to_what_follows_from_it() {
     let database = Database::create().await;
     let api = fed(&database, broker, &prefix, "api,relay").await;
     let _worker = fed(&database, broker, &prefix, "campaigns").await;
-    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
-    api.client().put("/v1/program", settings).await.expect(200);
     campaign(&api.client()).await;
     let sale = |id: &str| {
         let total = usd(20_000);
@@ -130,8 +129,6 @@ async fn a_collector_is_told_of_one_trace_from_the_request_to_what_followers_do(
     let flags = ["--database-url", &database.url, "--otlp-endpoint", &collector.url];
     let mut server = Server::start_with(&flags).await;
     let client = server.client();
-    let settings = json!({"currency": "USD", "zone": "UTC", "expiry": "never"});
-    client.put("/v1/program", settings).await.expect(200);
     campaign(&client).await;
     let sale = json!({"id": "s", "account": "ann", "total": usd(20_000)});
     traced(&client).post("/v1/sales", sale).await.expect(201);

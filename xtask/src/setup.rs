@@ -44,13 +44,7 @@ pub(crate) fn kafka() -> Result<()> {
         missing.push("python3-venv");
     }
     if !missing.is_empty() {
-        let names = missing.join(", ");
-        let Some(rights) = Rights::ours().filter(|_| holds("apt-get", &["--version"])) else {
-            bail!("install {names} (by the names of Debian's packages), then try again");
-        };
-        apt(rights, &["update"])?;
-        let install = ["install", "-y", "--no-install-recommends"];
-        apt(rights, &[&install, &missing[..]].concat())?;
+        packages(&missing)?;
     }
     if programs::find().is_err() {
         let folder = programs::install()?;
@@ -66,15 +60,19 @@ fn kcat() {
     if holds("kcat", &["-V"]) {
         return;
     }
-    let Some(rights) = Rights::ours().filter(|_| holds("apt-get", &["--version"])) else {
-        eprintln!("kcat is not here and cannot be installed: its test goes without");
-        return;
-    };
-    let installed = apt(rights, &["update"])
-        .and_then(|()| apt(rights, &["install", "-y", "--no-install-recommends", "kcat"]));
-    if let Err(error) = installed {
+    if let Err(error) = packages(&["kcat"]) {
         eprintln!("kcat cannot be installed, its test goes without: {error:#}");
     }
+}
+
+/// Installs Debian's packages of these names, or says which they are.
+fn packages(names: &[&str]) -> Result<()> {
+    let Some(rights) = Rights::ours().filter(|_| holds("apt-get", &["--version"])) else {
+        let names = names.join(", ");
+        bail!("install {names} (by the names of Debian's packages), then try again");
+    };
+    apt(rights, &["update"])?;
+    apt(rights, &[&["install", "-y", "--no-install-recommends"], names].concat())
 }
 
 /// A Python of our own with what `tests/kafka/differ.py` imports.
