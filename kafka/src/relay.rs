@@ -24,8 +24,9 @@ use accrue_event_store::follow::{self, Status};
 use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
 use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, sleep};
+use tokio::time::{MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::NAME;
@@ -42,7 +43,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a session may take to end behind its lease.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long one that publishes nothing for errors keeps the lease.
+/// How long one that does not get through a turn, for errors, keeps the lease.
 const FRUITLESS_MAX: Duration = Duration::from_secs(10);
 
 /// The position of a relay that has not said where it is.
@@ -70,6 +71,7 @@ pub fn start(
         status: status.clone(),
         metrics: Metrics::new(registry),
         leading: AtomicBool::new(false),
+        pace: Mutex::new(Pace::new()),
         ledger,
     };
     let task = tokio::spawn(async move {
@@ -90,6 +92,8 @@ struct Relay {
     metrics: Metrics,
     /// Is it this process that publishes?
     leading: AtomicBool,
+    /// What was learnt of Kafka when the lease was let go of: it may come back to us.
+    pace: Mutex<Pace>,
 }
 
 impl Relay {
@@ -98,17 +102,15 @@ impl Relay {
     async fn publish(&self, terms: Terms) {
         self.leading.store(true, Ordering::Release);
         self.metrics.leading.set(1);
-        let (mut pace, mut pause) = (Pace::default(), BACKOFF.0);
-        let mut fruitless = Instant::now();
+        let (mut pace, mut pause) = (self.pace.lock().await.begun_now(), BACKOFF.0);
         while !terms.over().is_cancelled() {
             let before = self.metrics.published.get();
             self.metrics.sessions.inc();
             let end = self.session(&terms, &mut pace).await;
             if self.metrics.published.get() > before {
                 pause = BACKOFF.0;
-                fruitless = Instant::now();
             }
-            if fruitless.elapsed() > FRUITLESS_MAX && end.is_err() {
+            if pace.went_well_at().elapsed() > FRUITLESS_MAX && end.is_err() {
                 // Perhaps another process reaches Kafka.
                 tracing::warn!("nothing could be published for a while; the lease is given up");
                 break;
@@ -129,6 +131,7 @@ impl Relay {
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
+        *self.pace.lock().await = pace;
         self.metrics.leading.set(0);
         self.leading.store(false, Ordering::Release);
     }

@@ -83,13 +83,7 @@ impl Broker {
         let mut format = tool(&java, &jars, &layout, 128, true);
         format.args(["kafka.tools.StorageTool", "format", "-t", Layout::cluster(), "-c"]);
         let settings = layout.settings();
-        let formatted = tokio::task::spawn_blocking(move || {
-            programs::run("kafka-storage format", format.arg(settings))
-        });
-        match formatted.await {
-            Ok(done) => done?,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
+        detached(move || programs::run("kafka-storage format", format.arg(settings))).await?;
         let broker = Self { layout, port, options, child: Mutex::new(None), _janitor: janitor };
         broker.start().await?;
         Ok(broker)
@@ -164,6 +158,45 @@ impl Broker {
         Ok(())
     }
 
+    /// Bounds what each producer may send, in bytes per second; 0 lets them go as fast as they can.
+    pub async fn bound_producers(&self, bytes_per_second: u32) -> Result<(), Error> {
+        let (jars, java) = (programs::find()?, programs::java()?);
+        let mut configs = tool(&java, &jars, &self.layout, 128, true);
+        configs.args(["kafka.admin.ConfigCommand", "--bootstrap-server", &self.bootstrap()]);
+        configs.args(["--alter", "--entity-type", "clients", "--entity-default"]);
+        match bytes_per_second {
+            0 => configs.args(["--delete-config", "producer_byte_rate"]),
+            rate => configs.arg("--add-config").arg(format!("producer_byte_rate={rate}")),
+        };
+        detached(move || programs::run("kafka-configs", &mut configs)).await
+    }
+
+    /// From here on no file of it takes another byte, as where its disk has no room: it ends itself.
+    /// One that is started again has room.
+    pub async fn take_its_room(&self) -> Result<(), Error> {
+        let Some(pid) = self.pid().await else { return Ok(()) };
+        let mut limit = Command::new("prlimit");
+        limit.args(["--pid", &pid.to_string(), "--fsize=0:"]);
+        programs::run("prlimit", &mut limit)
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&self) -> Result<(), Error> {
+        let mut child = self.child.lock().await;
+        while let Some(running) = child.as_mut() {
+            if running
+                .try_wait()
+                .map_err(Error::io("cannot wait for", Path::new("java")))?
+                .is_some()
+            {
+                *child = None;
+            } else {
+                sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends it without warning.
     pub async fn kill(&self) -> Result<(), Error> {
         match self.child.lock().await.take() {
@@ -178,6 +211,14 @@ impl Drop for Broker {
         if let Some(running) = self.child.get_mut().take() {
             let _ended = end(running);
         }
+    }
+}
+
+/// Does what blocks on a thread that may.
+async fn detached(work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 

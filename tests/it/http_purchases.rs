@@ -397,6 +397,6 @@ async fn orders_go_over_commands_too_and_a_dry_run_keeps_nothing() {
     assert_snapshot!(client.get("/v1/purchases/p-0").await.problem(), @"404 unknown-purchase");
     // Whoever does not wait is told where to look.
     let client = client.with("prefer", "respond-async");
-    let later = client.post("/v1/purchases", order("p-2", 1, by_wallet())).await.expect(202);
+    let later = client.post("/v1/purchases", order("p-2", 1, by_wallet())).await.taken();
     assert_eq!(later.header("location"), "/v1/purchases/p-2");
 }

@@ -19,7 +19,7 @@ async fn come_through(trouble: Switches) -> Till {
     let till = Till::open().await;
     for (id, kind) in [("a", CallKind::Authorise), ("c", CallKind::Capture)] {
         till.switch_only(kind, trouble.clone()).await;
-        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.place(id, GOOD_CARD, json!({})).await.taken();
         till.comes_to(id, "completed").await;
     }
     till.switch_only(CallKind::Refund, trouble).await;
@@ -47,16 +47,16 @@ async fn nothing_goes_wrong() {
 async fn a_decline_undoes_all_and_of_a_refund_is_for_people() {
     let till = Till::open().await;
     let decline = Switches { decline: Some("do_not_honor".to_owned()), ..Switches::default() };
-    till.place("s", GOOD_CARD, json!({})).await.expect(202);
+    till.place("s", GOOD_CARD, json!({})).await.taken();
     till.comes_to("s", "completed").await;
     for (id, kind) in [("a", CallKind::Authorise), ("c", CallKind::Capture)] {
         till.switch_only(kind, decline.clone()).await;
-        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.place(id, GOOD_CARD, json!({})).await.taken();
         let it = till.comes_to(id, "rejected").await;
         assert_eq!(it["reason"], "payment_declined", "{it}");
     }
     till.switch_only(CallKind::Refund, decline).await;
-    till.refund("s").await.expect(202);
+    till.refund("s").await.taken();
     let it = till.comes_to("s", "stuck").await;
     assert!(it["detail"].as_str().is_some_and(|it| it.contains("do_not_honor")), "{it}");
     till.operate("s", "abandon").await.expect(200);
@@ -68,11 +68,11 @@ async fn a_decline_undoes_all_and_of_a_refund_is_for_people() {
 #[tokio::test]
 async fn a_refused_refund_is_made_anew_when_people_say_so() {
     let till = Till::open().await;
-    till.place("s", GOOD_CARD, json!({})).await.expect(202);
+    till.place("s", GOOD_CARD, json!({})).await.taken();
     till.comes_to("s", "completed").await;
     let decline = Switches { decline: Some("do_not_honor".to_owned()), ..Switches::default() };
     till.switch_only(CallKind::Refund, decline).await;
-    till.refund("s").await.expect(202);
+    till.refund("s").await.taken();
     till.comes_to("s", "stuck").await;
     // The provider would give its first answer under the same key for ever, and does so here.
     let times = "SELECT count(*) FROM events WHERE event_type = 'PurchaseStuck'";
@@ -95,9 +95,9 @@ async fn a_refund_that_fails_behind_its_answer_is_for_people() {
     let till = Till::open().await;
     till.switch(&Switches { pending_refunds: true, ..Switches::default() }).await;
     for id in ["r", "a"] {
-        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.place(id, GOOD_CARD, json!({})).await.taken();
         till.comes_to(id, "completed").await;
-        till.refund(id).await.expect(202);
+        till.refund(id).await.taken();
         till.comes_to(id, "refunded").await;
     }
     // The webhook is acknowledged, so that it is noted.
@@ -130,9 +130,9 @@ async fn a_refund_that_fails_behind_its_answer_is_for_people() {
 async fn money_of_a_rejected_order_that_does_not_come_back_is_for_people() {
     let till = Till::open().await;
     till.switch_only(CallKind::Capture, Switches { slow_ms: 600, ..Switches::default() }).await;
-    till.place("p", GOOD_CARD, json!({})).await.expect(202);
+    till.place("p", GOOD_CARD, json!({})).await.taken();
     started(&till, "p", "capture_card").await;
-    till.cancel("p").await.expect(202);
+    till.cancel("p").await.taken();
     till.comes_to("p", "rejected").await;
     assert_eq!(till.totals().await.refunded, 500);
     till.fail_refunds().await;
@@ -153,7 +153,7 @@ async fn a_customer_who_acts_is_noticed_before_the_webhook_is_acknowledged() {
     for (id, outcome, end) in
         [("y", Completed::Authorised, "completed"), ("n", Completed::Declined, "rejected")]
     {
-        till.place(id, CAREFUL_CARD, json!({})).await.expect(202);
+        till.place(id, CAREFUL_CARD, json!({})).await.taken();
         let it = till.comes_to(id, "waiting").await;
         assert!(it["action_url"].as_str().is_some_and(|it| it.starts_with("https://")), "{it}");
         till.customer_acts(id, outcome).await;
@@ -168,7 +168,7 @@ async fn a_customer_who_acts_is_noticed_before_the_webhook_is_acknowledged() {
 #[tokio::test]
 async fn a_customer_who_never_acts_gets_nothing_and_owes_nothing() {
     let till = Till::open().await;
-    till.place("p", CAREFUL_CARD, until(3)).await.expect(202);
+    till.place("p", CAREFUL_CARD, until(3)).await.taken();
     till.comes_to("p", "waiting").await;
     let it = till.comes_to("p", "rejected").await;
     assert_eq!(it["reason"], "timed_out", "{it}");
@@ -187,15 +187,15 @@ async fn an_answer_that_comes_after_the_timeout_counts_once() {
         till.calm().await;
     };
     till.switch_only(CallKind::Authorise, slow.clone()).await;
-    till.place("a", GOOD_CARD, json!({})).await.expect(202);
+    till.place("a", GOOD_CARD, json!({})).await.taken();
     moved(|it| it.authorised, 500).await;
     till.comes_to("a", "completed").await;
     till.switch_only(CallKind::Capture, slow.clone()).await;
-    till.place("c", GOOD_CARD, json!({})).await.expect(202);
+    till.place("c", GOOD_CARD, json!({})).await.taken();
     moved(|it| it.captured, 1_000).await;
     till.comes_to("c", "completed").await;
     till.switch_only(CallKind::Refund, slow).await;
-    till.refund("c").await.expect(202);
+    till.refund("c").await.taken();
     moved(|it| it.refunded, 500).await;
     till.comes_to("c", "refunded").await;
     till.adds_up(&["a", "c"]).await;
@@ -232,7 +232,7 @@ async fn without_a_provider_an_order_waits_for_its_time_and_is_undone() {
     let till = Till::open_without_provider().await;
     let ids = ["p", "q", "r", "s", "t", "u"];
     for id in ids {
-        till.place(id, GOOD_CARD, until(3)).await.expect(202);
+        till.place(id, GOOD_CARD, until(3)).await.taken();
     }
     let it = till.comes_to("p", "waiting").await;
     let open = &it["open"];
@@ -260,13 +260,13 @@ async fn without_a_provider_an_order_waits_for_its_time_and_is_undone() {
 #[tokio::test]
 async fn a_provider_that_goes_away_leaves_what_may_have_happened_to_people() {
     let mut till = Till::open().await;
-    till.place("r", GOOD_CARD, json!({})).await.expect(202);
+    till.place("r", GOOD_CARD, json!({})).await.taken();
     till.comes_to("r", "completed").await;
     till.switch_only(CallKind::Capture, Switches { hang: 1_000, ..Switches::default() }).await;
-    till.place("c", GOOD_CARD, until(4)).await.expect(202);
+    till.place("c", GOOD_CARD, until(4)).await.taken();
     started(&till, "c", "capture_card").await;
     till.simulator = None;
-    till.refund("r").await.expect(202);
+    till.refund("r").await.taken();
     // The money may be taken, so that the purchase is not called rejected.
     let it = till.comes_to("c", "stuck").await;
     assert_eq!((&it["reason"], &it["open"]["state"]), (&json!("timed_out"), &json!("stuck")));
@@ -343,10 +343,10 @@ async fn a_void_meets_everything_that_can_go_wrong() {
     let troubles = troubles();
     for (id, trouble) in &troubles {
         till.calm().await;
-        till.place(id, CAREFUL_CARD, json!({})).await.expect(202);
+        till.place(id, CAREFUL_CARD, json!({})).await.taken();
         till.comes_to(id, "waiting").await;
         till.switch_only(CallKind::Void, trouble.clone()).await;
-        till.cancel(id).await.expect(202);
+        till.cancel(id).await.taken();
         comes_back(&till, id, trouble).await;
     }
     till.adds_up(&troubles.map(|(id, _)| id)).await;
@@ -385,10 +385,10 @@ fn none() -> Switches {
 /// meets the trouble.
 async fn captured_and_cancelled(till: &Till, id: &str, trouble: Switches) {
     till.switch_only(CallKind::Capture, Switches { slow_ms: 600, ..none() }).await;
-    till.place(id, GOOD_CARD, json!({})).await.expect(202);
+    till.place(id, GOOD_CARD, json!({})).await.taken();
     started(till, id, "capture_card").await;
     let captured = till.totals().await.captured;
-    till.cancel(id).await.expect(202);
+    till.cancel(id).await.taken();
     till.switch_only(CallKind::Refund, trouble).await;
     eventually("it is captured", async || (till.totals().await.captured > captured).then_some(()))
         .await;
@@ -411,9 +411,9 @@ async fn cancelling_while_a_call_hangs_takes_back_what_it_may_have_done() {
         [("a", CallKind::Authorise, "authorise_card"), ("c", CallKind::Capture, "capture_card")];
     for (id, kind, step) in all {
         till.switch_only(kind, Switches { hang: 1, ..Switches::default() }).await;
-        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.place(id, GOOD_CARD, json!({})).await.taken();
         started(&till, id, step).await;
-        till.cancel(id).await.expect(202);
+        till.cancel(id).await.taken();
         let it = till.comes_to(id, "rejected").await;
         assert_eq!(it["reason"], "cancelled", "{it}");
     }
@@ -422,9 +422,9 @@ async fn cancelling_while_a_call_hangs_takes_back_what_it_may_have_done() {
         [("l", CallKind::Authorise, "authorise_card"), ("m", CallKind::Capture, "capture_card")]
     {
         till.switch_only(kind, Switches { slow_ms: 600, ..Switches::default() }).await;
-        till.place(id, GOOD_CARD, json!({})).await.expect(202);
+        till.place(id, GOOD_CARD, json!({})).await.taken();
         started(&till, id, step).await;
-        till.cancel(id).await.expect(202);
+        till.cancel(id).await.taken();
         till.comes_to(id, "rejected").await;
     }
     till.adds_up(&["a", "c", "l", "m"]).await;
@@ -434,7 +434,7 @@ async fn cancelling_while_a_call_hangs_takes_back_what_it_may_have_done() {
 async fn a_capture_that_somebody_else_has_made_counts_as_made() {
     let till = Till::open().await;
     till.switch_only(CallKind::Capture, Switches { hang: 1, ..Switches::default() }).await;
-    till.place("p", GOOD_CARD, json!({})).await.expect(202);
+    till.place("p", GOOD_CARD, json!({})).await.taken();
     // The call is out and gets nowhere; the next is told that there is nothing to capture.
     till.hangs().await;
     let held = "SELECT payload->'PurchaseStepDone'->>'payment' FROM events \
@@ -449,12 +449,12 @@ async fn a_capture_that_somebody_else_has_made_counts_as_made() {
 /// A purchase whose void the provider keeps failing.
 async fn stuck() -> Till {
     let till = Till::open().await;
-    till.place("p", CAREFUL_CARD, json!({})).await.expect(202);
+    till.place("p", CAREFUL_CARD, json!({})).await.taken();
     till.comes_to("p", "waiting").await;
     let fail = Some(Fail { status: 500, times: u32::MAX });
     till.switch_only(CallKind::Void, Switches { fail, ..Switches::default() }).await;
     assert_eq!(till.operate("p", "retry").await.problem(), "409 not-stuck");
-    till.cancel("p").await.expect(202);
+    till.cancel("p").await.taken();
     till.comes_to("p", "stuck").await;
     till
 }
@@ -506,7 +506,7 @@ async fn hook(till: &Till, body: &Value, secret: &str, at: DateTime<Utc>) -> Ans
 #[tokio::test]
 async fn webhooks_are_taken_from_the_provider_only() {
     let till = Till::open().await;
-    till.place("p", CAREFUL_CARD, json!({})).await.expect(202);
+    till.place("p", CAREFUL_CARD, json!({})).await.taken();
     till.comes_to("p", "waiting").await;
     let payment = till.payment("p").await;
     let event = |kind: &str, payment: &str| {

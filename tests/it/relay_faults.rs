@@ -20,9 +20,8 @@ use crate::relay_world::{figure, lines, serve, serve_with};
 /// How often the relay is killed.
 const KILLS: usize = 50;
 
-/// How long the broker is away, and how long it hangs.
-const AWAY: Duration = Duration::from_secs(60);
-const HANGS: Duration = Duration::from_secs(10);
+/// What a slow broker takes of a producer, in bytes per second.
+const SLOW: u32 = 5_000;
 
 /// A server that takes commands and has no relay, and a process that is there for the relay.
 async fn apart(broker: &Broker, prefix: &str) -> (Database, Server, Server) {
@@ -124,6 +123,17 @@ async fn a_relay_that_was_paused_past_its_lease_publishes_nothing_when_it_wakes(
             .await;
         std::mem::swap(&mut one, &mut two);
     }
+    // One that dies gives nothing back, and its lease lapses as fast.
+    for _ in 0..2 {
+        sleep(chance.moment(Duration::from_millis(300))).await;
+        one.kill9();
+        within(Duration::from_secs(5), "another takes over", async || {
+            leads(&two).await.then_some(())
+        })
+        .await;
+        one.restart().await;
+        std::mem::swap(&mut one, &mut two);
+    }
     load.stop().await;
     published(&database).await;
     expect_same(broker, &database, &prefix).await;
@@ -148,52 +158,100 @@ async fn a_broker_that_is_killed_under_load_has_every_event_once_when_it_is_back
     expect_same(&broker, &database, &prefix).await;
 }
 
+/// What may be the matter with a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Away,
+    Hangs,
+    /// It takes so little that a batch as large as others does not get through in its time.
+    Slow,
+    /// There is no room on its disk.
+    Full,
+}
+
+impl Trouble {
+    async fn begins(self, broker: &Broker) {
+        match self {
+            Self::Away => broker.kill().await.expect("it can be killed"),
+            Self::Hangs => signal_to(broker.pid().await.expect("it runs"), Signal::STOP),
+            Self::Slow => broker.bound_producers(SLOW).await.expect("it can be told"),
+            Self::Full => broker.take_its_room().await.expect("it can be bounded"),
+        }
+    }
+
+    /// How long it is to last at the least.
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Away => Duration::from_secs(60),
+            Self::Hangs | Self::Full => Duration::from_secs(10),
+            Self::Slow => Duration::ZERO,
+        }
+    }
+
+    async fn ends(self, broker: &Broker) {
+        match self {
+            Self::Away => broker.start().await.expect("it starts again"),
+            Self::Hangs => signal_to(broker.pid().await.expect("it runs"), Signal::CONT),
+            Self::Slow => broker.bound_producers(0).await.expect("it can be told"),
+            Self::Full => {
+                broker.ended().await.expect("it ends itself");
+                broker.start().await.expect("it starts again");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_away_or_hangs_delays_the_relay_and_nothing_else() {
+async fn a_broker_in_trouble_delays_the_relay_and_nothing_else() {
     let broker = Broker::scratch(Options::small()).await.expect("a broker starts");
     let prefix = prefix();
-    let alarm = ["--relay-lag-seconds-max", "1"];
-    let (database, server) = serve_with(&broker, &prefix, &alarm).await;
+    let file = tempfile::NamedTempFile::new().expect("a file can be made");
+    // A batch that is too large for a slow broker is given up soon.
+    let patience = "[kafka.properties]\n'message.timeout.ms' = 5000\n";
+    std::fs::write(file.path(), patience).expect("it can be written");
+    let file = file.path().to_str().expect("a path");
+    let flags = ["--relay-lag-seconds-max", "1", "--config", file];
+    let (database, server) = serve_with(&broker, &prefix, &flags).await;
     let client = server.client();
-    let load = Load::start(std::slice::from_ref(&client), 8, Manner::LetsGo);
-    eventually("commands go through", async || (load.accepted() > 300).then_some(())).await;
-    published_behind(&database, 0).await;
-    for hangs in [false, true] {
-        let pid = broker.pid().await.expect("it runs");
-        if hangs {
-            signal_to(pid, Signal::STOP);
-        } else {
-            broker.kill().await.expect("it can be killed");
-        }
-        let (away, before) = (Instant::now(), load.accepted());
+    for trouble in [Trouble::Away, Trouble::Hangs, Trouble::Slow, Trouble::Full] {
+        let load = Load::start(std::slice::from_ref(&client), 8, Manner::Insists);
+        published_behind(&database, checkpoint(&database).await).await;
+        trouble.begins(&broker).await;
+        let (begun, before) = (Instant::now(), load.accepted());
         eventually("the alarm is given", async || {
             (figure(&client, "accrue_relay_alarm").await == Some(1)).then_some(())
         })
         .await;
-        while away.elapsed() < if hangs { HANGS } else { AWAY } {
+        while begun.elapsed() < trouble.lasts() {
             // Ready all the while: without Kafka there is nothing that this server cannot do.
             client.get("/readyz").await.expect(200);
             sleep(Duration::from_millis(100)).await;
         }
+        if trouble == Trouble::Slow {
+            within(Duration::from_secs(120), "batches grow smaller", async || {
+                let most = figure(&client, "accrue_relay_batch_events_max").await;
+                (most.expect("a figure") <= 5_000).then_some(())
+            })
+            .await;
+            // And what there is gets through, as slowly as it may.
+            published_behind(&database, checkpoint(&database).await).await;
+        }
         let ready = client.get("/readyz").await.expect(200).json();
         let checks = ready["checks"].as_array().expect("checks");
         let relay = checks.iter().find(|it| it["name"] == "relay").expect("a check");
-        assert!(relay["reason"].is_string(), "{relay}");
-        assert!(load.accepted() > before + 500, "commands were taken all the while");
-        if hangs {
-            signal_to(pid, Signal::CONT);
-        } else {
-            broker.start().await.expect("it starts again");
-        }
+        assert!(relay["reason"].is_string(), "{trouble:?}: {relay}");
+        assert!(load.accepted() > before + 500, "{trouble:?}: commands were taken all the while");
+        assert_eq!(load.refused(), 0, "{trouble:?}: no command was refused");
+        trouble.ends(&broker).await;
         eventually("the alarm is over", async || {
             (figure(&client, "accrue_relay_alarm").await == Some(0)).then_some(())
         })
         .await;
+        load.stop().await;
+        published(&database).await;
+        expect_same(&broker, &database, &prefix).await;
+        println!("{trouble:?} {:?}", begun.elapsed());
     }
-    let sent = load.stop().await;
-    assert!(sent.iter().all(|it| it.fate == Fate::Accepted), "no command was refused");
-    published(&database).await;
-    expect_same(&broker, &database, &prefix).await;
 }
 
 async fn checkpoint(database: &Database) -> i64 {

@@ -202,6 +202,17 @@ impl Answer {
         self
     }
 
+    /// The answer, if the request was taken: whoever does not wait may be told that it is through
+    /// already, or that it is on its way, as it comes.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[track_caller]
+    pub fn taken(self) -> Self {
+        assert!((200..=202).contains(&self.status), "{}: {}", self.request, self.text);
+        self
+    }
+
     /// The body as JSON.
     ///
     /// # Panics

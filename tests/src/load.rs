@@ -1,7 +1,7 @@
 //! Clients that go on asking while things break, and write down what they were told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -16,6 +16,9 @@ const ACCOUNTS: usize = 10;
 
 /// Between a refusal and the next try; a client that insists takes it behind every command.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// No two loads have a key in common.
+static LOADS: AtomicU32 = AtomicU32::new(0);
 
 /// What became of a command, as its client knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,9 @@ impl Load {
     fn on(accounts: usize, clients: &[Client], count: usize, manner: Manner) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let load = LOADS.fetch_add(1, Ordering::Relaxed);
         let worker = |at: usize| Worker {
+            load,
             client: clients[at % clients.len()].clone(),
             name: at,
             accounts,
@@ -113,6 +118,7 @@ impl Load {
 
 struct Worker {
     client: Client,
+    load: u32,
     name: usize,
     accounts: usize,
     manner: Manner,
@@ -125,7 +131,7 @@ impl Worker {
     async fn work(self) -> Vec<Sent> {
         let mut sent = Vec::new();
         while !self.stop.load(Ordering::SeqCst) {
-            let key = format!("load-{}-{}", self.name, sent.len());
+            let key = format!("load-{}-{}-{}", self.load, self.name, sent.len());
             let mut fate = self.send(&key, sent.len()).await;
             while fate != Fate::Accepted && self.manner == Manner::Insists {
                 sleep(PAUSE).await;

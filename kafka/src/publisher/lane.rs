@@ -17,8 +17,8 @@ use crate::settings::Settings;
 /// A transaction that takes longer is taken back by the broker.
 const TRANSACTION_MAX: Duration = Duration::from_secs(30);
 
-/// How long the broker may take to acknowledge a record.
-const DELIVERY_MAX: Duration = Duration::from_secs(20);
+/// How long the broker may take to acknowledge a record, where no property says otherwise.
+const DELIVERY_MAX_MS: &str = "20000";
 
 /// Between two looks at whether one is to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -49,13 +49,13 @@ impl Lane {
         // Headers repeat from record to record; without this most bytes on the way would be theirs.
         default(&mut client, "compression.type", "lz4");
         default(&mut client, "linger.ms", "2");
+        default(&mut client, "message.timeout.ms", DELIVERY_MAX_MS);
         client
             .set("transactional.id", name)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("message.max.bytes", settings.record_bytes_max.to_string())
             .set("transaction.timeout.ms", TRANSACTION_MAX.as_millis().to_string())
-            .set("message.timeout.ms", DELIVERY_MAX.as_millis().to_string())
             .set("queue.buffering.max.messages", "1000000");
         if manner == Manner::Singly {
             client.set("batch.num.messages", "1");

@@ -13,6 +13,8 @@ pub(super) struct Metrics {
     pub(super) published: Counter,
     /// Transactions committed.
     pub(super) transactions: Counter,
+    /// Most events that a transaction takes at present.
+    pub(super) batch_max: Gauge,
     /// Producers made.
     pub(super) sessions: Counter,
     /// 1 while it is this process that publishes.
@@ -26,6 +28,7 @@ impl Metrics {
         let it = Self {
             published: Counter::default(),
             transactions: Counter::default(),
+            batch_max: Gauge::default(),
             sessions: Counter::default(),
             leading: Gauge::default(),
             phases: Phases::default(),
@@ -33,6 +36,8 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix("accrue_relay");
         r.register("published", "Events published to Kafka", it.published.clone());
         r.register("transactions", "Kafka transactions committed", it.transactions.clone());
+        let help = "Most events that a transaction takes; fewer behind failures";
+        r.register("batch_events_max", help, it.batch_max.clone());
         r.register("sessions", "Times that publishing began anew", it.sessions.clone());
         r.register("leading", "1 while this process publishes", it.leading.clone());
         it.phases.register(r);

@@ -45,19 +45,29 @@ const ENDS_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Pace {
     events_max: usize,
     manner: Manner,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { events_max: BATCH_EVENTS_MAX, manner: Manner::Swift }
-    }
+    went_well_at: Instant,
 }
 
 impl Pace {
+    /// As swift as it goes, from now on.
+    pub(super) fn new() -> Self {
+        Self { events_max: BATCH_EVENTS_MAX, manner: Manner::Swift, went_well_at: Instant::now() }
+    }
+
+    /// The same, of one who has only begun.
+    pub(super) fn begun_now(self) -> Self {
+        Self { went_well_at: Instant::now(), ..self }
+    }
+
+    /// When all was last published that there was to publish in a turn, be it nothing.
+    pub(super) fn went_well_at(self) -> Instant {
+        self.went_well_at
+    }
+
     fn after(self, error: &PublishError) -> Self {
         match error {
             PublishError::BatchTooLarge => {
-                Self { events_max: SINGLE_EVENTS_MAX, manner: Manner::Singly }
+                Self { events_max: SINGLE_EVENTS_MAX, manner: Manner::Singly, ..self }
             }
             _ => Self { events_max: (self.events_max / 2).max(BATCH_EVENTS_MIN), ..self },
         }
@@ -146,7 +156,7 @@ impl<'a> Session<'a> {
                 return Ok(None);
             }
         }
-        session.report();
+        session.report(pace);
         relay.status.update(|health| health.stopped = None);
         Ok(Some(session))
     }
@@ -180,7 +190,8 @@ impl<'a> Session<'a> {
                 }
                 ahead = next?;
             }
-            self.report();
+            pace.went_well_at = Instant::now();
+            self.report(*pace);
             if looked_at.elapsed() > ENDS_INTERVAL {
                 self.check_ends().await?;
                 looked_at = Instant::now();
@@ -231,7 +242,7 @@ impl<'a> Session<'a> {
                     self.relay.metrics.phases.took("remember", acknowledged.elapsed());
                     self.relay.metrics.published.inc_by(u64::try_from(sent).unwrap_or(u64::MAX));
                     if pace.manner == Manner::Singly {
-                        *pace = Pace::default();
+                        *pace = Pace::new();
                         return Ok(Some(Over::OtherManner));
                     }
                     *pace = pace.after_success();
@@ -327,7 +338,9 @@ impl<'a> Session<'a> {
         Ok(found == Some(self.progress.position))
     }
 
-    fn report(&self) {
+    fn report(&self, pace: Pace) {
+        let events_max = i64::try_from(pace.events_max).unwrap_or(i64::MAX);
+        self.relay.metrics.batch_max.set(events_max);
         let (ledger, status) = (&self.relay.ledger, &self.relay.status);
         let now = ledger.clock().now();
         let head = *ledger.tail().head().borrow();
