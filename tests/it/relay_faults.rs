@@ -250,7 +250,6 @@ async fn a_broker_in_trouble_delays_the_relay_and_nothing_else() {
         load.stop().await;
         published(&database).await;
         expect_same(&broker, &database, &prefix).await;
-        println!("{trouble:?} {:?}", begun.elapsed());
     }
 }
 
