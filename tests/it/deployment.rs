@@ -161,6 +161,10 @@ fn the_compose_file_is_one_and_all_that_it_names_is_there() {
         let first = &service["depends_on"]["migrate"]["condition"];
         assert_eq!(first, "service_completed_successfully", "{role}");
         assert_eq!(service["environment"]["ACCRUE_ALLOW_NETWORK"], "true", "{role}");
+        // The API does its work without Kafka, and takes commands from there once it has come.
+        let needs_kafka = service["environment"]["ACCRUE_KAFKA_BOOTSTRAP"].is_string();
+        let kafka = service["depends_on"]["kafka"]["condition"].as_str();
+        assert_eq!(kafka == Some("service_healthy"), needs_kafka && role != "api", "{role}");
         // What the network of others could reach, only on this machine, and with room for many.
         for port in list(&service["ports"]) {
             assert_eq!((role, &*port), ("api", "127.0.0.1:8080:8080"));
