@@ -77,6 +77,19 @@ fn every_sample_event_decodes_and_fits_its_schema() {
 }
 
 #[test]
+fn the_asyncapi_document_is_one() {
+    let read = |path| json(&std::fs::read_to_string(workspace().join(path)).expect("a text"));
+    let schema = read("tests/schemas/asyncapi-3.0.0.json");
+    // Nothing is fetched: whatever the schema refers to is in it.
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let mut document = read("schemas/asyncapi.json");
+    let errors: Vec<_> = validator.iter_errors(&document).map(|it| it.to_string()).collect();
+    assert_eq!(errors, [""; 0]);
+    document["operations"]["publishEvents"]["action"] = "sendx".into();
+    assert!(!validator.is_valid(&document));
+}
+
+#[test]
 fn the_rule_schema_takes_the_sample_rule_and_no_other_command() {
     let schema = workspace().join("schemas/rules.schema.json");
     let schema = json(&std::fs::read_to_string(schema).expect("the schema"));
