@@ -228,6 +228,15 @@ impl Servers {
     }
 }
 
+/// Does the server of that connection show the log of another one, and nothing of its own? One that
+/// was promoted does not any more.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn is_standby(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(conn).await
+}
+
 /// How pools connect.
 fn reading(options: PgConnectOptions) -> PgConnectOptions {
     options.options(PLANS).options([("search_path", "read,public")])

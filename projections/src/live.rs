@@ -9,9 +9,11 @@ use accrue_event_store::follow::{self, Feeds, FollowError, Follower, Runner, Sta
 use accrue_event_store::ledger::{self, Ledger};
 use accrue_event_store::log;
 use accrue_event_store::record::{Position, Recorded};
+use accrue_event_store::servers;
 use accrue_event_store::state::FromState;
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -28,7 +30,7 @@ use crate::rebuild;
 pub struct Views {
     /// The log behind them.
     pub ledger: Ledger,
-    /// Where the routes read: the primary, or a replica that replays it.
+    /// Where the routes read: the primary, or a replica while it replays it; see [`Views::acquire`].
     pub pool: PgPool,
     /// The pool is of replicas.
     pub(crate) replicas: bool,
@@ -84,6 +86,26 @@ impl Views {
     #[must_use]
     pub fn head(&self) -> watch::Receiver<Position> {
         self.head.clone()
+    }
+
+    /// A connection to read with. A replica that was promoted has a history of its own from then on,
+    /// however well it answers, so the primary is read in its place. Asked of each connection, since
+    /// behind one name there may be several.
+    pub(crate) async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        let mut conn = self.pool.acquire().await?;
+        if !self.replicas || servers::is_standby(&mut conn).await? {
+            return Ok(conn);
+        }
+        drop(conn);
+        self.ledger.pool().acquire().await
+    }
+
+    /// Does the replica follow another server, so that reads are answered by it?
+    ///
+    /// # Errors
+    /// As Postgres gives them.
+    pub async fn is_standby(&self) -> sqlx::Result<bool> {
+        servers::is_standby(&mut *self.pool.acquire().await?).await
     }
 
     /// The state of an aggregate and its version, from where the routes read.
@@ -206,7 +228,7 @@ async fn observed(
 }
 
 async fn look(views: &Views, replayed: Option<&watch::Sender<Position>>) -> sqlx::Result<()> {
-    let mut conn = views.pool.acquire().await?;
+    let mut conn = views.acquire().await?;
     let statuses = views.statuses();
     let found = follow::positions(&mut conn, &statuses.map(Status::name)).await?;
     for status in statuses {

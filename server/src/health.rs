@@ -19,7 +19,6 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
@@ -119,7 +118,8 @@ struct Check {
     /// It passes.
     ok: bool,
     /// Why it does not; of `payments`, which always passes, why calls are not made, of `relay`, which
-    /// does too, why Kafka is behind, and of `kafka_commands`, likewise, why commands wait.
+    /// does too, why Kafka is behind, of `kafka_commands`, likewise, why commands wait, and of
+    /// `read_database` also why the primary answers reads in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Position in the log: its head, or how far a follower has come.
@@ -258,7 +258,7 @@ impl Health {
     }
 
     async fn database(&self) -> Check {
-        let reason = no_answer(self.0.ledger.pool()).await;
+        let reason = answer(sqlx::query("SELECT 1").execute(self.0.ledger.pool())).await.err();
         Check {
             name: "database".to_owned(),
             ok: reason.is_none(),
@@ -289,28 +289,31 @@ fn behind(mut check: Check, published: &Published) -> Check {
     check
 }
 
-/// Why a database does not answer; none when it does.
-async fn no_answer(pool: &PgPool) -> Option<String> {
-    let ask = sqlx::query("SELECT 1").execute(pool);
+/// What a database answers, or why it does not.
+async fn answer<T>(ask: impl Future<Output = sqlx::Result<T>>) -> Result<T, String> {
     match tokio::time::timeout(ANSWER_MAX, ask).await {
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!("no answer within {} s", ANSWER_MAX.as_secs())),
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_MAX.as_secs())),
     }
 }
 
 /// A replica answers, and has every read model. How far it is behind is told and no reason to send
-/// nobody here: whoever needs a position waits for it.
+/// nobody here: whoever needs a position waits for it. Nor is one that was promoted, in whose place
+/// the primary answers.
 async fn replica_check(replica: &Views, head: Position) -> Check {
-    let mut reason = no_answer(&replica.pool).await;
     let missing = replica.statuses().into_iter().find(|it| *it.position().borrow() < 0);
-    if let (None, Some(missing)) = (&reason, missing) {
-        reason = Some(format!("it has no read model {} yet", missing.name()));
-    }
+    let (ok, reason) = match (answer(replica.is_standby()).await, missing) {
+        (Err(reason), _) => (false, Some(reason)),
+        (_, Some(missing)) => (false, Some(format!("it has no read model {} yet", missing.name()))),
+        (Ok(true), None) => (true, None),
+        (Ok(false), None) => {
+            (true, Some("it is no standby, so reads are answered by the primary".to_owned()))
+        }
+    };
     let position = (*replica.head().borrow()).max(0);
     Check {
         name: "read_database".to_owned(),
-        ok: reason.is_none(),
+        ok,
         reason,
         position: Some(position),
         lag: Some(Lag {

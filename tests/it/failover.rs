@@ -64,6 +64,52 @@ async fn a_replica_answers_reads_and_no_read_is_older_than_it_may_be() {
     assert_snapshot!(client.balance("a", third).await, @"available 0");
 }
 
+/// Whatever is written to it from then on is no part of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_promoted_is_read_no_more_and_the_primary_answers() {
+    let pair = Pair::start().await;
+    let flags = ["--database-url", &pair.database.url, "--read-database-url", &pair.copy.url];
+    let server = Server::start_with(&flags).await;
+    let client = server.client();
+    is_ready(&client).await;
+    let both = issue(&client, "a").await;
+    assert!(client.balance("a", both).await.starts_with("available 1;"));
+    assert_eq!(check(&client, "read_database").await.get("reason"), None);
+
+    pair.promote().await;
+    let fork = Server::start_with(&["--database-url", &pair.copy.url]).await;
+    let fork = fork.client();
+    for account in ["a", "a", "forked"] {
+        issue(&fork, account).await;
+    }
+    let forked = issue(&fork, "forked").await;
+    assert!(fork.balance("a", forked).await.starts_with("available 3;"));
+    // Nothing of it is shown, to whoever asks for nothing in particular or for a position that the
+    // fork alone has come to.
+    assert!(client.balance("a", both).await.starts_with("available 1;"));
+    for from in ["", "?min_position=1"] {
+        let none = client.get(&format!("/v1/accounts/forked{from}")).await;
+        assert_eq!(none.status, 404, "{from}: {}", none.text);
+        for (path, count) in [("/v1/accounts", 1), ("/v1/events", both)] {
+            let list = client.get(&format!("{path}{from}")).await.expect(200).json();
+            let found = list["items"].as_array().map(Vec::len);
+            assert_eq!(found.and_then(|it| i64::try_from(it).ok()), Some(count), "{list}");
+            assert!(!list.to_string().contains("forked"), "{list}");
+        }
+    }
+    let late = client.get(&format!("/v1/accounts/forked?min_position={forked}")).await;
+    assert_snapshot!(late.problem(), @"503 not-there-yet");
+    // What is written here is read, and from here.
+    let here = issue(&client, "a").await;
+    assert!(client.balance("a", here).await.starts_with("available 2;"));
+    let events = client.get(&format!("/v1/events?after={both}&min_position={here}")).await;
+    assert_eq!(events.expect(200).json()["items"].as_array().map(Vec::len), Some(1));
+    let told = check(&client, "read_database").await;
+    assert_eq!((&told["ok"], &told["position"]), (&json!(true), &json!(here)), "{told}");
+    let reason = told["reason"].as_str().unwrap_or_default();
+    assert_snapshot!(reason, @"it is no standby, so reads are answered by the primary");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_synchronous_standby_a_lost_primary_takes_nothing_acknowledged_along() {
     let pair = Pair::start().await;

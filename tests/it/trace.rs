@@ -1,10 +1,14 @@
 //! One trace from a client's request to what followers do because of it.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
 use accrue_tests::client::Client;
 use accrue_tests::collector::Collector;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::kafka::{broker, expect_same, prefix, published};
+use accrue_tests::program;
 use accrue_tests::server::Server;
 use accrue_tests::shop::{by_wallet, order, usd};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -153,4 +157,32 @@ async fn a_collector_is_told_of_one_trace_from_the_request_to_what_followers_do(
     assert_eq!(award.parent, request.id, "the event was made by the request");
     assert_eq!(awarded, format!("00-{TRACE}-{}-01", award.id));
     assert!(spans.iter().any(|it| it.trace != TRACE), "requests without a context have their own");
+}
+
+/// Variables that exporters of traces are told their collector by.
+const CONVENTIONAL: [&str; 2] =
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+#[tokio::test]
+async fn nobody_is_told_of_a_trace_unless_the_setting_names_a_collector() {
+    let shown = program::run(["config", "show"]).await.expect_success();
+    let settings = shown.lines().map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+    let setting: Vec<String> = settings.filter(|it| it.starts_with("otlp_endpoint ")).collect();
+    assert_eq!(setting, ["otlp_endpoint - (default)"]);
+
+    let collector = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", collector.local_addr().expect("a bound port has an address"));
+    let environment = CONVENTIONAL.map(|name| (name, &*url));
+    let database = Database::create().await;
+    let flags = ["--database-url", &database.url];
+    let mut server = Server::start_in(&flags, &environment).await;
+    let client = traced(&server.client());
+    client.post("/v1/accounts/a/points/issue", json!({"points": 1})).await.expect(201);
+    // What there were to tell would be told at the end, at the latest.
+    server.sigterm();
+    assert_eq!(server.exit().await.code(), Some(0), "{}", server.log());
+    collector.set_nonblocking(true).expect("a listener of ours");
+    // Whoever had called would stand in line.
+    let called = collector.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(called, Err(ErrorKind::WouldBlock));
 }

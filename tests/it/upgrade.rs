@@ -13,11 +13,12 @@ use accrue_projections::live;
 use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
-use accrue_tests::program;
+use accrue_tests::program::{self, Said};
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use sqlx::migrate::Migrate;
 use tokio_util::sync::CancellationToken;
 
 /// In the newer build points are issued in two parts.
@@ -131,10 +132,40 @@ async fn an_older_build_starts_behind_the_migration_of_a_newer_one_that_suits_it
     let there = older.client().post("/v1/accounts/a/points/issue", one).await.position();
     assert!(older.client().balance("a", there).await.starts_with("available 2;"));
     // One that would break it says so at the start.
-    database.run("UPDATE schema_support SET oldest = 9999").await;
-    let said = program::run(["serve", "--port", "0", "--database-url", &database.url]).await;
+    database.run(BREAKS).await;
+    refuses(&program::run(["serve", "--port", "0", "--database-url", &database.url]).await);
+}
+
+/// From here on the schema suits the newer build alone.
+const BREAKS: &str = "UPDATE schema_support SET oldest = 9999";
+
+fn refuses(said: &Said) {
     assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
     assert!(said.err.contains("made by a newer version of accrue"), "{said:?}");
+}
+
+/// Sessions that wait for a lock of applications, which migrations are made behind.
+const WAITING: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+
+#[tokio::test]
+async fn a_build_that_waited_for_the_migrations_of_a_newer_one_judges_what_has_come_of_them() {
+    let database = Database::create().await;
+    let migrate = ["migrate", "--database-url", &database.url];
+    program::run(migrate).await.expect_success();
+    let mut newer = database.connect().await;
+    newer.lock().await.expect("the newer build has its turn");
+    let meanwhile = async {
+        eventually("the older one waits, and has found nothing wrong", async || {
+            (database.number(WAITING).await == 1).then_some(())
+        })
+        .await;
+        database.migrated_by_a_newer_build().await;
+        database.run(BREAKS).await;
+        newer.unlock().await.expect("its turn is over");
+    };
+    let (said, ()) = tokio::join!(program::run(migrate), meanwhile);
+    refuses(&said);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,16 @@
 //! The program under test, as cargo builds it.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+/// How long a command may take to come to its end, on a machine that is busy with others.
+const RUN_MAX: Duration = Duration::from_secs(120);
 
 static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
@@ -94,10 +102,32 @@ impl From<Output> for Said {
 /// Runs a command of it to its end.
 ///
 /// # Panics
-/// When it cannot be run at all.
+/// When it cannot be run at all, or has not ended after [`RUN_MAX`]: one that serves where it
+/// should have refused would be waited for for ever.
 pub async fn run<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Said {
-    let mut command = command(arguments);
-    // A whole thread, so that the test's own tasks go on meanwhile.
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    output.expect("the thread lives").expect("accrue runs").into()
+    // Files, so that what it has printed is there although it does not end.
+    let (out, err) = (file(), file());
+    let shared = |file: &File| file.try_clone().expect("a file can be shared");
+    let mut command = tokio::process::Command::from(command(arguments));
+    command.stdout(shared(&out)).stderr(shared(&err)).kill_on_drop(true);
+    let mut child = command.spawn().expect("accrue runs");
+    let in_time = timeout(RUN_MAX, child.wait()).await.is_ok();
+    if !in_time {
+        child.kill().await.expect("a child of ours can be killed");
+    }
+    let status = child.wait().await.expect("a child of ours can be waited for");
+    let said = Said::from(Output { status, stdout: content(out), stderr: content(err) });
+    assert!(in_time, "not ended within {RUN_MAX:?}:\n{}\n{}", said.out, said.err);
+    said
+}
+
+fn file() -> File {
+    tempfile::tempfile().expect("a temporary file can be made")
+}
+
+fn content(mut file: File) -> Vec<u8> {
+    let mut content = Vec::new();
+    file.rewind().expect("a file has a beginning");
+    file.read_to_end(&mut content).expect("a file of ours can be read");
+    content
 }

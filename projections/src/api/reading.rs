@@ -66,7 +66,7 @@ pub(super) async fn connection(
 ) -> sqlx::Result<Option<PoolConnection<Postgres>>> {
     let limit = Instant::now() + WAIT_MAX;
     while Instant::now() < limit {
-        let mut conn = views.pool.acquire().await?;
+        let mut conn = views.acquire().await?;
         let Some(position) = min_position.filter(|_| views.replicas) else {
             return Ok(Some(conn));
         };
