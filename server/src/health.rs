@@ -118,7 +118,7 @@ struct Check {
     /// It passes.
     ok: bool,
     /// Why it does not; of `payments`, which always passes, why calls are not made, of `relay`, which
-    /// does too, why Kafka is behind, of `kafka_commands`, likewise, why commands wait, and of
+    /// does too where a process does anything else, why Kafka is behind, of `kafka_commands`, likewise, why commands wait, and of
     /// `read_database` also why the primary answers reads in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,

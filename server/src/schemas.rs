@@ -17,6 +17,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{output, web};
 
+/// The name of the AsyncAPI document.
+const ASYNCAPI: &str = "asyncapi.json";
+
 /// Writes everything. What no type stands behind any more is left alone: old events stay readable.
 pub(crate) fn write(dir: &Path) -> Result<()> {
     for (name, text) in files()? {
@@ -29,7 +32,20 @@ pub(crate) fn write(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compares each released event's schema with the present one of the same name and version.
+/// What readers of Kafka find beside the events' bodies, by its place in the AsyncAPI document.
+const READ: [&str; 5] = [
+    "/components/schemas/eventHeaders",
+    "/components/messages/cloudEvent/payload/schema",
+    "/components/messages/result/headers",
+    "/components/messages/result/payload/schema",
+    "/components/messages/deadCommand/headers",
+];
+
+/// What writers put there.
+const WRITTEN: &str = "/components/messages/command/payload/schema";
+
+/// Compares each released event's schema with the present one of the same name and version, and
+/// what was said of Kafka, which stands in the present folder or in the one that it is in.
 pub(crate) fn check(released: &Path, present: &Path) -> Result<()> {
     let mut breaks = Vec::new();
     let mut count = 0;
@@ -47,6 +63,13 @@ pub(crate) fn check(released: &Path, present: &Path) -> Result<()> {
         let found = compatible::breaks(&read(&released.join(&name))?, &read(&path)?);
         breaks.extend(found.into_iter().map(|what| format!("{event}: {what}")));
     }
+    let document = released.join(ASYNCAPI);
+    if document.exists() {
+        let beside = present.join(ASYNCAPI);
+        let above = present.join("..").join(ASYNCAPI);
+        let present = if beside.exists() { beside } else { above };
+        breaks.extend(breaks_in_kafka(&read(&document)?, &read(&present)?));
+    }
     if count == 0 {
         bail!("{} holds no event schemas (*.schema.json)", released.display());
     }
@@ -58,6 +81,27 @@ pub(crate) fn check(released: &Path, present: &Path) -> Result<()> {
         }
         _ => bail!("readers of released events would break:\n  {}", breaks.join("\n  ")),
     }
+}
+
+/// What would break those who read from Kafka, or write there, by a released AsyncAPI document.
+fn breaks_in_kafka(released: &Value, present: &Value) -> Vec<String> {
+    let mut breaks = Vec::new();
+    for (name, channel) in released["channels"].as_object().into_iter().flatten() {
+        let (was, is) = (&channel["address"], &present["channels"][name]["address"]);
+        if was != is {
+            breaks.push(format!("{ASYNCAPI}: {name} was at {was}, is at {is}"));
+        }
+    }
+    for place in READ {
+        let found = compatible::breaks_at(place, released, present);
+        breaks.extend(found.into_iter().map(|what| format!("{ASYNCAPI}: {place}: {what}")));
+    }
+    // Here it is we who read: whatever the release let through is to be let through by what we take.
+    let found = compatible::breaks_at(WRITTEN, present, released).into_iter();
+    breaks.extend(found.map(|what| {
+        format!("{ASYNCAPI}: {WRITTEN}: commands of the release are not taken: (present) {what}")
+    }));
+    breaks
 }
 
 fn read(path: &Path) -> Result<Value> {
@@ -73,7 +117,7 @@ fn files() -> Result<BTreeMap<String, String>> {
         "http/openapi.json".to_owned(),
         text(&sorted(serde_json::to_value(web::openapi())?)),
     );
-    files.insert("asyncapi.json".to_owned(), text(&sorted(asyncapi::document()?)));
+    files.insert(ASYNCAPI.to_owned(), text(&sorted(asyncapi::document()?)));
     files.insert("rules.schema.json".to_owned(), accrue_campaign_engine::format::schema_text());
     for event in samples::events() {
         let (name, version) = event.name();

@@ -57,7 +57,7 @@ fn crates_point_downwards_only() {
     private-postgres:
     projections: domain event-store http
     saga: campaign-engine domain event-store gateways
-    tests: campaign-engine domain event-store gateways private-kafka private-postgres projections
+    tests: campaign-engine domain event-store gateways kafka private-kafka private-postgres projections
     xtask: private-kafka private-postgres
     ");
 }

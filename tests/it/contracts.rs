@@ -5,8 +5,13 @@ use std::path::Path;
 
 use accrue_domain::aggregate::Kind;
 use accrue_event_store::codec::Codec;
+use accrue_tests::kafka::{broker, prefix};
 use accrue_tests::program::{self, workspace};
-use serde_json::Value;
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use serde_json::{Map, Value, json};
+
+use crate::kafka_commands::{read, write};
+use crate::relay_world::serve_with;
 
 fn files(dir: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -23,7 +28,7 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
     found
 }
 
-fn json(text: &str) -> Value {
+fn parsed(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
@@ -67,9 +72,10 @@ fn every_sample_event_decodes_and_fits_its_schema() {
         let decoded = codec.decode(kind.as_str(), event_type, version, text);
         let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!decoded.events().is_empty(), "{name}");
-        let schema = json(&files[&format!("{stem}.schema.json")]);
+        let schema = parsed(&files[&format!("{stem}.schema.json")]);
         let validator = jsonschema::validator_for(&schema).expect("a schema");
-        let errors: Vec<_> = validator.iter_errors(&json(text)).map(|it| it.to_string()).collect();
+        let errors: Vec<_> =
+            validator.iter_errors(&parsed(text)).map(|it| it.to_string()).collect();
         assert_eq!(errors, [""; 0], "{name}");
         count += 1;
     }
@@ -78,7 +84,7 @@ fn every_sample_event_decodes_and_fits_its_schema() {
 
 #[test]
 fn the_asyncapi_document_is_one() {
-    let read = |path| json(&std::fs::read_to_string(workspace().join(path)).expect("a text"));
+    let read = |path| parsed(&std::fs::read_to_string(workspace().join(path)).expect("a text"));
     let schema = read("tests/schemas/asyncapi-3.0.0.json");
     // Nothing is fetched: whatever the schema refers to is in it.
     let validator = jsonschema::validator_for(&schema).expect("a schema");
@@ -89,12 +95,92 @@ fn the_asyncapi_document_is_one() {
     assert!(!validator.is_valid(&document));
 }
 
+/// What the AsyncAPI document says of something, as a schema by itself.
+fn told(document: &Value, place: &str) -> Value {
+    let mut schema = document.pointer(place).expect("it is told").clone();
+    if let Some(other) = schema["$ref"].as_str() {
+        schema = document.pointer(other.trim_start_matches('#')).expect("it is told").clone();
+    }
+    // What stands in other files is held against those elsewhere.
+    for property in schema["properties"].as_object_mut().into_iter().flatten() {
+        if property.1.get("$ref").is_some() {
+            *property.1 = json!({});
+        }
+    }
+    schema
+}
+
+/// It fits, and has nothing that is not told of.
+fn expect_told(document: &Value, place: &str, found: &Value) {
+    let schema = told(document, place);
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<_> = validator.iter_errors(found).map(|it| it.to_string()).collect();
+    assert_eq!(errors, [""; 0], "{place}: {found}");
+    for name in found.as_object().expect("an object").keys() {
+        assert!(schema["properties"].get(name).is_some(), "{place}: {name} is not told of");
+    }
+}
+
+fn headers(record: &OwnedMessage) -> Value {
+    let headers = record.headers().into_iter().flat_map(|it| it.iter());
+    let text = |it: Option<&[u8]>| String::from_utf8_lossy(it.unwrap_or_default()).into_owned();
+    headers.map(|it| (it.key.to_owned(), text(it.value).into())).collect::<Map<_, _>>().into()
+}
+
+fn body(record: &OwnedMessage) -> Value {
+    serde_json::from_slice(record.payload().expect("a value")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_kafka_is_as_the_asyncapi_document_has_it() {
+    let path = workspace().join("schemas/asyncapi.json");
+    let document = parsed(&std::fs::read_to_string(path).expect("a text"));
+    let broker = broker().await;
+    for form in ["binary", "structured"] {
+        let prefix = prefix();
+        let (_database, server) = serve_with(broker, &prefix, &["--kafka-form", form]).await;
+        let client = server.client().with("accrue-correlation-id", "c").with("tracestate", "a=b");
+        let client = client.with("accrue-causation-id", "d").with("accrue-actor", "e");
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let client = client.with("traceparent", trace);
+        client.post("/v1/accounts/a/points/issue", json!({"points": 5})).await.expect(201);
+        let topic = |of: &str| format!("{prefix}.{of}.default");
+        let commands = [
+            (Some("a"), r#"{"id":"1","type":"issue_points","account":"a","points":1}"#),
+            (Some("a"), r#"{"id":"2","type":"redeem_points","account":"a","points":9}"#),
+            (None, "nothing"),
+        ];
+        write(broker, &topic("commands"), &commands).await;
+        let messages = "/components/messages";
+        for result in read(broker, &topic("results"), 2).await {
+            expect_told(&document, &format!("{messages}/result/headers"), &headers(&result));
+            expect_told(&document, &format!("{messages}/result/payload/schema"), &body(&result));
+        }
+        for dead in read(broker, &topic("commands-dead"), 1).await {
+            expect_told(&document, &format!("{messages}/deadCommand/headers"), &headers(&dead));
+        }
+        for event in read(broker, &topic("events"), 3).await {
+            if form == "binary" {
+                let told = "/components/schemas/eventHeaders";
+                expect_told(&document, told, &headers(&event));
+            } else {
+                let message = format!("{messages}/cloudEvent");
+                expect_told(&document, &format!("{message}/payload/schema"), &body(&event));
+                let content =
+                    headers(&event)["content-type"].as_str().unwrap_or_default().to_owned();
+                let told = document.pointer(&format!("{message}/contentType")).expect("a type");
+                assert!(content.starts_with(told.as_str().expect("a text")), "{content}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_rule_schema_takes_the_sample_rule_and_no_other_command() {
     let schema = workspace().join("schemas/rules.schema.json");
-    let schema = json(&std::fs::read_to_string(schema).expect("the schema"));
+    let schema = parsed(&std::fs::read_to_string(schema).expect("the schema"));
     let validator = jsonschema::validator_for(&schema).expect("a schema");
-    let mut rule = json(
+    let mut rule = parsed(
         r#"[{"variable": "$.amount", "condition": {"rule": "numeric_greater_than", "value": 100},
              "action": {"command": "issue", "formula": "$.amount/10"}}]"#,
     );

@@ -24,12 +24,12 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::feed_world::{fed, lag, partitions, takes, verified};
-use crate::kafka_commands::{invoices, write};
+use crate::kafka_commands::{invoices, kcat};
 use crate::relay_world::{figure, lines};
 use crate::roles::business;
 
 /// Kills in the test of the invoices.
-const KILLS: u32 = 12;
+const KILLS: usize = 12;
 
 /// Faults of sagas, and purchases before each.
 const FAULTS: u32 = 6;
@@ -39,20 +39,21 @@ const PURCHASES_A_FAULT: u32 = 10;
 async fn a_year_of_invoices_by_kafka_both_ways_through_kills_comes_to_the_same_figures() {
     let (broker, prefix) = (broker().await, prefix());
     let database = Database::create().await;
-    let api = fed(&database, broker, &prefix, "api,relay,timers").await;
+    let mut api = fed(&database, broker, &prefix, "api,relay,timers").await;
     history::campaign(&api.client()).await;
     let mut one = fed(&database, broker, &prefix, "projections,campaigns").await;
     let mut two = fed(&database, broker, &prefix, "projections,campaigns").await;
     let invoices = invoices().await;
-    let records: Vec<_> = invoices.lines().map(|line| (None, line)).collect();
     let topic = format!("{prefix}.commands.default");
-    let writing = write(broker, &topic, &records);
+    let writing = kcat(broker, &topic, &invoices);
     let killing = async {
         let mut chance = Chance::new("kills of workers that Kafka feeds");
+        // Who applies events, and who takes the commands and publishes the events.
+        let mut victims = [&mut one, &mut two, &mut api];
         for kill in 0..KILLS {
             // The fault's own moment.
             sleep(chance.moment(Duration::from_millis(2_500))).await;
-            let victim = if kill % 2 == 0 { &mut one } else { &mut two };
+            let victim = &mut victims[kill % 3];
             victim.kill9();
             victim.restart().await;
         }

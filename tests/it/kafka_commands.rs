@@ -69,7 +69,7 @@ pub(crate) async fn write(broker: &Broker, topic: &str, records: &[(Option<&str>
 }
 
 /// Writes lines as people do from a shell, a record each; by our own client where kcat is missing.
-async fn kcat(broker: &Broker, topic: &str, lines: &str) {
+pub(crate) async fn kcat(broker: &Broker, topic: &str, lines: &str) {
     // The topic is there.
     write(broker, topic, &[]).await;
     let mut kcat = Command::new("kcat");

@@ -12,6 +12,7 @@ use accrue_tests::kafka::{broker, expect_same, flags, prefix, published};
 use accrue_tests::load::{Fate, Load, Manner};
 use accrue_tests::server::Server;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use sqlx::Executor as _;
 use tokio::time::{Instant, sleep};
 
@@ -252,6 +253,37 @@ async fn a_broker_in_trouble_delays_the_relay_and_nothing_else() {
         published(&database).await;
         expect_same(&broker, &database, &prefix).await;
     }
+}
+
+/// The one that reaches Kafka is told by nobody: the other lets go of what it cannot do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_alone_is_not_ready_without_kafka_and_gives_way_to_one_that_reaches_it() {
+    let (broker, prefix) = (broker().await, prefix());
+    let (database, api) = Server::create().await;
+    let relay = async |bootstrap: &str| {
+        let place = ["--kafka-bootstrap", bootstrap, "--kafka-topic-prefix", &prefix];
+        let flags = ["--database-url", &database.url, "--roles", "relay"];
+        let alarm = ["--relay-lag-seconds-max", "1"];
+        Server::start_with(&[&flags[..], &place, &alarm].concat()).await
+    };
+    let cut_off = relay("127.0.0.1:1").await;
+    eventually("it leads", async || leads(&cut_off).await.then_some(())).await;
+    api.client().post("/v1/accounts/a/points/issue", json!({"points": 1})).await.expect(201);
+    let status = async |server: &Server| server.client().get("/readyz").await;
+    let said = eventually("it is not ready", async || {
+        let answer = status(&cut_off).await;
+        (answer.status == 503).then_some(answer)
+    });
+    let checks = said.await.json()["checks"].clone();
+    let relay_check = checks.as_array().and_then(|all| all.iter().find(|it| it["name"] == "relay"));
+    assert_eq!(relay_check.map(|it| &it["ok"]), Some(&json!(false)), "{checks}");
+    let other = relay(&broker.bootstrap()).await;
+    published(&database).await;
+    for server in [&cut_off, &other] {
+        eventually("it is ready", async || (status(server).await.status == 200).then_some(()))
+            .await;
+    }
+    expect_same(broker, &database, &prefix).await;
 }
 
 async fn checkpoint(database: &Database) -> i64 {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use accrue_tests::program::{self, workspace};
+use accrue_tests::program::{self, Said, workspace};
 use serde_json::{Value, json};
 
 fn folders() -> Vec<PathBuf> {
@@ -26,14 +26,15 @@ async fn readers_of_every_release_can_go_on() {
     }
 }
 
-/// A copy of the present schemas in which one was changed.
-fn changed(event: &str, change: impl Fn(&mut Value)) -> tempfile::TempDir {
+/// A copy of the present contracts in which one file was changed.
+fn changed(file: &str, change: impl Fn(&mut Value)) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary folder");
-    for entry in fs::read_dir(workspace().join("schemas/events")).expect("the schemas") {
-        let path = entry.expect("an entry").path();
+    let events = fs::read_dir(workspace().join("schemas/events")).expect("the schemas");
+    let events = events.map(|entry| entry.expect("an entry").path());
+    for path in events.chain([workspace().join("schemas/asyncapi.json")]) {
         let name = path.file_name().expect("a name").to_owned();
         let mut schema = fs::read_to_string(&path).expect("a text");
-        if name.to_string_lossy() == format!("{event}.schema.json") {
+        if name.to_string_lossy() == file {
             let mut value = serde_json::from_str(&schema).expect("JSON");
             change(&mut value);
             schema = value.to_string();
@@ -43,24 +44,31 @@ fn changed(event: &str, change: impl Fn(&mut Value)) -> tempfile::TempDir {
     copy
 }
 
+/// What is said of a change.
+async fn said(released: &str, file: &str, change: impl Fn(&mut Value)) -> Said {
+    let present = changed(file, change);
+    program::run(["schemas", "check", released, &text(present.path())]).await
+}
+
 #[tokio::test]
 async fn a_change_that_breaks_them_is_named() {
-    let released = text(&workspace().join("schemas/events"));
-    let gone = changed("PointsIssued.v1", |schema| {
+    let release = changed("", |_| {});
+    let released = text(release.path());
+    let issued = "PointsIssued.v1.schema.json";
+    let run = said(&released, issued, |schema| {
         let fields = &mut schema["properties"]["PointsIssued"];
         fields["required"].as_array_mut().expect("required fields").retain(|it| it != "points");
     });
-    let run = program::run(["schemas", "check", &released, &text(gone.path())]).await;
+    let run = run.await;
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.err.contains("PointsIssued.v1: $.PointsIssued.points: was always"), "{run:?}");
 
-    let added = changed("PointsIssued.v1", |schema| {
+    let run = said(&released, issued, |schema| {
         schema["properties"]["PointsIssued"]["properties"]["mood"] = json!({"type": "string"});
     });
-    let run = program::run(["schemas", "check", &released, &text(added.path())]).await;
-    run.expect_success();
+    run.await.expect_success();
 
-    let removed = changed("PointsIssued.v1", |_| {});
+    let removed = changed("", |_| {});
     fs::remove_file(removed.path().join("PointsIssued.v1.schema.json")).expect("removed");
     let run = program::run(["schemas", "check", &released, &text(removed.path())]).await;
     assert_eq!(run.code, Some(1), "{run:?}");
@@ -70,4 +78,56 @@ async fn a_change_that_breaks_them_is_named() {
         program::run(["schemas", "check", &text(&workspace().join("domain")), &released]).await;
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.err.contains("holds no event schemas"), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_breaks_who_reads_from_kafka_or_writes_there_is_named() {
+    let release = changed("", |_| {});
+    let released = text(release.path());
+    let of = |place: &'static str, change: fn(&mut Value)| {
+        said(&released, "asyncapi.json", move |document| {
+            change(document.pointer_mut(place).expect("it is there"));
+        })
+    };
+    let headers = "/components/schemas/eventHeaders";
+    let command = "/components/messages/command/payload/schema";
+    for (place, change, why) in [
+        (
+            headers,
+            (|it| {
+                it["required"].as_array_mut().expect("a list").retain(|it| it != "ce_position");
+            }) as fn(&mut Value),
+            "$.ce_position: was always there, is not any more",
+        ),
+        (
+            "/components/messages/result/payload/schema/properties/status",
+            |it| it["type"] = json!("string"),
+            "$.status: was integer, is string",
+        ),
+        (
+            "/channels/results",
+            |it| it["address"] = json!("accrue.answers.{program}"),
+            "results was at",
+        ),
+        (
+            command,
+            |it| it["required"].as_array_mut().expect("a list").push(json!("version")),
+            "$.version: was always there",
+        ),
+        (
+            command,
+            |it| it["properties"]["type"]["enum"] = json!(["issue_points"]),
+            "$.type: values were",
+        ),
+    ] {
+        let run = of(place, change).await;
+        assert_eq!(run.code, Some(1), "{why}: {run:?}");
+        assert!(run.err.contains(why), "{why}: {run:?}");
+    }
+    let more = |it: &mut Value| it["properties"]["ce_mood"] = json!({"type": "string"});
+    of(headers, more).await.expect_success();
+    let more = |it: &mut Value| {
+        it["properties"]["type"]["enum"].as_array_mut().expect("a list").push(json!("give"));
+    };
+    of(command, more).await.expect_success();
 }

@@ -9,10 +9,15 @@ use accrue_event_store::codec::{Codec, Raw, Upcast};
 use accrue_event_store::executor::{Limits, RawEvent, RawStream};
 use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::{Config, Ledger};
+use accrue_kafka::feed;
+use accrue_kafka::record::Form;
+use accrue_kafka::settings::Settings;
 use accrue_projections::live;
 use accrue_tests::client::Client;
 use accrue_tests::database::Database;
-use accrue_tests::eventually::eventually;
+use accrue_tests::eventually::{eventually, while_it_gets_on};
+use accrue_tests::kafka::{broker, prefix};
+use accrue_tests::load::{Load, Manner};
 use accrue_tests::program::{self, Said};
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
@@ -20,6 +25,8 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use sqlx::migrate::Migrate;
 use tokio_util::sync::CancellationToken;
+
+use crate::feed_world::{fed, partitions, takes};
 
 /// In the newer build points are issued in two parts.
 fn whole(raw: Raw) -> Result<Vec<Raw>, String> {
@@ -119,6 +126,63 @@ async fn what_an_older_build_does_not_know_stops_what_is_made_of_it_and_nothing_
         (unwell.len() == 1 && unwell[0].0 == "awards").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_kafka_a_newer_build_takes_what_an_older_one_leaves_and_both_go_on() {
+    let (broker, prefix) = (broker().await, prefix());
+    let database = Database::create().await;
+    let api = fed(&database, broker, &prefix, "api,relay").await;
+    let older = fed(&database, broker, &prefix, "projections").await;
+    let load = Load::start(&[api.client()], 4, Manner::Insists);
+    takes(&older, "balances", 12).await;
+    let newer = newer(&database).await;
+    let at = issue(&newer).await;
+    eventually("the older says what it does not know", async || {
+        let unwell = unwell(&older.client()).await;
+        unwell
+            .iter()
+            .any(|(name, why)| {
+                name == "balances" && why.contains("PointsIssued version 2 of account is unknown")
+            })
+            .then_some(())
+    })
+    .await;
+    let come = "SELECT position FROM checkpoints WHERE follower = 'balances'";
+    assert!(database.number(come).await < at);
+
+    let settings = Settings {
+        bootstrap: broker.bootstrap(),
+        prefix: prefix.clone(),
+        partitions: 12,
+        replication: -1,
+        form: Form::Binary,
+        record_bytes_max: 1_000_000,
+        properties: Vec::new(),
+    };
+    let (feeds, stop) = (feed::feeds(settings, &mut Registry::default()), CancellationToken::new());
+    let mut started =
+        live::start(&newer, &feeds, stop.clone()).await.expect("the read models start");
+    while_it_gets_on("the newer goes on from there", async || {
+        let position = database.number(come).await;
+        (position, position >= at)
+    })
+    .await;
+    // What is behind it both can take.
+    eventually("the older is well again", async || {
+        let unwell = unwell(&older.client()).await;
+        (unwell.is_empty() && partitions(&older, "balances").await > 0).then_some(())
+    })
+    .await;
+    stop.cancel();
+    while started.runners.join_next().await.is_some() {}
+    takes(&older, "balances", 12).await;
+    let sent = load.stop().await.len();
+    let head = database.number("SELECT position FROM log_head").await;
+    let client = older.client();
+    assert!(client.balance("n", head).await.starts_with("available 7;"));
+    let points = "SELECT sum(free)::bigint FROM read.balance_accounts";
+    assert_eq!(database.number(points).await, i64::try_from(sent).expect("a count") + 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,8 @@ pub(super) fn document() -> Result<Value> {
         of_events.insert(name.clone(), reference("components/messages", &name));
         messages.insert(name, message(&event)?);
     }
+    of_events.insert("cloudEvent".to_owned(), reference("components/messages", "cloudEvent"));
+    messages.insert("cloudEvent".to_owned(), cloud_event());
     messages.insert("command".to_owned(), command());
     messages.insert("result".to_owned(), result());
     messages.insert("deadCommand".to_owned(), dead_command());
@@ -26,8 +28,8 @@ pub(super) fn document() -> Result<Value> {
             "title": "Accrue in Kafka",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache-2.0"},
-            "description": "Every event of a ledger, once and in the order of its stream; and \
-                commands, for those who would rather write a record than send a request. \
+            "description": "Every event of a ledger, once and in the order of its stream, in the \
+                form that `kafka_form` says, of which `binary` is the default; and commands, for those who would rather write a record than send a request. \
                 `accrue` is the default of `kafka_topic_prefix`. Read with \
                 `isolation.level=read_committed`.",
         },
@@ -99,36 +101,74 @@ fn message(event: &Event) -> Result<Value> {
     }))
 }
 
+/// The attributes of an event by their names in the structured form, and whether every event has
+/// them.
+const ATTRIBUTES: [(&str, bool, &str); 20] = [
+    ("specversion", true, "1.0"),
+    ("id", true, "The event's position, as text."),
+    ("source", true, "/programs/ and the program."),
+    ("type", true, "The event's name, such as PointsIssued."),
+    ("subject", true, "The stream: kind/id."),
+    ("time", true, "When it happened (business time), RFC 3339."),
+    ("dataschema", true, "urn:accrue:schema: and the name of the file in schemas/events."),
+    ("position", true, "Place in the ledger's order, from 1, without gaps."),
+    ("sequence", true, "Place in the stream, from 1, without gaps."),
+    ("eventversion", true, "Version of the event's shape."),
+    ("recordedtime", true, "When the ledger took it in, RFC 3339."),
+    ("commandid", false, "The command that it follows from."),
+    ("correlationid", false, "The conversation that the command belongs to."),
+    ("causationid", false, "What caused the command."),
+    ("actor", false, "Who asked for it."),
+    ("traceparent", false, "W3C trace context of the command."),
+    ("tracestate", false, "W3C trace state of the command."),
+    (
+        "metadata",
+        false,
+        "The metadata as stored, where the other attributes would not give it back.",
+    ),
+    ("aggregatetype", false, "The kind of a stream that was not made by this program."),
+    ("aggregateid", false, "The id of a stream that was not made by this program."),
+];
+
 /// CloudEvents 1.0, Kafka binding, binary: attributes are headers.
 fn event_headers() -> Value {
-    let text = |description: &str| json!({"type": "string", "description": description});
+    attributes("ce_", "content-type", &[])
+}
+
+/// CloudEvents 1.0, structured: attributes are fields, and so is the stored payload.
+fn cloud_event() -> Value {
     json!({
-        "type": "object",
-        "required": [
-            "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time",
-            "ce_dataschema", "ce_position", "ce_sequence", "ce_eventversion", "ce_recordedtime",
-            "content-type",
-        ],
-        "properties": {
-            "ce_specversion": {"const": "1.0"},
-            "ce_id": text("The event's position, as text."),
-            "ce_source": text("/programs/ and the program."),
-            "ce_type": text("The event's name, such as PointsIssued."),
-            "ce_subject": text("The stream: kind/id."),
-            "ce_time": text("When it happened (business time), RFC 3339."),
-            "ce_dataschema": text("urn:accrue:schema: and the name of the file in schemas/events."),
-            "ce_position": text("Place in the ledger's order, from 1, without gaps."),
-            "ce_sequence": text("Place in the stream, from 1, without gaps."),
-            "ce_eventversion": text("Version of the event's shape."),
-            "ce_recordedtime": text("When the ledger took it in, RFC 3339."),
-            "ce_commandid": text("The command that it follows from."),
-            "ce_correlationid": text("The conversation that the command belongs to."),
-            "ce_causationid": text("What caused the command."),
-            "ce_actor": text("Who asked for it."),
-            "ce_traceparent": text("W3C trace context of the command."),
-            "content-type": {"const": "application/json"},
+        "name": "cloudEvent",
+        "title": "Any event, with kafka_form=structured",
+        "contentType": "application/cloudevents+json",
+        "payload": {
+            "schemaFormat": FORMAT,
+            "schema": attributes("", "datacontenttype", &[("data", json!({
+                "type": "object",
+                "description": "As events/{type}.v{eventversion}.schema.json has it.",
+            }))]),
         },
+        "bindings": {"kafka": {"key": {"type": "string", "description": "kind/id of the stream"}}},
     })
+}
+
+/// All attributes under their names behind `prefix`, the type of the content, and more.
+fn attributes(prefix: &str, content_type: &str, more: &[(&str, Value)]) -> Value {
+    let (mut required, mut properties) = (Vec::new(), Map::new());
+    for (name, always, description) in ATTRIBUTES {
+        let name = format!("{prefix}{name}");
+        if always {
+            required.push(name.clone());
+        }
+        properties.insert(name, json!({"type": "string", "description": description}));
+    }
+    properties[&format!("{prefix}specversion")] = json!({"const": "1.0"});
+    let json = (content_type, json!({"const": "application/json"}));
+    for (name, schema) in std::iter::once(&json).chain(more) {
+        required.push((*name).to_owned());
+        properties.insert((*name).to_owned(), schema.clone());
+    }
+    json!({"type": "object", "required": required, "properties": properties})
 }
 
 fn command() -> Value {

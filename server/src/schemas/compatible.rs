@@ -18,8 +18,17 @@ const DEPTH_MAX: usize = 32;
 
 /// What would break a reader of `released`, each with its place; empty when nothing would.
 pub(crate) fn breaks(released: &Value, present: &Value) -> Vec<String> {
+    breaks_at("", released, present)
+}
+
+/// The same of one schema in two documents, by its JSON pointer.
+pub(crate) fn breaks_at(place: &str, released: &Value, present: &Value) -> Vec<String> {
     let mut pair = Pair { released, present, found: Vec::new() };
-    pair.compare(released, present, "$", 0);
+    match (released.pointer(place), present.pointer(place)) {
+        (Some(old), Some(new)) => pair.compare(old, new, "$", 0),
+        (Some(_), None) => pair.found.push("is not there any more".to_owned()),
+        (None, _) => {}
+    }
     pair.found
 }
 
