@@ -26,7 +26,7 @@ use accrue_event_store::ledger::Ledger;
 use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::NAME;
@@ -43,8 +43,9 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a session may take to end behind its lease.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long one that does not get through a turn, for errors, keeps the lease.
-const FRUITLESS_MAX: Duration = Duration::from_secs(10);
+/// One that gets through no turn for errors lets go of the lease at the second in a row, if that takes
+/// longer than this: a batch that was too large for a slow Kafka is not yet a reason.
+const FRUITLESS: (u32, Duration) = (2, Duration::from_secs(10));
 
 /// The position of a relay that has not said where it is.
 const UNKNOWN: i64 = -1;
@@ -71,7 +72,7 @@ pub fn start(
         status: status.clone(),
         metrics: Metrics::new(registry),
         leading: AtomicBool::new(false),
-        pace: Mutex::new(Pace::new()),
+        pace: Mutex::new(Pace::default()),
         ledger,
     };
     let task = tokio::spawn(async move {
@@ -92,7 +93,7 @@ struct Relay {
     metrics: Metrics,
     /// Is it this process that publishes?
     leading: AtomicBool,
-    /// What was learnt of Kafka when the lease was let go of: it may come back to us.
+    /// What was learnt of Kafka. Not forgotten with the lease, which may come back to us.
     pace: Mutex<Pace>,
 }
 
@@ -102,20 +103,12 @@ impl Relay {
     async fn publish(&self, terms: Terms) {
         self.leading.store(true, Ordering::Release);
         self.metrics.leading.set(1);
-        let (mut pace, mut pause) = (self.pace.lock().await.begun_now(), BACKOFF.0);
+        let mut pace = self.pace.lock().await;
+        let (mut went_well_at, mut failures, mut pause) = (Instant::now(), 0, BACKOFF.0);
         while !terms.over().is_cancelled() {
-            let before = self.metrics.published.get();
+            let (before, well_before) = (self.metrics.published.get(), went_well_at);
             self.metrics.sessions.inc();
-            let end = self.session(&terms, &mut pace).await;
-            if self.metrics.published.get() > before {
-                pause = BACKOFF.0;
-            }
-            if pace.went_well_at().elapsed() > FRUITLESS_MAX && end.is_err() {
-                // Perhaps another process reaches Kafka.
-                tracing::warn!("nothing could be published for a while; the lease is given up");
-                break;
-            }
-            let error = match end {
+            let error = match self.session(&terms, &mut pace, &mut went_well_at).await {
                 Ok(Over::NotOurs) => break,
                 Ok(Over::OtherManner) => continue,
                 Err(error) => error,
@@ -123,20 +116,33 @@ impl Relay {
             if terms.over().is_cancelled() {
                 break;
             }
-            tracing::warn!(%error, "the relay begins anew");
             self.status.update(|health| health.stopped = Some(error.to_string()));
+            if self.metrics.published.get() > before {
+                pause = BACKOFF.0;
+            }
+            failures = if went_well_at > well_before { 1 } else { failures + 1 };
+            if failures >= FRUITLESS.0 && went_well_at.elapsed() > FRUITLESS.1 {
+                // Perhaps another process reaches Kafka.
+                tracing::warn!(%error, "nothing gets through; the relay gives its lease up");
+                break;
+            }
+            tracing::warn!(%error, "the relay begins anew");
             tokio::select! {
                 () = terms.over().cancelled() => break,
                 () = sleep(pause) => {}
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
-        *self.pace.lock().await = pace;
         self.metrics.leading.set(0);
         self.leading.store(false, Ordering::Release);
     }
 
-    async fn session(&self, terms: &Terms, pace: &mut Pace) -> Result<Over, session::Error> {
+    async fn session(
+        &self,
+        terms: &Terms,
+        pace: &mut Pace,
+        went_well_at: &mut Instant,
+    ) -> Result<Over, session::Error> {
         let opening = Session::open(self, terms, *pace);
         let opened = tokio::select! {
             () = terms.over().cancelled() => return Ok(Over::NotOurs),
@@ -144,7 +150,7 @@ impl Relay {
         };
         let Some(mut session) = opened else { return Ok(Over::NotOurs) };
         let end = tokio::select! {
-            end = session.run(pace) => end,
+            end = session.run(pace, went_well_at) => end,
             // A database that does not answer any more must not hold up the next term.
             () = async { terms.over().cancelled().await; sleep(GRACE).await } => Ok(Over::NotOurs),
         };

@@ -1,13 +1,17 @@
 //! How Kafka is reached, and what is written there.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
 use crate::record::Form;
 
 /// Properties that are ours to set: another value would break what the relay promises.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "acks",
     "bootstrap.servers",
+    // Another name of `message.timeout.ms`.
+    "delivery.timeout.ms",
     "enable.idempotence",
     "group.id",
     "group.protocol",
@@ -16,8 +20,15 @@ const OURS: [&str; 11] = [
     "message.max.bytes",
     "partition.assignment.strategy",
     "request.required.acks",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
+
+/// A transaction that takes longer is taken back by the broker.
+pub(crate) const TRANSACTION_MAX: Duration = Duration::from_secs(30);
+
+/// How long the broker may take to acknowledge a record, where no property says otherwise.
+pub(crate) const DELIVERY: (&str, &str) = ("message.timeout.ms", "20000");
 
 /// What is known of a Kafka before it is asked anything.
 #[derive(Clone)]
@@ -54,6 +65,9 @@ pub enum Invalid {
     /// A property that the relay sets itself.
     #[error("{0} is not to be set: what is published once and in order depends on it")]
     Ours(String),
+    /// Records are not waited for longer than their transaction may take, and not for ever.
+    #[error("message.timeout.ms: expected a number from 1 to {}", TRANSACTION_MAX.as_millis())]
+    Delivery,
     /// The client library does not take a property, or its value.
     #[error("{0}")]
     Refused(String),
@@ -67,6 +81,13 @@ impl Settings {
     pub fn check(&self) -> Result<(), Invalid> {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| OURS.contains(&&**name)) {
             return Err(Invalid::Ours(name.clone()));
+        }
+        if let Some((_, value)) = self.properties.iter().find(|(name, _)| name == DELIVERY.0) {
+            let known =
+                value.parse().is_ok_and(|it| (1..=TRANSACTION_MAX.as_millis()).contains(&it));
+            if !known {
+                return Err(Invalid::Delivery);
+            }
         }
         let made = self.client().create_native_config();
         made.map(|_| ()).map_err(|error| Invalid::Refused(error.to_string()))
@@ -137,6 +158,12 @@ pub(crate) mod tests {
         assert!(refusal("socket.timeout.msec", "5000").contains("socket.timeout.msec"));
         assert!(refusal("socket.timeout.ms", "long").contains("socket.timeout.ms"));
         assert!(refusal("acks", "1").starts_with("acks is not to be set"));
+        assert!(refusal("delivery.timeout.ms", "1").contains("is not to be set"));
+        assert_eq!(refusal("message.timeout.ms", "30000"), "");
+        for value in ["0", "30001", "soon"] {
+            let said = refusal("message.timeout.ms", value);
+            assert_eq!(said, "message.timeout.ms: expected a number from 1 to 30000");
+        }
     }
 
     #[test]

@@ -182,19 +182,25 @@ impl Broker {
 
     /// Waits until it has ended by itself.
     pub async fn ended(&self) -> Result<(), Error> {
-        let mut child = self.child.lock().await;
-        while let Some(running) = child.as_mut() {
+        let began = Instant::now();
+        loop {
+            let mut child = self.child.lock().await;
+            let Some(running) = child.as_mut() else { return Ok(()) };
             if running
                 .try_wait()
                 .map_err(Error::io("cannot wait for", Path::new("java")))?
                 .is_some()
             {
                 *child = None;
-            } else {
-                sleep(POLL).await;
+                return Ok(());
             }
+            drop(child);
+            if began.elapsed() > STOP_MAX {
+                let log = self.layout.log();
+                return Err(Error::NotEnded { last_lines: last_lines(&log), log });
+            }
+            sleep(POLL).await;
         }
-        Ok(())
     }
 
     /// Ends it without warning.

@@ -22,6 +22,9 @@ pub enum Error {
     #[error("Kafka does not answer after {waited_seconds} s: {last_lines} (see {log:?})")]
     NotReady { waited_seconds: u64, last_lines: String, log: PathBuf },
 
+    #[error("Kafka does not end: {last_lines} (see {log:?})")]
+    NotEnded { last_lines: String, log: PathBuf },
+
     #[error("{what} {path:?}: {source}")]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
 }

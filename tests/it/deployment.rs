@@ -1,6 +1,6 @@
-//! What deploys the server: the Compose file and the Kubernetes manifests are what their types
-//! say, and all that they name is there. Both are rendered here, as far as ours go; where `kubectl`
-//! or `docker compose` is installed, it has the last word.
+//! What deploys the server: the Compose file is what the Compose Specification says, the Kubernetes
+//! manifests are what their types say, and all that they name is there. Both are rendered here, as
+//! far as ours go; where `kubectl` or `docker compose` is installed, it has the last word.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -17,7 +17,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a whole server does, a role a service.
 const ROLES: [&str; 6] = ["api", "projections", "saga", "campaigns", "relay", "timers"];
@@ -73,6 +73,16 @@ fn is_installed(words: &[&str]) -> bool {
 /// Variables that somebody sets, by name.
 type Set<'a> = [(&'a str, &'a str)];
 
+/// Somebody who sets every variable of the Compose file.
+const EVERYTHING: [(&str, &str); 6] = [
+    ("ACCRUE_FEED", "kafka"),
+    ("ACCRUE_PAYMENTS", "simulator"),
+    ("ACCRUE_PAYMENTS_KEY", "a key"),
+    ("ACCRUE_PAYMENTS_WEBHOOK_SECRET", "a secret"),
+    ("ACCRUE_PORTS", "8080-8089"),
+    ("ACCRUE_POSTGRES_PASSWORD", "secret"),
+];
+
 /// The text with `${NAME:-default}` filled in, and `$$` as the dollar that it stands for. Compose
 /// knows more forms; the file has no other.
 fn interpolated(text: &str, set: &Set<'_>) -> String {
@@ -111,6 +121,34 @@ fn compose(set: &Set<'_>) -> Value {
 #[should_panic(expected = "of an unknown form")]
 fn a_variable_of_another_form_is_not_passed_over() {
     interpolated("127.0.0.1:${ACCRUE_PORTS:?which}:8080", &[]);
+}
+
+#[test]
+fn the_compose_file_is_what_the_compose_specification_says_whatever_is_set() {
+    let text = file("docker-compose.yml");
+    let variables = text.split("${").skip(1).filter_map(|it| it.split_once(":-"));
+    let variables: BTreeSet<_> = variables.map(|(name, _)| name).collect();
+    assert_eq!(variables, BTreeSet::from(EVERYTHING.map(|(name, _)| name)));
+
+    let schema = file("tests/schemas/compose-spec.json");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    // Nothing is fetched: whatever the schema refers to is in it.
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for set in [&[][..], &EVERYTHING[..]] {
+        let plain = compose(set);
+        let errors: Vec<_> = validator.iter_errors(&plain).map(|it| it.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{set:?}");
+    }
+    for (at, name, value) in [
+        ("", "volume", json!({})),
+        ("/services/postgres", "imagee", json!("postgres:15")),
+        ("/services/api/healthcheck", "retries", json!([3])),
+        ("/services/api/depends_on/migrate", "condition", json!("service_done")),
+    ] {
+        let mut spoilt = compose(&[]);
+        spoilt.pointer_mut(at).expect("it is there")[name] = value;
+        assert!(!validator.is_valid(&spoilt), "{at}/{name} passes");
+    }
 }
 
 #[test]
@@ -187,14 +225,7 @@ fn the_compose_file_is_one_and_all_that_it_names_is_there() {
 
 #[test]
 fn the_program_takes_what_the_compose_file_tells_it() {
-    let given = [
-        ("ACCRUE_POSTGRES_PASSWORD", "secret"),
-        ("ACCRUE_FEED", "kafka"),
-        ("ACCRUE_PAYMENTS", "simulator"),
-        ("ACCRUE_PAYMENTS_KEY", "a key"),
-        ("ACCRUE_PAYMENTS_WEBHOOK_SECRET", "a secret"),
-    ];
-    for (set, password, feed) in [(&[][..], "accrue", "log"), (&given, "secret", "kafka")] {
+    for (set, password, feed) in [(&[][..], "accrue", "log"), (&EVERYTHING, "secret", "kafka")] {
         let services = &compose(set)["services"];
         for role in ROLES {
             let service = &services[role];

@@ -179,7 +179,7 @@ async fn by_kafka_a_newer_build_takes_what_an_older_one_leaves_and_both_go_on() 
     takes(&older, "balances", 12).await;
     let sent = load.stop().await.len();
     let head = database.number("SELECT position FROM log_head").await;
-    let client = older.client();
+    let client = api.client();
     assert!(client.balance("n", head).await.starts_with("available 7;"));
     let points = "SELECT sum(free)::bigint FROM read.balance_accounts";
     assert_eq!(database.number(points).await, i64::try_from(sent).expect("a count") + 7);

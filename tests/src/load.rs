@@ -46,6 +46,7 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
+    unknown: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Vec<Sent>>>,
 }
 
@@ -74,7 +75,8 @@ impl Load {
 
     fn on(accounts: usize, clients: &[Client], count: usize, manner: Manner) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let count_from_0 = || Arc::new(AtomicU64::new(0));
+        let (accepted, refused, unknown) = (count_from_0(), count_from_0(), count_from_0());
         let load = LOADS.fetch_add(1, Ordering::Relaxed);
         let worker = |at: usize| Worker {
             load,
@@ -85,9 +87,10 @@ impl Load {
             stop: Arc::clone(&stop),
             accepted: Arc::clone(&accepted),
             refused: Arc::clone(&refused),
+            unknown: Arc::clone(&unknown),
         };
         let tasks = (0..count).map(|at| tokio::spawn(worker(at).work())).collect();
-        Self { stop, accepted, refused, tasks }
+        Self { stop, accepted, refused, unknown, tasks }
     }
 
     /// Commands accepted so far.
@@ -100,6 +103,12 @@ impl Load {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Commands so far that nobody answered.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::SeqCst)
     }
 
     /// Lets every client finish the command it is at.
@@ -125,6 +134,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
+    unknown: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -150,7 +160,10 @@ impl Worker {
         let client = self.client.keyed(key).with("content-type", "application/json");
         let body = json!({"points": 1}).to_string();
         match client.try_send(Method::POST, &path, Some(body)).await {
-            Err(_) => Fate::Unknown,
+            Err(_) => {
+                self.unknown.fetch_add(1, Ordering::SeqCst);
+                Fate::Unknown
+            }
             Ok(answer) if answer.status == 201 => {
                 self.accepted.fetch_add(1, Ordering::SeqCst);
                 Fate::Accepted

@@ -12,13 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::reports::{Outcome, Reports};
 use super::{Manner, Outgoing, PublishError};
 use crate::record::{self, Form};
-use crate::settings::Settings;
-
-/// A transaction that takes longer is taken back by the broker.
-const TRANSACTION_MAX: Duration = Duration::from_secs(30);
-
-/// How long the broker may take to acknowledge a record, where no property says otherwise.
-const DELIVERY_MAX_MS: &str = "20000";
+use crate::settings::{DELIVERY, Settings, TRANSACTION_MAX};
 
 /// Between two looks at whether one is to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -49,7 +43,7 @@ impl Lane {
         // Headers repeat from record to record; without this most bytes on the way would be theirs.
         default(&mut client, "compression.type", "lz4");
         default(&mut client, "linger.ms", "2");
-        default(&mut client, "message.timeout.ms", DELIVERY_MAX_MS);
+        default(&mut client, DELIVERY.0, DELIVERY.1);
         client
             .set("transactional.id", name)
             .set("enable.idempotence", "true")

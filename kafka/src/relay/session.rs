@@ -45,29 +45,19 @@ const ENDS_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Pace {
     events_max: usize,
     manner: Manner,
-    went_well_at: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { events_max: BATCH_EVENTS_MAX, manner: Manner::Swift }
+    }
 }
 
 impl Pace {
-    /// As swift as it goes, from now on.
-    pub(super) fn new() -> Self {
-        Self { events_max: BATCH_EVENTS_MAX, manner: Manner::Swift, went_well_at: Instant::now() }
-    }
-
-    /// The same, of one who has only begun.
-    pub(super) fn begun_now(self) -> Self {
-        Self { went_well_at: Instant::now(), ..self }
-    }
-
-    /// When all was last published that there was to publish in a turn, be it nothing.
-    pub(super) fn went_well_at(self) -> Instant {
-        self.went_well_at
-    }
-
     fn after(self, error: &PublishError) -> Self {
         match error {
             PublishError::BatchTooLarge => {
-                Self { events_max: SINGLE_EVENTS_MAX, manner: Manner::Singly, ..self }
+                Self { events_max: self.events_max.min(SINGLE_EVENTS_MAX), manner: Manner::Singly }
             }
             _ => Self { events_max: (self.events_max / 2).max(BATCH_EVENTS_MIN), ..self },
         }
@@ -161,8 +151,13 @@ impl<'a> Session<'a> {
         Ok(Some(session))
     }
 
-    /// Publishes until the lease ends.
-    pub(super) async fn run(&mut self, pace: &mut Pace) -> Result<Over, Error> {
+    /// Publishes until the lease ends; says when all was last published that there was to publish in
+    /// a turn, be it nothing.
+    pub(super) async fn run(
+        &mut self,
+        pace: &mut Pace,
+        went_well_at: &mut Instant,
+    ) -> Result<Over, Error> {
         let tail = self.relay.ledger.tail().clone();
         let mut heads = tail.head();
         let mut moves = tail.moves();
@@ -190,7 +185,7 @@ impl<'a> Session<'a> {
                 }
                 ahead = next?;
             }
-            pace.went_well_at = Instant::now();
+            *went_well_at = Instant::now();
             self.report(*pace);
             if looked_at.elapsed() > ENDS_INTERVAL {
                 self.check_ends().await?;
@@ -241,11 +236,11 @@ impl<'a> Session<'a> {
                     }
                     self.relay.metrics.phases.took("remember", acknowledged.elapsed());
                     self.relay.metrics.published.inc_by(u64::try_from(sent).unwrap_or(u64::MAX));
+                    *pace = pace.after_success();
                     if pace.manner == Manner::Singly {
-                        *pace = Pace::new();
+                        pace.manner = Manner::Swift;
                         return Ok(Some(Over::OtherManner));
                     }
-                    *pace = pace.after_success();
                     return Ok(None);
                 }
                 // Their streams are set aside, and the rest of the batch goes without them.
