@@ -217,12 +217,20 @@ async fn a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does() {
     let refused = client.post(path, json!({"points": 1})).await;
     assert_eq!(refused.status, 503, "{}", refused.text);
     pair.promote().await;
+    // What nobody could say may have been done: without a key it counts by itself.
+    let mut refusals = vec![refused.problem()];
     let done = eventually("the server has gone over", async || {
         let answer = client.post(path, json!({"points": 1})).await;
+        if answer.status != 201 {
+            refusals.push(answer.problem());
+        }
         (answer.status == 201).then(|| answer.position())
     })
     .await;
-    assert!(client.balance("a", done).await.starts_with("available 2;"));
+    let unknown = refusals.iter().filter(|it| *it == "503 outcome-unknown").count();
+    let balance = client.balance("a", done).await;
+    let fits = (2..=2 + unknown).any(|it| balance.starts_with(&format!("available {it};")));
+    assert!(fits, "{balance} behind {refusals:?}");
     assert_eq!(pair.copy.number("SELECT position FROM log_head").await, done);
     assert!(pair.database.number("SELECT position FROM log_head").await < done);
 }
