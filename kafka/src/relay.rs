@@ -110,7 +110,11 @@ impl Relay {
             self.metrics.sessions.inc();
             let error = match self.session(&terms, &mut pace, &mut went_well_at).await {
                 Ok(Over::NotOurs) => break,
-                Ok(Over::OtherManner) => continue,
+                // Something got through, record by record.
+                Ok(Over::OtherManner) => {
+                    (went_well_at, failures, pause) = (Instant::now(), 0, BACKOFF.0);
+                    continue;
+                }
                 Err(error) => error,
             };
             if terms.over().is_cancelled() {

@@ -179,6 +179,11 @@ async fn by_kafka_a_newer_build_takes_what_an_older_one_leaves_and_both_go_on() 
     takes(&older, "balances", 12).await;
     let sent = load.stop().await.len();
     let head = database.number("SELECT position FROM log_head").await;
+    while_it_gets_on("the older comes to the end", async || {
+        let position = database.number(come).await;
+        (position, position >= head)
+    })
+    .await;
     let client = api.client();
     assert!(client.balance("n", head).await.starts_with("available 7;"));
     let points = "SELECT sum(free)::bigint FROM read.balance_accounts";
