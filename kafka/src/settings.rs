@@ -65,8 +65,9 @@ pub enum Invalid {
     /// A property that the relay sets itself.
     #[error("{0} is not to be set: what is published once and in order depends on it")]
     Ours(String),
-    /// Records are not waited for longer than their transaction may take, and not for ever.
-    #[error("message.timeout.ms: expected a number from 1 to {}", TRANSACTION_MAX.as_millis())]
+    /// Records are not waited for longer than their transaction may take, and not for ever; nor
+    /// for less than a broker that is well may need.
+    #[error("message.timeout.ms: expected a number from 1000 to {}", TRANSACTION_MAX.as_millis())]
     Delivery,
     /// The client library does not take a property, or its value.
     #[error("{0}")]
@@ -84,7 +85,7 @@ impl Settings {
         }
         if let Some((_, value)) = self.properties.iter().find(|(name, _)| name == DELIVERY.0) {
             let known =
-                value.parse().is_ok_and(|it| (1..=TRANSACTION_MAX.as_millis()).contains(&it));
+                value.parse().is_ok_and(|it| (1_000..=TRANSACTION_MAX.as_millis()).contains(&it));
             if !known {
                 return Err(Invalid::Delivery);
             }
@@ -160,9 +161,9 @@ pub(crate) mod tests {
         assert!(refusal("acks", "1").starts_with("acks is not to be set"));
         assert!(refusal("delivery.timeout.ms", "1").contains("is not to be set"));
         assert_eq!(refusal("message.timeout.ms", "30000"), "");
-        for value in ["0", "30001", "soon"] {
+        for value in ["0", "999", "30001", "soon"] {
             let said = refusal("message.timeout.ms", value);
-            assert_eq!(said, "message.timeout.ms: expected a number from 1 to 30000");
+            assert_eq!(said, "message.timeout.ms: expected a number from 1000 to 30000");
         }
     }
 

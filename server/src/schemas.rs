@@ -92,6 +92,11 @@ fn breaks_in_kafka(released: &Value, present: &Value) -> Vec<String> {
             breaks.push(format!("{ASYNCAPI}: {name} was at {was}, is at {is}"));
         }
     }
+    for place in READ.into_iter().chain([WRITTEN]) {
+        if released.pointer(place).is_some() && present.pointer(place).is_none() {
+            breaks.push(format!("{ASYNCAPI}: {place}: is not there any more"));
+        }
+    }
     for place in READ {
         let found = compatible::breaks_at(place, released, present);
         breaks.extend(found.into_iter().map(|what| format!("{ASYNCAPI}: {place}: {what}")));

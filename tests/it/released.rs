@@ -110,6 +110,11 @@ async fn a_change_that_breaks_who_reads_from_kafka_or_writes_there_is_named() {
             "results was at",
         ),
         (
+            "/components/messages/command/payload",
+            |it| *it = json!({}),
+            "/command/payload/schema: is not there any more",
+        ),
+        (
             command,
             |it| it["required"].as_array_mut().expect("a list").push(json!("version")),
             "$.version: was always there",
