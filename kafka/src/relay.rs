@@ -106,25 +106,22 @@ impl Relay {
         let mut pace = self.pace.lock().await;
         let (mut went_well_at, mut failures, mut pause) = (Instant::now(), 0, BACKOFF.0);
         while !terms.over().is_cancelled() {
-            let (before, well_before) = (self.metrics.published.get(), went_well_at);
+            let well_before = went_well_at;
             self.metrics.sessions.inc();
-            let error = match self.session(&terms, &mut pace, &mut went_well_at).await {
+            let end = self.session(&terms, &mut pace, &mut went_well_at).await;
+            if went_well_at > well_before {
+                (failures, pause) = (0, BACKOFF.0);
+            }
+            let error = match end {
                 Ok(Over::NotOurs) => break,
-                // Something got through, record by record.
-                Ok(Over::OtherManner) => {
-                    (went_well_at, failures, pause) = (Instant::now(), 0, BACKOFF.0);
-                    continue;
-                }
+                Ok(Over::OtherManner) => continue,
                 Err(error) => error,
             };
             if terms.over().is_cancelled() {
                 break;
             }
             self.status.update(|health| health.stopped = Some(error.to_string()));
-            if self.metrics.published.get() > before {
-                pause = BACKOFF.0;
-            }
-            failures = if went_well_at > well_before { 1 } else { failures + 1 };
+            failures += 1;
             if failures >= FRUITLESS.0 && went_well_at.elapsed() > FRUITLESS.1 {
                 // Perhaps another process reaches Kafka.
                 tracing::warn!(%error, "nothing gets through; the relay gives its lease up");

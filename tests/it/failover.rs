@@ -22,9 +22,7 @@ async fn issue(client: &Client, account: &str) -> i64 {
 }
 
 pub(crate) async fn check(client: &Client, name: &str) -> Value {
-    let ready = client.get("/readyz").await.json();
-    let checks = ready["checks"].as_array().expect("checks").clone();
-    checks.into_iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("{name} in {ready}"))
+    client.get("/readyz").await.check(name)
 }
 
 async fn is_ready(client: &Client) {

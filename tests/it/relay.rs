@@ -30,9 +30,7 @@ async fn every_event_is_in_the_topic_of_its_program_once_and_says_where_it_comes
     assert_eq!(figure(&client, "accrue_relay_published_total").await, Some(events));
     assert_eq!(figure(&client, "accrue_follower_lag_events{follower=\"relay\"}").await, Some(0));
     assert_eq!(figure(&client, "accrue_relay_alarm").await, Some(0));
-    let ready = client.get("/readyz").await.expect(200).json();
-    let checks = ready["checks"].as_array().expect("checks");
-    let relay = checks.iter().find(|it| it["name"] == "relay").expect("a check of its own");
+    let relay = client.get("/readyz").await.expect(200).check("relay");
     assert_eq!((relay["ok"].as_bool(), relay["position"].as_i64()), (Some(true), Some(events)));
 }
 
@@ -199,9 +197,7 @@ async fn a_topic_of_another_log_is_not_added_to() {
     let client = server.client();
     client.post_lines("/v1/commands", lines(1_000..1_200)).await.expect(200);
     eventually("it says why it does not publish", async || {
-        let ready = client.get("/readyz").await.expect(200).json();
-        let checks = ready["checks"].as_array().expect("checks").clone();
-        let relay = checks.into_iter().find(|it| it["name"] == "relay").expect("a check");
+        let relay = client.get("/readyz").await.expect(200).check("relay");
         let reason = relay["reason"].as_str().unwrap_or_default().to_owned();
         reason.contains("holds another event at position").then_some(())
     })

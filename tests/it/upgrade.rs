@@ -15,8 +15,8 @@ use accrue_kafka::settings::Settings;
 use accrue_projections::live;
 use accrue_tests::client::Client;
 use accrue_tests::database::Database;
-use accrue_tests::eventually::{eventually, while_it_gets_on};
-use accrue_tests::kafka::{broker, prefix};
+use accrue_tests::eventually::eventually;
+use accrue_tests::kafka::{broker, prefix, reached};
 use accrue_tests::load::{Load, Manner};
 use accrue_tests::program::{self, Said};
 use accrue_tests::server::Server;
@@ -163,11 +163,8 @@ async fn by_kafka_a_newer_build_takes_what_an_older_one_leaves_and_both_go_on() 
     let (feeds, stop) = (feed::feeds(settings, &mut Registry::default()), CancellationToken::new());
     let mut started =
         live::start(&newer, &feeds, stop.clone()).await.expect("the read models start");
-    while_it_gets_on("the newer goes on from there", async || {
-        let position = database.number(come).await;
-        (position, position >= at)
-    })
-    .await;
+    // The newer goes on from there.
+    reached(&database, "balances", at).await;
     // What is behind it both can take.
     eventually("the older is well again", async || {
         let unwell = unwell(&older.client()).await;
@@ -179,11 +176,7 @@ async fn by_kafka_a_newer_build_takes_what_an_older_one_leaves_and_both_go_on() 
     takes(&older, "balances", 12).await;
     let sent = load.stop().await.len();
     let head = database.number("SELECT position FROM log_head").await;
-    while_it_gets_on("the older comes to the end", async || {
-        let position = database.number(come).await;
-        (position, position >= head)
-    })
-    .await;
+    reached(&database, "balances", head).await;
     let client = api.client();
     assert!(client.balance("n", head).await.starts_with("available 7;"));
     let points = "SELECT sum(free)::bigint FROM read.balance_accounts";

@@ -224,6 +224,19 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{}: {error}: {}", self.request, self.text))
     }
 
+    /// One check of `/readyz`, by its name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn check(&self, name: &str) -> Value {
+        let ready = self.json();
+        let mut checks = ready["checks"].as_array().into_iter().flatten();
+        let found = checks.find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} in {ready}")).clone()
+    }
+
     /// The body's lines as JSON.
     ///
     /// # Panics

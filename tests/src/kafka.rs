@@ -42,10 +42,16 @@ pub fn flags(database: &Database, broker: &Broker, prefix: &str) -> Vec<String> 
 /// Waits until everything that is in the log now was published.
 pub async fn published(database: &Database) {
     let head = database.number("SELECT position FROM log_head").await;
-    while_it_gets_on("the relay publishes what was there", async || {
-        let at = "SELECT coalesce(max(position), 0) FROM checkpoints WHERE follower = 'relay'";
-        let at = database.number(at).await;
-        (at, at >= head)
+    reached(database, "relay", head).await;
+}
+
+/// Waits until a follower of the log has come to that position.
+pub async fn reached(database: &Database, follower: &str, position: i64) {
+    let at =
+        format!("SELECT coalesce(max(position), 0) FROM checkpoints WHERE follower = '{follower}'");
+    while_it_gets_on(&format!("{follower} comes to {position}"), async || {
+        let at = database.number(&at).await;
+        (at, at >= position)
     })
     .await;
 }

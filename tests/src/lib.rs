@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod load;
 pub mod program;
 pub mod proxy;
+pub mod schema;
 pub mod server;
 pub mod shop;
 pub mod standby;

@@ -43,11 +43,17 @@ pub struct Sent {
 /// Clients at work; every command issues one point to one of a few accounts.
 #[derive(Debug)]
 pub struct Load {
-    stop: Arc<AtomicBool>,
-    accepted: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
-    unknown: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     tasks: Vec<JoinHandle<Vec<Sent>>>,
+}
+
+/// What all clients of a load go by, and count.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    unknown: AtomicU64,
 }
 
 /// What a client does with a command that was not accepted.
@@ -74,9 +80,7 @@ impl Load {
     }
 
     fn on(accounts: usize, clients: &[Client], count: usize, manner: Manner) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let count_from_0 = || Arc::new(AtomicU64::new(0));
-        let (accepted, refused, unknown) = (count_from_0(), count_from_0(), count_from_0());
+        let shared = Arc::new(Shared::default());
         let load = LOADS.fetch_add(1, Ordering::Relaxed);
         let worker = |at: usize| Worker {
             load,
@@ -84,31 +88,28 @@ impl Load {
             name: at,
             accounts,
             manner,
-            stop: Arc::clone(&stop),
-            accepted: Arc::clone(&accepted),
-            refused: Arc::clone(&refused),
-            unknown: Arc::clone(&unknown),
+            shared: Arc::clone(&shared),
         };
         let tasks = (0..count).map(|at| tokio::spawn(worker(at).work())).collect();
-        Self { stop, accepted, refused, unknown, tasks }
+        Self { shared, tasks }
     }
 
     /// Commands accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::SeqCst)
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// Answers of 503 so far.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::SeqCst)
+        self.shared.refused.load(Ordering::SeqCst)
     }
 
     /// Commands so far that nobody answered.
     #[must_use]
     pub fn unknown(&self) -> u64 {
-        self.unknown.load(Ordering::SeqCst)
+        self.shared.unknown.load(Ordering::SeqCst)
     }
 
     /// Lets every client finish the command it is at.
@@ -116,7 +117,7 @@ impl Load {
     /// # Panics
     /// When one of them got an answer that none may get.
     pub async fn stop(self) -> Vec<Sent> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.shared.stop.store(true, Ordering::SeqCst);
         let mut all = Vec::new();
         for task in self.tasks {
             all.extend(task.await.expect("every answer was one that may be"));
@@ -131,16 +132,13 @@ struct Worker {
     name: usize,
     accounts: usize,
     manner: Manner,
-    stop: Arc<AtomicBool>,
-    accepted: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
-    unknown: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 impl Worker {
     async fn work(self) -> Vec<Sent> {
         let mut sent = Vec::new();
-        while !self.stop.load(Ordering::SeqCst) {
+        while !self.shared.stop.load(Ordering::SeqCst) {
             let key = format!("load-{}-{}-{}", self.load, self.name, sent.len());
             let mut fate = self.send(&key, sent.len()).await;
             while fate != Fate::Accepted && self.manner == Manner::Insists {
@@ -161,11 +159,11 @@ impl Worker {
         let body = json!({"points": 1}).to_string();
         match client.try_send(Method::POST, &path, Some(body)).await {
             Err(_) => {
-                self.unknown.fetch_add(1, Ordering::SeqCst);
+                self.shared.unknown.fetch_add(1, Ordering::SeqCst);
                 Fate::Unknown
             }
             Ok(answer) if answer.status == 201 => {
-                self.accepted.fetch_add(1, Ordering::SeqCst);
+                self.shared.accepted.fetch_add(1, Ordering::SeqCst);
                 Fate::Accepted
             }
             Ok(answer) => self.refusal(&answer),
@@ -176,7 +174,7 @@ impl Worker {
         let problem = answer.problem();
         assert_eq!(answer.status, 503, "{problem}: {}", answer.text);
         assert!(!answer.header("retry-after").is_empty(), "{problem}");
-        self.refused.fetch_add(1, Ordering::SeqCst);
+        self.shared.refused.fetch_add(1, Ordering::SeqCst);
         if problem == "503 outcome-unknown" { Fate::Unknown } else { Fate::NotDone }
     }
 }

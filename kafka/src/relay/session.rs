@@ -173,6 +173,7 @@ impl<'a> Session<'a> {
             if moves.has_changed().unwrap_or(true) {
                 break;
             }
+            let mut over = None;
             if let Some(until) = page.last().map(|it| it.position) {
                 // While a full batch is on its way the next is read: it will be full as well, or
                 // nearly so.
@@ -180,12 +181,13 @@ impl<'a> Session<'a> {
                     async { if full { tail.read(until, max).await.map(Some) } else { Ok(None) } };
                 let (next, taken) = (next, self.take(page, pace));
                 let (next, taken) = tokio::join!(next, taken);
-                if let Some(over) = taken? {
-                    return Ok(over);
-                }
+                over = taken?;
                 ahead = next?;
             }
             *went_well_at = Instant::now();
+            if let Some(over) = over {
+                return Ok(over);
+            }
             self.report(*pace);
             if looked_at.elapsed() > ENDS_INTERVAL {
                 self.check_ends().await?;

@@ -29,7 +29,8 @@ pub(super) fn document() -> Result<Value> {
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache-2.0"},
             "description": "Every event of a ledger, once and in the order of its stream, in the \
-                form that `kafka_form` says, of which `binary` is the default; and commands, for those who would rather write a record than send a request. \
+                form that `kafka_form` says, of which `binary` is the default; and commands, \
+                for those who would rather write a record than send a request. \
                 `accrue` is the default of `kafka_topic_prefix`. Read with \
                 `isolation.level=read_committed`.",
         },
@@ -96,15 +97,18 @@ fn message(event: &Event) -> Result<Value> {
             "schemaFormat": FORMAT,
             "schema": {"$ref": format!("events/{name}.v{version}.schema.json")},
         },
-        "bindings": {"kafka": {"key": {"type": "string", "description": "kind/id of the stream"}}},
+        "bindings": keyed_by_stream(),
         "examples": [{"payload": serde_json::to_value(event)?}],
     }))
 }
 
-/// The attributes of an event by their names in the structured form, and whether every event has
-/// them.
-const ATTRIBUTES: [(&str, bool, &str); 20] = [
-    ("specversion", true, "1.0"),
+fn keyed_by_stream() -> Value {
+    json!({"kafka": {"key": {"type": "string", "description": "kind/id of the stream"}}})
+}
+
+/// The attributes of an event but its `specversion`, by their names in the structured form, and
+/// whether every event has them.
+const ATTRIBUTES: [(&str, bool, &str); 19] = [
     ("id", true, "The event's position, as text."),
     ("source", true, "/programs/ and the program."),
     ("type", true, "The event's name, such as PointsIssued."),
@@ -148,13 +152,15 @@ fn cloud_event() -> Value {
                 "description": "As events/{type}.v{eventversion}.schema.json has it.",
             }))]),
         },
-        "bindings": {"kafka": {"key": {"type": "string", "description": "kind/id of the stream"}}},
+        "bindings": keyed_by_stream(),
     })
 }
 
 /// All attributes under their names behind `prefix`, the type of the content, and more.
 fn attributes(prefix: &str, content_type: &str, more: &[(&str, Value)]) -> Value {
-    let (mut required, mut properties) = (Vec::new(), Map::new());
+    let version = format!("{prefix}specversion");
+    let mut required = vec![version.clone()];
+    let mut properties = Map::from_iter([(version, json!({"const": "1.0"}))]);
     for (name, always, description) in ATTRIBUTES {
         let name = format!("{prefix}{name}");
         if always {
@@ -162,7 +168,6 @@ fn attributes(prefix: &str, content_type: &str, more: &[(&str, Value)]) -> Value
         }
         properties.insert(name, json!({"type": "string", "description": description}));
     }
-    properties[&format!("{prefix}specversion")] = json!({"const": "1.0"});
     let json = (content_type, json!({"const": "application/json"}));
     for (name, schema) in std::iter::once(&json).chain(more) {
         required.push((*name).to_owned());
