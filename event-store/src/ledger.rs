@@ -112,9 +112,7 @@ impl Ledger {
         // that is new to it, so the loads keep to few.
         let loads = servers.pool(LOADS_MAX);
         let stop = CancellationToken::new();
-        tokio::spawn(
-            servers.clone().keep(vec![pool.clone(), inner.clone(), loads.clone()], stop.clone()),
-        );
+        tokio::spawn(servers.clone().keep(stop.clone()));
         let tail = Tail::new(inner.clone(), config.codec.clone(), head, timeline.clone());
         let (others_tx, others) = mpsc::channel(16);
         tokio::spawn(tail.clone().poll(others_tx, stop.clone()));

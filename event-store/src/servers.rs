@@ -4,13 +4,14 @@
 //! Invariants
 //! - A connection from here is to a server that was fit at that moment: one that takes writes,
 //!   unless any will do. A standby, or a server that was made read-only, is passed over.
-//! - When another server is chosen, pooled connections to the one before are not used again.
+//! - When another server is chosen, pooled connections to the one before are not used again, those
+//!   neither that were on their way to it at that moment.
 
 mod url;
 
 use std::io;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -29,6 +30,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How often it is asked whether the chosen server is still the right one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The setting by which a session knows the [`Chosen::term`] that it was meant for.
+const TERM: &str = "accrue.term";
+
+/// How much older than the pool says a connection may be, at most.
+const SETTLING: Duration = Duration::from_secs(10);
+
 /// Servers with the same database. Cheap to clone; clones choose together.
 #[derive(Debug, Clone)]
 pub struct Servers(Arc<Inner>);
@@ -39,6 +46,8 @@ struct Inner {
     hosts: Vec<PgConnectOptions>,
     needed: Needed,
     chosen: watch::Sender<Chosen>,
+    /// All that connect to the chosen server.
+    pools: Mutex<Vec<PgPool>>,
 }
 
 /// What a server has to be good for.
@@ -54,8 +63,28 @@ pub enum Needed {
 #[derive(Debug, Clone, Copy)]
 struct Chosen {
     at: usize,
-    /// Connections from before are not to be trusted.
-    since: Instant,
+    /// How often the choice was another, or in doubt.
+    term: u64,
+    /// When it last was. Connections from before are not to be trusted.
+    since: Option<Instant>,
+}
+
+impl Chosen {
+    fn renew(&mut self) {
+        self.term += 1;
+        self.since = Some(Instant::now());
+    }
+
+    /// Is the connection to this server, as far as its age tells? None if it does not: the pool
+    /// dates it when it has come about, not when it set out.
+    fn is_for(&self, age: Duration) -> Option<bool> {
+        let Some(since) = self.since else { return Some(true) };
+        match since.elapsed().checked_sub(age) {
+            None => Some(false),
+            Some(later) if later < SETTLING => None,
+            Some(_) => Some(true),
+        }
+    }
 }
 
 impl From<PgConnectOptions> for Servers {
@@ -84,8 +113,8 @@ impl Servers {
     }
 
     fn of(hosts: Vec<PgConnectOptions>, needed: Needed) -> Self {
-        let chosen = watch::Sender::new(Chosen { at: 0, since: Instant::now() });
-        Self(Arc::new(Inner { hosts, needed, chosen }))
+        let chosen = watch::Sender::new(Chosen { at: 0, term: 0, since: None });
+        Self(Arc::new(Inner { hosts, needed, chosen, pools: Mutex::default() }))
     }
 
     /// How to connect to the server that was chosen last: for work that ends soon.
@@ -102,20 +131,39 @@ impl Servers {
         &self,
         adapt: impl Fn(PgConnectOptions) -> PgConnectOptions,
     ) -> sqlx::Result<PgConnection> {
-        let (first, count) = (self.0.chosen.borrow().at, self.0.hosts.len());
-        if count == 1 {
+        if self.0.hosts.len() == 1 {
             // Nothing to choose from: what it refuses, it says itself.
             return adapt(self.host(0)).connect().await;
         }
+        self.find(adapt).await.map(|(_, conn)| conn)
+    }
+
+    /// Connects to a server that is fit, and chooses it. Says the term of that choice.
+    async fn find(
+        &self,
+        adapt: impl Fn(PgConnectOptions) -> PgConnectOptions,
+    ) -> sqlx::Result<(u64, PgConnection)> {
+        loop {
+            let before = *self.0.chosen.borrow();
+            let (at, conn) = self.first_fit(before.at, &adapt).await?;
+            if let Some(term) = self.choose(at, before.term) {
+                return Ok((term, conn));
+            }
+        }
+    }
+
+    /// A connection to the first server that is fit, and which one that is.
+    async fn first_fit(
+        &self,
+        first: usize,
+        adapt: impl Fn(PgConnectOptions) -> PgConnectOptions,
+    ) -> sqlx::Result<(usize, PgConnection)> {
+        let count = self.0.hosts.len();
         let mut failure = sqlx::Error::PoolTimedOut;
-        for step in 0..count {
-            let at = (first + step) % count;
+        for at in (first..first + count).map(|at| at % count) {
             let opened = tokio::time::timeout(ANSWER_MAX, self.open(adapt(self.host(at)))).await;
             match opened.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-                Ok(conn) => {
-                    self.choose(at);
-                    return Ok(conn);
-                }
+                Ok(conn) => return Ok((at, conn)),
                 Err(error) => {
                     tracing::debug!(%error, host = self.name(at), "a database server is passed over");
                     failure = error;
@@ -143,76 +191,112 @@ impl Servers {
         sqlx::query_scalar(ask).fetch_one(conn).await
     }
 
-    /// A pool for reading: live read models first, then the log. With several servers it is to be
-    /// kept at the chosen one by [`Servers::keep`].
+    /// A pool for reading: live read models first, then the log. It stays with the chosen server.
     #[must_use]
     pub fn pool(&self, connections_max: u32) -> PgPool {
-        let chosen = self.0.chosen.subscribe();
-        PgPoolOptions::new()
+        let (connecting, acquiring) = (self.0.chosen.subscribe(), self.0.chosen.subscribe());
+        let options = PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(Duration::from_secs(5))
             .test_before_acquire(false)
-            .before_acquire(move |_, about| {
-                let is_of_the_chosen = about.age <= chosen.borrow().since.elapsed();
-                Box::pin(async move { Ok(is_of_the_chosen) })
+            .after_connect(move |conn, _| {
+                let chosen = connecting.clone();
+                Box::pin(async move {
+                    if is_of_the_term(conn, &chosen).await? {
+                        return Ok(());
+                    }
+                    Err(io::Error::other("another server was chosen meanwhile").into())
+                })
             })
-            .connect_lazy_with(reading(self.current()))
+            .before_acquire(move |conn, about| {
+                let chosen = acquiring.clone();
+                let told = chosen.borrow().is_for(about.age);
+                Box::pin(async move {
+                    match told {
+                        Some(told) => Ok(told),
+                        None => is_of_the_term(conn, &chosen).await,
+                    }
+                })
+            });
+        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = options.connect_lazy_with(self.reading());
+        pools.push(pool.clone());
+        pool
     }
 
-    /// Keeps the pools at the chosen server, and looks whether it is still fit, until `stop`.
-    pub async fn keep(self, pools: Vec<PgPool>, stop: CancellationToken) {
+    /// Looks whether the chosen server is still fit, and for another if not, until `stop`.
+    pub async fn keep(self, stop: CancellationToken) {
         if self.0.hosts.len() == 1 {
             return;
         }
-        let mut chosen = self.0.chosen.subscribe();
-        // Another may have been chosen since the pools were made.
-        chosen.mark_changed();
         let mut ticks = tokio::time::interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut conn = None;
         loop {
             tokio::select! {
-                biased;
                 () = stop.cancelled() => return,
-                _ = chosen.changed() => {
-                    let options = reading(self.host(chosen.borrow_and_update().at));
-                    pools.iter().for_each(|pool| pool.set_connect_options(options.clone()));
-                }
                 _ = ticks.tick() => conn = self.checked(conn).await,
             }
         }
     }
 
-    /// The connection if its server is still fit, else one to a server that is.
-    async fn checked(&self, conn: Option<PgConnection>) -> Option<PgConnection> {
-        if let Some(mut conn) = conn {
+    /// The connection if it is of the chosen server, and that is fit, else one to a server that is,
+    /// with the term that it is of.
+    async fn checked(&self, conn: Option<(u64, PgConnection)>) -> Option<(u64, PgConnection)> {
+        let term = self.0.chosen.borrow().term;
+        if let Some((of, mut conn)) = conn
+            && of == term
+        {
             let fit = tokio::time::timeout(ANSWER_MAX, self.is_fit(&mut conn)).await;
             if matches!(fit, Ok(Ok(true))) {
-                return Some(conn);
+                return Some((of, conn));
             }
         }
         let looking = |options: PgConnectOptions| options.application_name("accrue look-out");
-        let found = self.connect(looking).await;
+        let found = self.find(looking).await;
         found.inspect_err(|error| tracing::debug!(%error, "no database server is fit")).ok()
     }
 
     /// Notes that the server in use takes no writes any more: behind one name there may be another
     /// by now, so every pooled connection is made anew.
     pub fn doubt(&self) {
-        self.0.chosen.send_modify(|chosen| chosen.since = Instant::now());
+        self.0.chosen.send_modify(Chosen::renew);
+        self.lead();
     }
 
-    fn choose(&self, at: usize) {
+    /// Chooses the server that was found fit, and says the term of that. None if another was chosen
+    /// since `before`: what was found is older than that, and may be true no more.
+    fn choose(&self, at: usize, before: u64) -> Option<u64> {
+        let mut term = None;
         let changed = self.0.chosen.send_if_modified(|chosen| {
-            let changed = chosen.at != at;
+            let changed = chosen.at != at && chosen.term == before;
             if changed {
-                *chosen = Chosen { at, since: Instant::now() };
+                chosen.at = at;
+                chosen.renew();
             }
+            term = (chosen.at == at).then_some(chosen.term);
             changed
         });
         if changed {
+            self.lead();
             tracing::warn!(host = self.name(at), "another database server is used from now on");
         }
+        term
+    }
+
+    /// Leads the pools to the chosen server.
+    fn lead(&self) {
+        let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked for under the lock: of two choices at once the last to lead knows the last choice.
+        let options = self.reading();
+        pools.iter().for_each(|pool| pool.set_connect_options(options.clone()));
+    }
+
+    /// How pools connect.
+    fn reading(&self) -> PgConnectOptions {
+        let chosen = *self.0.chosen.borrow();
+        let options = self.host(chosen.at).options(PLANS);
+        options.options([("search_path", "read,public")]).options([(TERM, chosen.term)])
     }
 
     fn host(&self, at: usize) -> PgConnectOptions {
@@ -228,6 +312,16 @@ impl Servers {
     }
 }
 
+/// Was the connection meant for the server that is chosen now?
+async fn is_of_the_term(
+    conn: &mut PgConnection,
+    chosen: &watch::Receiver<Chosen>,
+) -> sqlx::Result<bool> {
+    let ask = sqlx::query_scalar::<_, String>("SELECT current_setting($1)");
+    let term = ask.bind(TERM).fetch_one(conn).await?;
+    Ok(term == chosen.borrow().term.to_string())
+}
+
 /// Does the server of that connection show the log of another one, and nothing of its own? One that
 /// was promoted does not any more.
 ///
@@ -237,7 +331,19 @@ pub async fn is_standby(conn: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(conn).await
 }
 
-/// How pools connect.
-fn reading(options: PgConnectOptions) -> PgConnectOptions {
-    options.options(PLANS).options([("search_path", "read,public")])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_before_another_was_chosen_is_chosen_no_more() {
+        let servers: Servers = "postgres://a@one:1,two:2/d".parse().unwrap();
+        assert_eq!(servers.choose(0, 0), Some(0), "it is the one that is used");
+        assert_eq!(servers.choose(1, 0), Some(1));
+        assert_eq!(servers.choose(0, 0), None);
+        assert_eq!(servers.current().get_port(), 2);
+        assert_eq!(servers.choose(1, 0), Some(1), "the same was found meanwhile");
+        assert_eq!(servers.choose(0, 1), Some(2));
+        assert_eq!(servers.current().get_port(), 1);
+    }
 }

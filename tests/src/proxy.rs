@@ -3,24 +3,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// What the proxy does with what passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Mode {
     /// Passes everything on.
-    Pass = 0,
+    Pass,
     /// Passes requests on, and cuts the connection instead of giving the next answer.
-    LoseAnswer = 1,
+    LoseAnswer,
     /// Cuts the connection instead of passing the next request on.
-    LoseRequest = 2,
-    /// Takes no connection.
-    Refuse = 3,
+    LoseRequest,
+    /// Takes no connection, and cuts those that it has.
+    Refuse,
+    /// Cuts the connections that it has, and takes new ones, which wait for another mode.
+    Hold,
 }
 
 /// A proxy in front of a Postgres that listens on a Unix socket.
@@ -28,8 +29,8 @@ pub enum Mode {
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
-    mode: Arc<AtomicU8>,
-    cut: Arc<Notify>,
+    mode: Arc<watch::Sender<Mode>>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -37,9 +38,8 @@ impl Proxy {
     pub async fn start(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound port has an address");
-        let mode = Arc::new(AtomicU8::new(Mode::Pass as u8));
-        let cut = Arc::new(Notify::new());
-        let proxy = Self { address, mode: Arc::clone(&mode), cut: Arc::clone(&cut) };
+        let mode = Arc::new(watch::Sender::new(Mode::Pass));
+        let proxy = Self { address, mode, held: Arc::default() };
         let this = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -55,24 +55,39 @@ impl Proxy {
 
     /// Does that from here on. A mode that loses something falls back to passing once it has.
     pub fn set(&self, mode: Mode) {
-        self.mode.store(mode as u8, Ordering::SeqCst);
-        if mode == Mode::Refuse {
-            self.cut.notify_waiters();
-        }
+        self.mode.send_replace(mode);
     }
 
     /// Is it still in that mode?
     #[must_use]
     pub fn is(&self, mode: Mode) -> bool {
-        self.mode.load(Ordering::SeqCst) == mode as u8
+        *self.mode.borrow() == mode
+    }
+
+    /// How many connections were ever held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
     }
 
     fn falls_back(&self, from: Mode) -> bool {
-        let pass = Mode::Pass as u8;
-        self.mode.compare_exchange(from as u8, pass, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.mode.send_if_modified(|mode| {
+            let falls_back = *mode == from;
+            if falls_back {
+                *mode = Mode::Pass;
+            }
+            falls_back
+        })
     }
 
     async fn carry(self, client: tokio::net::TcpStream, server: UnixStream) {
+        let mut mode = self.mode.subscribe();
+        if *mode.borrow() == Mode::Hold {
+            self.held.fetch_add(1, Ordering::SeqCst);
+        }
+        if mode.wait_for(|mode| *mode != Mode::Hold).await.is_err() {
+            return;
+        }
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         // Only the log writer's connection loses anything; its name is in its first message.
@@ -80,7 +95,7 @@ impl Proxy {
         let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
             tokio::select! {
-                () = self.cut.notified() => return,
+                () = cut(&mut mode) => return,
                 read = from_client.read(&mut up) => {
                     let Ok(count @ 1..) = read else { return };
                     let writer = *writer.get_or_insert_with(|| names_writer(&up[..count]));
@@ -103,6 +118,10 @@ impl Proxy {
             }
         }
     }
+}
+
+async fn cut(mode: &mut watch::Receiver<Mode>) {
+    let _mode = mode.wait_for(|mode| matches!(mode, Mode::Refuse | Mode::Hold)).await;
 }
 
 fn names_writer(startup: &[u8]) -> bool {

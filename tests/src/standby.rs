@@ -6,6 +6,7 @@ use accrue_private_postgres::options::Options;
 
 use crate::database::Database;
 use crate::eventually::eventually;
+use crate::proxy::Proxy;
 
 /// What the primary knows the standby by.
 const NAME: &str = "standby";
@@ -46,6 +47,23 @@ impl Pair {
         };
         let (one, other) = (folder(&self.database), folder(&self.copy));
         self.database.url.replace(&one, &format!("{one},{other}"))
+    }
+
+    /// The same through proxies, the primary's first.
+    ///
+    /// # Panics
+    /// When there is no port for them.
+    pub async fn proxied(&self) -> (String, [Proxy; 2]) {
+        let [one, other] = [&self.database, &self.copy].map(async |it| {
+            let options = it.options();
+            let folder = options.get_socket().expect("a cluster of ours has a socket");
+            Proxy::start(folder.join(format!(".s.PGSQL.{}", options.get_port()))).await
+        });
+        let (one, other) = (one.await, other.await);
+        let options = self.database.options();
+        let (user, name) = (options.get_username(), options.get_database().unwrap_or("postgres"));
+        let hosts = format!("{},{}", one.address, other.address);
+        (format!("postgres://{user}@{hosts}/{name}?sslmode=disable"), [one, other])
     }
 
     /// From here on the primary tells nobody of a commit before the standby has it.

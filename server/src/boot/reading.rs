@@ -42,7 +42,7 @@ impl Reading {
         }
         if let Some(replica) = &config.read_database {
             let pool = replica.servers.pool(config.pool_connections_max);
-            tokio::spawn(replica.servers.clone().keep(vec![pool.clone()], stop.clone()));
+            tokio::spawn(replica.servers.clone().keep(stop.clone()));
             let started = reading.run(live::replica(ledger, pool, stop.clone()));
             reading.replica = Some(started.clone());
             views = Some(started);
