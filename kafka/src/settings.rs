@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use crate::record::Form;
 
 /// Properties that are ours to set: another value would break what the relay promises.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "acks",
     "bootstrap.servers",
     // Another name of `message.timeout.ms`.
@@ -19,6 +19,8 @@ const OURS: [&str; 13] = [
     "max.in.flight.requests.per.connection",
     "message.max.bytes",
     "partition.assignment.strategy",
+    // Another name of `linger.ms`.
+    "queue.buffering.max.ms",
     "request.required.acks",
     "transaction.timeout.ms",
     "transactional.id",
@@ -29,6 +31,10 @@ pub(crate) const TRANSACTION_MAX: Duration = Duration::from_secs(30);
 
 /// How long the broker may take to acknowledge a record, where no property says otherwise.
 pub(crate) const DELIVERY: (&str, &str) = ("message.timeout.ms", "20000");
+
+/// How long a record waits for others to be sent with, where no property says otherwise, in
+/// milliseconds.
+pub(crate) const LINGER: (&str, &str) = ("linger.ms", "2");
 
 /// What is known of a Kafka before it is asked anything.
 #[derive(Clone)]
@@ -69,6 +75,9 @@ pub enum Invalid {
     /// for less than a broker that is well may need.
     #[error("message.timeout.ms: expected a number from 1000 to {}", TRANSACTION_MAX.as_millis())]
     Delivery,
+    /// No producer takes a record that is given up before it is sent.
+    #[error("linger.ms: expected a number that is less than message.timeout.ms, which is {0}")]
+    Linger(String),
     /// The client library does not take a property, or its value.
     #[error("{0}")]
     Refused(String),
@@ -83,12 +92,19 @@ impl Settings {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| OURS.contains(&&**name)) {
             return Err(Invalid::Ours(name.clone()));
         }
-        if let Some((_, value)) = self.properties.iter().find(|(name, _)| name == DELIVERY.0) {
-            let known =
-                value.parse().is_ok_and(|it| (1_000..=TRANSACTION_MAX.as_millis()).contains(&it));
-            if !known {
-                return Err(Invalid::Delivery);
-            }
+        let value = |(name, default): (&'static str, &'static str)| {
+            let set = self.properties.iter().rfind(|(key, _)| key == name);
+            set.map_or(default, |(_, value)| value)
+        };
+        let timeout = value(DELIVERY);
+        let limit: u32 = timeout.parse().unwrap_or_default();
+        if !(1_000..=TRANSACTION_MAX.as_millis()).contains(&limit.into()) {
+            return Err(Invalid::Delivery);
+        }
+        // With fractions, as the client library takes it; what is no number it refuses itself.
+        let linger: f64 = value(LINGER).parse().unwrap_or_default();
+        if linger >= f64::from(limit) {
+            return Err(Invalid::Linger(timeout.to_owned()));
         }
         let made = self.client().create_native_config();
         made.map(|_| ()).map_err(|error| Invalid::Refused(error.to_string()))
@@ -165,6 +181,13 @@ pub(crate) mod tests {
             let said = refusal("message.timeout.ms", value);
             assert_eq!(said, "message.timeout.ms: expected a number from 1000 to 30000");
         }
+        assert_eq!(refusal("linger.ms", "19999.9"), "");
+        for value in ["20000", "20000.5", "900000"] {
+            let said = refusal("linger.ms", value);
+            let less = "a number that is less than message.timeout.ms, which is 20000";
+            assert_eq!(said, format!("linger.ms: expected {less}"));
+        }
+        assert!(refusal("linger.ms", "soon").contains("linger.ms"));
     }
 
     #[test]

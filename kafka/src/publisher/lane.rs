@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::reports::{Outcome, Reports};
 use super::{Manner, Outgoing, PublishError};
 use crate::record::{self, Form};
-use crate::settings::{DELIVERY, Settings, TRANSACTION_MAX};
+use crate::settings::{DELIVERY, LINGER, Settings, TRANSACTION_MAX};
 
 /// Between two looks at whether one is to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ impl Lane {
         };
         // Headers repeat from record to record; without this most bytes on the way would be theirs.
         default(&mut client, "compression.type", "lz4");
-        default(&mut client, "linger.ms", "2");
+        default(&mut client, LINGER.0, LINGER.1);
         default(&mut client, DELIVERY.0, DELIVERY.1);
         client
             .set("transactional.id", name)
