@@ -117,7 +117,6 @@ wrap!(accrue_domain::sale::Sale, accrue_domain::sale::Event, "sale");
 /// postgres-es, writing through the group commit.
 pub struct LogEventStore<A> {
     ledger: Ledger,
-    repository: PostgresEventRepository,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -131,8 +130,7 @@ impl<A> LogEventStore<A> {
     /// A store on this log.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
-        let repository = PostgresEventRepository::new(ledger.pool().clone());
-        Self { ledger, repository, aggregate: PhantomData }
+        Self { ledger, aggregate: PhantomData }
     }
 }
 
@@ -157,7 +155,8 @@ impl<A: Aggregate> EventStore<A> for LogEventStore<A> {
         &self,
         aggregate_id: &str,
     ) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
-        let stored = self.repository.get_events::<A>(aggregate_id).await?;
+        let repository = PostgresEventRepository::new(self.ledger.pool().current());
+        let stored = repository.get_events::<A>(aggregate_id).await?;
         stored
             .into_iter()
             .map(|event| EventEnvelope::try_from(event).map_err(AggregateError::from))

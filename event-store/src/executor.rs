@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use accrue_domain::aggregate::{Kind, RefusalKind};
 use accrue_domain::envelope::Envelope;
-use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,7 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt, Refusal};
-use crate::servers::Servers;
+use crate::servers::{Pool, Servers};
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 
@@ -92,9 +91,9 @@ pub(crate) struct Parts {
     /// Of the server that memory begins from.
     pub(crate) timeline: String,
     /// For snapshots.
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     /// For loading aggregates: [`LOADS_MAX`] connections.
-    pub(crate) loads: PgPool,
+    pub(crate) loads: Pool,
     pub(crate) codec: Codec,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tail: Tail,

@@ -6,7 +6,7 @@ use accrue_domain::envelope::Envelope;
 use accrue_domain::id::ProgramId;
 use prometheus_client::registry::Registry;
 use sqlx::migrate::Migrator;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::executor::{Executor, LOADS_MAX, Limits, Parts};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
-use crate::servers::Servers;
+use crate::servers::{Pool, Servers};
 use crate::snapshots;
 use crate::state::FromState;
 use crate::stream::StreamKey;
@@ -82,7 +82,7 @@ struct Inner {
     executor: Executor,
     tail: Tail,
     watches: Watches,
-    pool: PgPool,
+    pool: Pool,
     servers: Servers,
     clock: Arc<dyn Clock>,
     codec: Codec,
@@ -113,7 +113,12 @@ impl Ledger {
         let loads = servers.pool(LOADS_MAX);
         let stop = CancellationToken::new();
         tokio::spawn(servers.clone().keep(stop.clone()));
-        let tail = Tail::new(inner.clone(), config.codec.clone(), head, timeline.clone());
+        let tail = Tail::new(
+            (servers.clone(), inner.clone()),
+            config.codec.clone(),
+            head,
+            timeline.clone(),
+        );
         let (others_tx, others) = mpsc::channel(16);
         tokio::spawn(tail.clone().poll(others_tx, stop.clone()));
         let watches = Watches::default();
@@ -172,7 +177,7 @@ impl Ledger {
 
     /// Connections for reading.
     #[must_use]
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.0.pool
     }
 
@@ -209,8 +214,9 @@ impl Ledger {
         program: &ProgramId,
         id: &str,
     ) -> sqlx::Result<Option<(A, i64)>> {
-        let mut conn = self.0.pool.acquire().await?;
-        load(&mut conn, &self.0.codec, program, id).await
+        let work =
+            async { load(&mut *self.0.pool.acquire().await?, &self.0.codec, program, id).await };
+        self.0.pool.within(work).await
     }
 
     /// Takes no more commands, finishes those that were taken, and returns when all is durable

@@ -5,23 +5,26 @@
 //! - A connection from here is to a server that was fit at that moment: one that takes writes,
 //!   unless any will do. A standby, or a server that was made read-only, is passed over.
 //! - When another server is chosen, pooled connections to the one before are not used again, those
-//!   neither that were on their way to it at that moment.
+//!   neither that were on their way to it at that moment; see [`Pool`].
 
+mod pool;
 mod url;
 
+use std::future::Future;
 use std::io;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::PLANS;
+use pool::Pools;
 
+pub use pool::Pool;
 pub use url::Invalid;
 
 /// How long one of several servers may take to answer before the next is tried.
@@ -29,12 +32,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// How often it is asked whether the chosen server is still the right one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The setting by which a session knows the [`Chosen::term`] that it was meant for.
-const TERM: &str = "accrue.term";
-
-/// How much older than the pool says a connection may be, at most.
-const SETTLING: Duration = Duration::from_secs(10);
 
 /// Servers with the same database. Cheap to clone; clones choose together.
 #[derive(Debug, Clone)]
@@ -46,8 +43,9 @@ struct Inner {
     hosts: Vec<PgConnectOptions>,
     needed: Needed,
     chosen: watch::Sender<Chosen>,
-    /// All that connect to the chosen server.
-    pools: Mutex<Vec<PgPool>>,
+    /// All at the chosen server. Held while another is chosen, so that nobody who knows of that
+    /// choice reads from the one before.
+    pools: Mutex<Pools>,
 }
 
 /// What a server has to be good for.
@@ -63,28 +61,8 @@ pub enum Needed {
 #[derive(Debug, Clone, Copy)]
 struct Chosen {
     at: usize,
-    /// How often the choice was another, or in doubt.
+    /// Counts how often another was chosen, or found behind the same name.
     term: u64,
-    /// When it last was. Connections from before are not to be trusted.
-    since: Option<Instant>,
-}
-
-impl Chosen {
-    fn renew(&mut self) {
-        self.term += 1;
-        self.since = Some(Instant::now());
-    }
-
-    /// Is the connection to this server, as far as its age tells? None if it does not: the pool
-    /// dates it when it has come about, not when it set out.
-    fn is_for(&self, age: Duration) -> Option<bool> {
-        let Some(since) = self.since else { return Some(true) };
-        match since.elapsed().checked_sub(age) {
-            None => Some(false),
-            Some(later) if later < SETTLING => None,
-            Some(_) => Some(true),
-        }
-    }
 }
 
 impl From<PgConnectOptions> for Servers {
@@ -113,7 +91,7 @@ impl Servers {
     }
 
     fn of(hosts: Vec<PgConnectOptions>, needed: Needed) -> Self {
-        let chosen = watch::Sender::new(Chosen { at: 0, term: 0, since: None });
+        let chosen = watch::Sender::new(Chosen { at: 0, term: 0 });
         Self(Arc::new(Inner { hosts, needed, chosen, pools: Mutex::default() }))
     }
 
@@ -131,24 +109,51 @@ impl Servers {
         &self,
         adapt: impl Fn(PgConnectOptions) -> PgConnectOptions,
     ) -> sqlx::Result<PgConnection> {
-        if self.0.hosts.len() == 1 {
-            // Nothing to choose from: what it refuses, it says itself.
-            return adapt(self.host(0)).connect().await;
-        }
-        self.find(adapt).await.map(|(_, conn)| conn)
+        self.connect_in_term(adapt).await.map(|(_, conn)| conn)
     }
 
-    /// Connects to a server that is fit, and chooses it. Says the term of that choice.
-    async fn find(
+    /// As [`Servers::connect`], with the [`Servers::term`] that the connection is of.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_in_term(
         &self,
         adapt: impl Fn(PgConnectOptions) -> PgConnectOptions,
     ) -> sqlx::Result<(u64, PgConnection)> {
         loop {
             let before = *self.0.chosen.borrow();
+            if self.0.hosts.len() == 1 {
+                // Nothing to choose from: what it refuses, it says itself.
+                return Ok((before.term, adapt(self.host(0)).connect().await?));
+            }
             let (at, conn) = self.first_fit(before.at, &adapt).await?;
             if let Some(term) = self.choose(at, before.term) {
                 return Ok((term, conn));
             }
+        }
+    }
+
+    /// Counts how often another server was chosen. A connection of an earlier term is not to be used.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.0.chosen.borrow().term
+    }
+
+    /// What the server of a connection of that term answers: waited for until the time is up, or
+    /// another server is chosen, since one that has vanished never answers.
+    pub(crate) async fn answer<T>(
+        &self,
+        term: u64,
+        limit: Duration,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        let mut chosen = self.0.chosen.subscribe();
+        let silent = |why| Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
+        tokio::select! {
+            biased;
+            answer = work => answer,
+            _ = chosen.wait_for(|chosen| chosen.term != term) => silent("another server is chosen"),
+            () = tokio::time::sleep(limit) => silent("no answer in time"),
         }
     }
 
@@ -193,35 +198,9 @@ impl Servers {
 
     /// A pool for reading: live read models first, then the log. It stays with the chosen server.
     #[must_use]
-    pub fn pool(&self, connections_max: u32) -> PgPool {
-        let (connecting, acquiring) = (self.0.chosen.subscribe(), self.0.chosen.subscribe());
-        let options = PgPoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(Duration::from_secs(5))
-            .test_before_acquire(false)
-            .after_connect(move |conn, _| {
-                let chosen = connecting.clone();
-                Box::pin(async move {
-                    if is_of_the_term(conn, &chosen).await? {
-                        return Ok(());
-                    }
-                    Err(io::Error::other("another server was chosen meanwhile").into())
-                })
-            })
-            .before_acquire(move |conn, about| {
-                let chosen = acquiring.clone();
-                let told = chosen.borrow().is_for(about.age);
-                Box::pin(async move {
-                    match told {
-                        Some(told) => Ok(told),
-                        None => is_of_the_term(conn, &chosen).await,
-                    }
-                })
-            });
+    pub fn pool(&self, connections_max: u32) -> Pool {
         let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = options.connect_lazy_with(self.reading());
-        pools.push(pool.clone());
-        pool
+        pools.add(connections_max, &self.current())
     }
 
     /// Looks whether the chosen server is still fit, and for another if not, until `stop`.
@@ -243,7 +222,7 @@ impl Servers {
     /// The connection if it is of the chosen server, and that is fit, else one to a server that is,
     /// with the term that it is of.
     async fn checked(&self, conn: Option<(u64, PgConnection)>) -> Option<(u64, PgConnection)> {
-        let term = self.0.chosen.borrow().term;
+        let term = self.term();
         if let Some((of, mut conn)) = conn
             && of == term
         {
@@ -253,50 +232,37 @@ impl Servers {
             }
         }
         let looking = |options: PgConnectOptions| options.application_name("accrue look-out");
-        let found = self.find(looking).await;
+        let found = self.connect_in_term(looking).await;
         found.inspect_err(|error| tracing::debug!(%error, "no database server is fit")).ok()
     }
 
-    /// Notes that the server in use takes no writes any more: behind one name there may be another
-    /// by now, so every pooled connection is made anew.
-    pub fn doubt(&self) {
-        self.0.chosen.send_modify(Chosen::renew);
-        self.lead();
+    /// Notes that the log is another server's by now. Of several servers another was chosen then; a
+    /// single name leads to another one, so every pooled connection is made anew.
+    pub fn moved(&self) {
+        if self.0.hosts.len() == 1 {
+            let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.chosen.send_modify(|chosen| chosen.term += 1);
+            pools.renew(&self.current());
+        }
     }
 
     /// Chooses the server that was found fit, and says the term of that. None if another was chosen
     /// since `before`: what was found is older than that, and may be true no more.
     fn choose(&self, at: usize, before: u64) -> Option<u64> {
-        let mut term = None;
+        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = self.0.chosen.send_if_modified(|chosen| {
             let changed = chosen.at != at && chosen.term == before;
             if changed {
-                chosen.at = at;
-                chosen.renew();
+                *chosen = Chosen { at, term: before + 1 };
             }
-            term = (chosen.at == at).then_some(chosen.term);
             changed
         });
         if changed {
-            self.lead();
+            pools.renew(&self.current());
             tracing::warn!(host = self.name(at), "another database server is used from now on");
         }
-        term
-    }
-
-    /// Leads the pools to the chosen server.
-    fn lead(&self) {
-        let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        // Asked for under the lock: of two choices at once the last to lead knows the last choice.
-        let options = self.reading();
-        pools.iter().for_each(|pool| pool.set_connect_options(options.clone()));
-    }
-
-    /// How pools connect.
-    fn reading(&self) -> PgConnectOptions {
         let chosen = *self.0.chosen.borrow();
-        let options = self.host(chosen.at).options(PLANS);
-        options.options([("search_path", "read,public")]).options([(TERM, chosen.term)])
+        (chosen.at == at).then_some(chosen.term)
     }
 
     fn host(&self, at: usize) -> PgConnectOptions {
@@ -310,16 +276,6 @@ impl Servers {
             None => format!("{}:{}", options.get_host(), options.get_port()),
         }
     }
-}
-
-/// Was the connection meant for the server that is chosen now?
-async fn is_of_the_term(
-    conn: &mut PgConnection,
-    chosen: &watch::Receiver<Chosen>,
-) -> sqlx::Result<bool> {
-    let ask = sqlx::query_scalar::<_, String>("SELECT current_setting($1)");
-    let term = ask.bind(TERM).fetch_one(conn).await?;
-    Ok(term == chosen.borrow().term.to_string())
 }
 
 /// Does the server of that connection show the log of another one, and nothing of its own? One that

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use accrue_domain::aggregate::Kind;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::chain::Hash;
 use crate::codec::{Codec, DecodeError};
@@ -186,9 +186,8 @@ fn index(ordinal: i64) -> Option<usize> {
 ///
 /// # Errors
 /// As [`load`].
-pub async fn take(pool: &PgPool, codec: &Codec, stream: &StreamKey) -> sqlx::Result<()> {
-    let mut conn = pool.acquire().await?;
-    for folded in load(&mut conn, codec, std::slice::from_ref(stream)).await? {
+pub async fn take(conn: &mut PgConnection, codec: &Codec, stream: &StreamKey) -> sqlx::Result<()> {
+    for folded in load(conn, codec, std::slice::from_ref(stream)).await? {
         let folded = folded.map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
         let json = folded.state.to_json().map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
         let mut tx = conn.begin().await?;

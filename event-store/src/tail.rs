@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,7 @@ use crate::executor::Others;
 use crate::follow::{Status, UNKNOWN};
 use crate::log;
 use crate::record::{Position, Recorded};
+use crate::servers::{Pool, Servers};
 
 /// Most events kept in memory.
 pub const TAIL_EVENTS_MAX: usize = 32_768;
@@ -41,7 +42,8 @@ struct Inner {
     moves: watch::Sender<u64>,
     /// Whoever says how far it has come in the log of the server before.
     followers: Mutex<Vec<Status>>,
-    pool: PgPool,
+    servers: Servers,
+    pool: Pool,
     codec: Codec,
 }
 
@@ -58,7 +60,12 @@ struct Ring {
 impl Tail {
     /// A tail that begins behind `head`, as a server on that timeline has it.
     #[must_use]
-    pub fn new(pool: PgPool, codec: Codec, head: Position, timeline: String) -> Self {
+    pub fn new(
+        (servers, pool): (Servers, Pool),
+        codec: Codec,
+        head: Position,
+        timeline: String,
+    ) -> Self {
         let ring = Ring { first: head + 1, next: head + 1, ..Ring::default() };
         Self(Arc::new(Inner {
             ring: Mutex::new(ring),
@@ -66,6 +73,7 @@ impl Tail {
             timeline: Mutex::new(timeline),
             moves: watch::Sender::new(0),
             followers: Mutex::default(),
+            servers,
             pool,
             codec,
         }))
@@ -172,7 +180,8 @@ impl Tail {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let news = match self.look(&mut seen, &mut timeline).await {
+            let looked = self.0.pool.within(self.look(&mut seen, &mut timeline)).await;
+            let news = match looked {
                 Ok(news) => news,
                 Err(error) => {
                     tracing::debug!(%error, "the head of the log cannot be read");
@@ -243,6 +252,10 @@ impl Tail {
         };
         if !moved && back_to.is_none() {
             return;
+        }
+        if moved {
+            // Before anybody is told.
+            self.0.servers.moved();
         }
         let head = back_to.unwrap_or(*self.0.head.borrow());
         *self.ring() = Ring { first: head + 1, next: head + 1, ..Ring::default() };

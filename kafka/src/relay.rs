@@ -169,7 +169,7 @@ impl Relay {
                 _ = ticks.tick() => {}
             }
             if !self.leading.load(Ordering::Acquire)
-                && let Err(error) = self.look().await
+                && let Err(error) = self.ledger.pool().within(self.look()).await
             {
                 tracing::debug!(%error, "how far the relay is cannot be read");
                 self.status.moved(UNKNOWN);

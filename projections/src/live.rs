@@ -9,11 +9,11 @@ use accrue_event_store::follow::{self, Feeds, FollowError, Follower, Runner, Sta
 use accrue_event_store::ledger::{self, Ledger};
 use accrue_event_store::log;
 use accrue_event_store::record::{Position, Recorded};
-use accrue_event_store::servers;
+use accrue_event_store::servers::{self, Pool};
 use accrue_event_store::state::FromState;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, Postgres};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -31,7 +31,7 @@ pub struct Views {
     /// The log behind them.
     pub ledger: Ledger,
     /// Where the routes read: the primary, or a replica while it replays it; see [`Views::acquire`].
-    pub pool: PgPool,
+    pub pool: Pool,
     /// The pool is of replicas.
     pub(crate) replicas: bool,
     /// The end of the log as it is known there.
@@ -60,7 +60,7 @@ pub struct Views {
 impl Views {
     fn new(
         ledger: &Ledger,
-        (pool, head, replicas): (PgPool, watch::Receiver<Position>, bool),
+        (pool, head, replicas): (Pool, watch::Receiver<Position>, bool),
         streams: CancellationToken,
         mut status: impl FnMut(&'static Model) -> Status,
     ) -> Self {
@@ -105,7 +105,9 @@ impl Views {
     /// # Errors
     /// As Postgres gives them.
     pub async fn is_standby(&self) -> sqlx::Result<bool> {
-        servers::is_standby(&mut *self.pool.acquire().await?).await
+        self.pool
+            .within(async { servers::is_standby(&mut *self.pool.acquire().await?).await })
+            .await
     }
 
     /// The state of an aggregate and its version, from where the routes read.
@@ -191,7 +193,7 @@ pub async fn observe(ledger: &Ledger, stop: CancellationToken) -> Result<Started
 /// Views on a replica: reads that wait for a position wait until that server has replayed it.
 /// The tables come to it by themselves.
 #[must_use]
-pub fn replica(ledger: &Ledger, pool: PgPool, stop: CancellationToken) -> Started {
+pub fn replica(ledger: &Ledger, pool: Pool, stop: CancellationToken) -> Started {
     let (replayed, head) = watch::channel(-1);
     let views = Views::new(ledger, (pool, head, true), stop.child_token(), watched);
     let mut runners = JoinSet::new();
@@ -199,7 +201,7 @@ pub fn replica(ledger: &Ledger, pool: PgPool, stop: CancellationToken) -> Starte
     Started { views, runners }
 }
 
-fn primary(ledger: &Ledger) -> (PgPool, watch::Receiver<Position>, bool) {
+fn primary(ledger: &Ledger) -> (Pool, watch::Receiver<Position>, bool) {
     (ledger.pool().clone(), ledger.tail().head(), false)
 }
 
@@ -221,7 +223,7 @@ async fn observed(
             _ = ticks.tick() => {}
         }
         // A database that is away is said by its own health check.
-        if let Err(error) = look(&views, replayed.as_ref()).await {
+        if let Err(error) = views.pool.within(look(&views, replayed.as_ref())).await {
             tracing::debug!(%error, "the read models' positions cannot be read");
         }
     }

@@ -166,20 +166,25 @@ impl Scheduler {
     async fn due(&mut self) -> sqlx::Result<Vec<Due>> {
         // So many more that those that wait, which are the oldest, hide no other.
         let limit = i64::try_from(PAGE_MAX + self.aside.len()).unwrap_or(i64::MAX);
-        let mut conn = self.ledger.pool().acquire().await?;
         let of = match self.duty {
             Duty::Settle(_) => Of::AllBut(STORIES),
             Duty::Wake(_) => Of::Only(STORIES),
         };
-        let mut due = timers::due(&mut conn, self.ledger.clock().now(), of, limit).await?;
-        // Whoever was paused past its term finds out here, before it does what others do by now. What
-        // slips through in between is settled twice, which changes nothing.
-        if let Duty::Settle(terms) = &self.duty
-            && !due.is_empty()
-            && !lease::guard(&mut conn, terms.name(), terms.epoch()).await?
-        {
-            return Ok(Vec::new());
-        }
+        let (pool, duty, now) = (self.ledger.pool(), &self.duty, self.ledger.clock().now());
+        let work = async {
+            let mut conn = pool.acquire().await?;
+            let due = timers::due(&mut conn, now, of, limit).await?;
+            // Whoever was paused past its term finds out here, before it does what others do by now.
+            // What slips through in between is settled twice, which changes nothing.
+            if let Duty::Settle(terms) = duty
+                && !due.is_empty()
+                && !lease::guard(&mut conn, terms.name(), terms.epoch()).await?
+            {
+                return Ok(Vec::new());
+            }
+            Ok(due)
+        };
+        let mut due = pool.within(work).await?;
         let now = Instant::now();
         due.retain(|due| self.aside.get(&due.stream).is_none_or(|it| !it.waits(due, now)));
         due.truncate(PAGE_MAX);

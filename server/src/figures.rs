@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use accrue_event_store::servers::Pool;
 use accrue_projections::models::sagas::{self, State};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -10,7 +11,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Process {
-    pool: PgPool,
+    pool: Pool,
     started_at: i64,
 }
 
@@ -32,12 +32,12 @@ struct In {
 /// What is sampled.
 #[derive(Debug)]
 pub(crate) struct Sampled {
-    pool: PgPool,
+    pool: Pool,
     sagas: Family<In, Gauge>,
 }
 
 /// Adds them; what it gives back is to be run.
-pub(crate) fn register(registry: &mut Registry, pool: PgPool) -> Sampled {
+pub(crate) fn register(registry: &mut Registry, pool: Pool) -> Sampled {
     let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("accrue_build", "This build", build);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -66,8 +66,8 @@ impl Sampled {
     }
 
     async fn count(&self) -> sqlx::Result<()> {
-        let mut conn = self.pool.acquire().await?;
-        let counts: [(State, i64); 3] = sagas::count(&mut conn).await?;
+        let work = async { sagas::count(&mut *self.pool.acquire().await?).await };
+        let counts: [(State, i64); 3] = self.pool.within(work).await?;
         for (state, count) in counts {
             self.sagas.get_or_create(&In { state: state.as_str() }).set(count);
         }
@@ -77,15 +77,12 @@ impl Sampled {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let idle = i64::try_from(self.pool.num_idle()).unwrap_or(i64::MAX);
+        let pool = self.pool.current();
+        let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
         let gauges = [
             ("process_start_time_seconds", "Unix time of the start", Some(self.started_at)),
             ("process_resident_memory_bytes", "Resident memory", resident_bytes()),
-            (
-                "accrue_pool_connections",
-                "Open connections for reading",
-                Some(self.pool.size().into()),
-            ),
+            ("accrue_pool_connections", "Open connections for reading", Some(pool.size().into())),
             ("accrue_pool_connections_idle", "Of them, those without work", Some(idle)),
         ];
         for (name, help, value) in gauges {

@@ -179,7 +179,7 @@ impl Health {
                 _ = ticks.tick() => {}
             }
             let behind = self.note_progress();
-            if let Err(error) = self.note_lag(behind).await {
+            if let Err(error) = self.0.ledger.pool().within(self.note_lag(behind)).await {
                 tracing::debug!(%error, "the followers' lag cannot be measured");
             }
         }
@@ -219,7 +219,7 @@ impl Health {
             let sql = "SELECT position, recorded_at FROM events WHERE position = ANY($1)";
             sqlx::query_as::<_, (i64, chrono::DateTime<chrono::Utc>)>(sql)
                 .bind(&next)
-                .fetch_all(self.0.ledger.pool())
+                .fetch_all(&self.0.ledger.pool().current())
                 .await?
         };
         let now = self.0.ledger.clock().now();
@@ -258,7 +258,8 @@ impl Health {
     }
 
     async fn database(&self) -> Check {
-        let reason = answer(sqlx::query("SELECT 1").execute(self.0.ledger.pool())).await.err();
+        let reason =
+            answer(sqlx::query("SELECT 1").execute(&self.0.ledger.pool().current())).await.err();
         Check {
             name: "database".to_owned(),
             ok: reason.is_none(),

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use accrue_event_store::trace;
 use accrue_event_store::trace::span::{self, Span};
@@ -17,6 +18,7 @@ use accrue_http::fallback;
 use accrue_http::problem::Problem;
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
@@ -54,9 +56,25 @@ pub(crate) fn router(parts: Router) -> Router {
     parts.fallback(fallback::not_found).method_not_allowed_fallback(fallback::method_not_allowed)
 }
 
-/// Answers a request. What surrounds every request is here and not in layers of the router: those
-/// cost an allocation or two each, and this is on the way of every command.
+/// How long a read may take until its answer begins. A database server that has vanished never
+/// answers.
+const READ_MAX: Duration = Duration::from_secs(15);
+
+/// Answers a request.
 pub(crate) async fn answer(router: Router, request: Request) -> Response {
+    if request.method() != Method::GET {
+        return surrounded(router, request).await;
+    }
+    let answer = tokio::time::timeout(READ_MAX, surrounded(router, request)).await;
+    answer.unwrap_or_else(|_| {
+        let detail = "the database does not answer in time";
+        Problem::unavailable("database-unavailable", detail).into_response()
+    })
+}
+
+/// What surrounds every request is here and not in layers of the router: those
+/// cost an allocation or two each, and this is on the way of every command.
+async fn surrounded(router: Router, request: Request) -> Response {
     let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
     let context = context.and_then(trace::parse);
     let answer = if span::is_collected() && request.uri().path().starts_with("/v1/") {

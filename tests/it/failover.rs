@@ -226,6 +226,20 @@ async fn a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does() {
 /// show for as long as it lives what is the log no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_comes_about_too_late_is_not_read_from() {
+    is_left_behind(Mode::Hold).await;
+}
+
+/// Whoever waits for its answer waits for ever, and must keep nobody else waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_has_vanished_holds_nothing_up() {
+    let log = is_left_behind(Mode::Freeze).await;
+    // The writer did not wait for it as long as for one that is only slow.
+    assert!(log.contains("another server is chosen"), "{log}");
+}
+
+/// Reads go on all the while that another server is promoted, and long after the primary has begun
+/// to behave like that; then it is back.
+async fn is_left_behind(mode: Mode) -> String {
     let pair = Pair::start().await;
     let (both, [primary, _standby]) = pair.proxied().await;
     let server = Server::start_with(&["--database-url", &both]).await;
@@ -238,10 +252,10 @@ async fn a_connection_that_comes_about_too_late_is_not_read_from() {
         (pair.copy.number(behind).await >= before).then_some(())
     })
     .await;
-    primary.set(Mode::Hold);
-    // More of them than are needed for one to be on its way whenever the other server is chosen.
+    primary.set(mode);
+    // More than there are connections for reads.
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let readers = (0..8).map(|_| {
+    let readers = (0..32).map(|_| {
         let (client, stopped) = (client.clone(), stopped.clone());
         tokio::spawn(async move {
             while !*stopped.borrow() {
@@ -251,17 +265,25 @@ async fn a_connection_that_comes_about_too_late_is_not_read_from() {
         })
     });
     let readers: Vec<_> = readers.collect();
-    eventually("they wait for connections", async || (primary.held() > 12).then_some(())).await;
+    eventually("connections are held", async || (primary.held() > 12).then_some(())).await;
     pair.promote().await;
     let done = issues_again(&client).await;
+    let reads = async || {
+        let read = futures::future::join_all((0..64).map(|_| available(&client, done))).await;
+        assert!(read.iter().all(|it| *it == 2), "{read:?}");
+    };
+    reads().await;
+    is_ready(&client).await;
     primary.set(Mode::Pass);
     stop.send_replace(true);
     for reader in readers {
         reader.await.expect("a reader ends");
     }
-    let read = futures::future::join_all((0..64).map(|_| available(&client, done))).await;
-    assert!(read.iter().all(|it| *it == 2), "{read:?}");
-    assert!(!server.log().contains("the log has gone back"), "{}", server.log());
+    reads().await;
+    is_ready(&client).await;
+    let log = server.log();
+    assert!(!log.contains("the log has gone back"), "{log}");
+    log
 }
 
 /// Sends the command until it is done, and says where. An attempt that nobody knows the outcome of

@@ -109,7 +109,7 @@ async fn stock_postgres_es_reads_what_we_wrote() {
     let ledger = ledger::open(&database).await;
     ledger.execute(unkeyed("c1", vec![issue("a", 30)])).await.expect("issued");
     ledger.execute(unkeyed("c2", vec![redeem("a", 10)])).await.expect("redeemed");
-    let repository = PostgresEventRepository::new(ledger.pool().clone());
+    let repository = PostgresEventRepository::new(ledger.pool().current());
     let stored = repository.get_events::<Wrapped<Account>>("default/a").await.expect("readable");
     let names: Vec<_> = stored.iter().map(|it| (it.sequence, it.event_type.as_str())).collect();
     assert_eq!(names, [(1, "AccountOpened"), (2, "PointsIssued"), (3, "PointsRedeemed")]);

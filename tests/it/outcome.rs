@@ -6,6 +6,7 @@ use std::sync::Arc;
 use accrue_event_store::ledger::Ledger;
 use accrue_tests::command::{issue, keyed, unkeyed};
 use accrue_tests::database::{Database, cluster};
+use accrue_tests::eventually::eventually;
 use accrue_tests::ledger;
 use accrue_tests::proxy::{Mode, Proxy};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -59,6 +60,10 @@ async fn an_append_that_never_arrived_is_sent_again() {
     );
 }
 
+/// The log writer's, the last that began.
+const BACKEND: &str = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database()
+    AND application_name = 'accrue log writer' ORDER BY backend_start DESC LIMIT 1";
+
 #[tokio::test]
 async fn a_batch_still_at_work_in_its_old_backend_is_not_reported_as_failed_and_not_done_twice() {
     let database = Database::create().await;
@@ -84,8 +89,13 @@ async fn a_batch_still_at_work_in_its_old_backend_is_not_reported_as_failed_and_
         tokio::task::yield_now().await;
     }
     // The connection breaks while the statement is still at work in its backend.
+    let at_work = database.text(BACKEND).await;
     proxy.set(Mode::Refuse);
     proxy.set(Mode::Pass);
+    eventually("another session is begun", async || {
+        (database.text(BACKEND).await != at_work).then_some(())
+    })
+    .await;
     // Its backend is ended; the batch is sent again and waits for the lock again.
     sqlx::query("SELECT pg_advisory_unlock(7)").execute(&mut holder).await.expect("unlocked");
     waiting.await.expect("ends").expect("accepted in the end");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 /// What the proxy does with what passes.
@@ -22,6 +22,9 @@ pub enum Mode {
     Refuse,
     /// Cuts the connections that it has, and takes new ones, which wait for another mode.
     Hold,
+    /// As a machine that has vanished: passes nothing on any more, and cuts nothing, until another
+    /// mode.
+    Freeze,
 }
 
 /// A proxy in front of a Postgres that listens on a Unix socket.
@@ -30,6 +33,7 @@ pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    cuts: Arc<watch::Sender<u64>>,
     held: Arc<AtomicUsize>,
 }
 
@@ -39,15 +43,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound port has an address");
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
-        let proxy = Self { address, mode, held: Arc::default() };
+        let proxy = Self { address, mode, cuts: Arc::default(), held: Arc::default() };
         let this = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if this.is(Mode::Refuse) {
                     continue;
                 }
-                let Ok(server) = UnixStream::connect(&socket).await else { continue };
-                tokio::spawn(this.clone().carry(client, server));
+                tokio::spawn(this.clone().carry(client, socket.clone()));
             }
         });
         proxy
@@ -56,6 +59,9 @@ impl Proxy {
     /// Does that from here on. A mode that loses something falls back to passing once it has.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+        if matches!(mode, Mode::Refuse | Mode::Hold) {
+            self.cuts.send_modify(|count| *count += 1);
+        }
     }
 
     /// Is it still in that mode?
@@ -70,6 +76,13 @@ impl Proxy {
         self.held.load(Ordering::SeqCst)
     }
 
+    /// Waits until the mode lets something pass; `new`: on a new connection.
+    async fn lets_pass(&self, new: bool) {
+        let stands = |mode: &Mode| *mode == Mode::Freeze || (new && *mode == Mode::Hold);
+        let mut mode = self.mode.subscribe();
+        drop(mode.wait_for(|mode| !stands(mode)).await);
+    }
+
     fn falls_back(&self, from: Mode) -> bool {
         self.mode.send_if_modified(|mode| {
             let falls_back = *mode == from;
@@ -80,14 +93,13 @@ impl Proxy {
         })
     }
 
-    async fn carry(self, client: tokio::net::TcpStream, server: UnixStream) {
-        let mut mode = self.mode.subscribe();
-        if *mode.borrow() == Mode::Hold {
+    async fn carry(self, client: TcpStream, socket: PathBuf) {
+        let mut cuts = self.cuts.subscribe();
+        if matches!(*self.mode.borrow(), Mode::Hold | Mode::Freeze) {
             self.held.fetch_add(1, Ordering::SeqCst);
         }
-        if mode.wait_for(|mode| *mode != Mode::Hold).await.is_err() {
-            return;
-        }
+        self.lets_pass(true).await;
+        let Ok(server) = UnixStream::connect(&socket).await else { return };
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         // Only the log writer's connection loses anything; its name is in its first message.
@@ -95,13 +107,14 @@ impl Proxy {
         let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
             tokio::select! {
-                () = cut(&mut mode) => return,
+                _ = cuts.changed() => return,
                 read = from_client.read(&mut up) => {
                     let Ok(count @ 1..) = read else { return };
                     let writer = *writer.get_or_insert_with(|| names_writer(&up[..count]));
                     if writer && self.falls_back(Mode::LoseRequest) {
                         return;
                     }
+                    self.lets_pass(false).await;
                     if to_server.write_all(&up[..count]).await.is_err() {
                         return;
                     }
@@ -111,6 +124,7 @@ impl Proxy {
                     if writer == Some(true) && self.falls_back(Mode::LoseAnswer) {
                         return;
                     }
+                    self.lets_pass(false).await;
                     if to_client.write_all(&down[..count]).await.is_err() {
                         return;
                     }
@@ -118,10 +132,6 @@ impl Proxy {
             }
         }
     }
-}
-
-async fn cut(mode: &mut watch::Receiver<Mode>) {
-    let _mode = mode.wait_for(|mode| matches!(mode, Mode::Refuse | Mode::Hold)).await;
 }
 
 fn names_writer(startup: &[u8]) -> bool {

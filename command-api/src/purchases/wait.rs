@@ -181,8 +181,12 @@ impl Seen<'_> {
         // Of the very version that was loaded: the tail may not have come so far yet, and whoever
         // reads as of this position is to find what the answer tells.
         let (codec, after, all) = (self.ledger.codec(), version - 1, DateTime::<Utc>::MAX_UTC);
-        let mut conn = self.ledger.pool().acquire().await?;
-        let last = read_stream_until(&mut conn, codec, &self.stream, after, all, 1).await?;
+        let (pool, stream) = (self.ledger.pool(), &self.stream);
+        let work = async {
+            let mut conn = pool.acquire().await?;
+            read_stream_until(&mut conn, codec, stream, after, all, 1).await
+        };
+        let last = pool.within(work).await?;
         self.position = last.last().map_or(self.position, |it| it.position.max(self.position));
         Ok(())
     }

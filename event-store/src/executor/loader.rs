@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -16,6 +16,7 @@ use crate::confirm::Confirming;
 use crate::idempotency::{self, Stored};
 use crate::log;
 use crate::receipt::{ExecuteError, Receipt};
+use crate::servers::Pool;
 use crate::snapshots::{self, Folded};
 use crate::stream::StreamKey;
 
@@ -95,9 +96,9 @@ impl Wanted {
 pub(super) struct Loader {
     runtime: Handle,
     /// For loads, as many at a time as it has connections.
-    loads: PgPool,
+    loads: Pool,
     /// For snapshots.
-    pool: PgPool,
+    pool: Pool,
     codec: Codec,
     confirming: Arc<Confirming>,
     loaded: mpsc::UnboundedSender<Loaded>,
@@ -164,7 +165,9 @@ impl Loader {
     pub(super) fn snapshot(&self, stream: StreamKey) {
         let (pool, codec) = (self.pool.clone(), self.codec.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = snapshots::take(&pool, &codec, &stream).await {
+            let work =
+                async { snapshots::take(&mut *pool.acquire().await?, &codec, &stream).await };
+            if let Err(error) = pool.within(work).await {
                 tracing::warn!(%error, stream = %stream, "no snapshot was taken");
             }
         });
@@ -172,7 +175,7 @@ impl Loader {
 }
 
 async fn find(
-    pool: &PgPool,
+    pool: &Pool,
     codec: &Codec,
     confirming: &Confirming,
     wanted: &Wanted,
@@ -180,7 +183,7 @@ async fn find(
     // A Postgres that was started anew has left every session of the pool behind, which shows at
     // its next use: nobody need be refused for that.
     for _ in 0..LOADS_MAX {
-        match find_once(pool, codec, confirming, wanted).await {
+        match pool.within(find_once(pool, codec, confirming, wanted)).await {
             Err(error) if is_gone(&error) => tracing::debug!(%error, "a session is gone"),
             done => return done,
         }
@@ -191,7 +194,8 @@ async fn find(
 /// Was the session ended by the other side?
 fn is_gone(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
+        // Or another server is chosen, which is to be asked in its place.
+        sqlx::Error::Io(_) | sqlx::Error::PoolClosed => true,
         // By a shutdown, or because another backend crashed: the last words of a closed session.
         sqlx::Error::Database(told) => matches!(told.code().as_deref(), Some("57P01" | "57P02")),
         _ => false,
@@ -199,7 +203,7 @@ fn is_gone(error: &sqlx::Error) -> bool {
 }
 
 async fn find_once(
-    pool: &PgPool,
+    pool: &Pool,
     codec: &Codec,
     confirming: &Confirming,
     wanted: &Wanted,

@@ -117,6 +117,8 @@ pub(super) struct Writer {
 /// A connection, and how to name its backend to another one.
 struct Session {
     conn: PgConnection,
+    /// Of [`Servers::term`].
+    term: u64,
     backend: Backend,
     /// Everything that showed when it was made is with the synchronous standby.
     confirmed: bool,
@@ -184,30 +186,31 @@ impl Writer {
 
     /// Takes the log's lock: the batch will commit with it.
     async fn lock(&mut self) -> Report {
-        match tokio::time::timeout(self.timeout, self.locked()).await {
-            Ok(Ok(())) if std::mem::take(&mut self.moved) => {
+        match self.locked().await {
+            Ok(()) if std::mem::take(&mut self.moved) => {
                 self.session = None;
                 Report::Moved
             }
-            Ok(Ok(())) => Report::Locked,
+            Ok(()) => Report::Locked,
             // The session is gone, and with it whatever it had got hold of.
-            failed => {
+            Err(error) => {
                 self.given_up = self.session.take().map(|session| session.backend);
-                tracing::warn!(error = ?failed.err(), "the log could not be locked");
+                tracing::warn!(%error, "the log could not be locked");
                 Report::NotLocked
             }
         }
     }
 
     async fn locked(&mut self) -> sqlx::Result<()> {
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.connect().await?,
-        };
+        self.connected().await?;
         // Kept while it waits: whoever gives up on it has to know which it was.
-        let session = self.session.insert(session);
-        sqlx::query("BEGIN").execute(&mut session.conn).await?;
-        log::lock(&mut session.conn).await?;
+        let Some(session) = self.session.as_mut() else { return Err(sqlx::Error::PoolClosed) };
+        let (term, conn) = (session.term, &mut session.conn);
+        let lock = async {
+            sqlx::query("BEGIN").execute(&mut *conn).await?;
+            log::lock(conn).await
+        };
+        self.servers.answer(term, self.timeout, lock).await?;
         session.locked = true;
         Ok(())
     }
@@ -274,7 +277,6 @@ impl Writer {
                     tracing::error!(%error, "append was refused by the database");
                     // A server that has become read-only would refuse for ever.
                     self.session = None;
-                    self.servers.doubt();
                     self.metrics.append_stalled.set(0);
                     fail(job.pending);
                     return Report::Failed;
@@ -307,13 +309,13 @@ impl Writer {
     /// what was loaded, which the standby need not have.
     async fn write_nothing(&mut self, pending: Pending) -> Report {
         if pending.accepts() {
-            let confirmed = tokio::time::timeout(self.timeout, self.confirmed()).await;
+            let confirmed = self.confirmed().await;
             if std::mem::take(&mut self.moved) {
                 fail(pending);
                 return Report::Moved;
             }
-            if !matches!(confirmed, Ok(Ok(()))) {
-                tracing::warn!(?confirmed, "it is not known whether the standby has it");
+            if let Err(error) = confirmed {
+                tracing::warn!(%error, "it is not known whether the standby has it");
                 self.given_up = self.session.take().map(|session| session.backend);
                 fail(pending);
                 return Report::Failed;
@@ -327,10 +329,10 @@ impl Writer {
     async fn confirmed(&mut self) -> sqlx::Result<()> {
         self.connected().await?;
         let Some(session) = self.session.as_mut() else { return Err(sqlx::Error::PoolClosed) };
-        if session.confirmed {
-            return session.conn.ping().await;
-        }
-        self.confirming.confirm(&mut session.conn).await?;
+        let (term, was, conn) = (session.term, session.confirmed, &mut session.conn);
+        let confirm =
+            async { if was { conn.ping().await } else { self.confirming.confirm(conn).await } };
+        self.servers.answer(term, self.timeout, confirm).await?;
         session.confirmed = true;
         Ok(())
     }
@@ -343,8 +345,10 @@ impl Writer {
         Report::Committed
     }
 
-    /// Makes sure of a session.
+    /// Makes sure of a session with the server that is chosen.
     async fn connected(&mut self) -> sqlx::Result<()> {
+        let term = self.servers.term();
+        self.session = self.session.take().filter(|session| session.term == term);
         if self.session.is_none() {
             self.session = Some(self.connect().await?);
         }
@@ -357,14 +361,13 @@ impl Writer {
         };
         let locked = std::mem::take(&mut session.locked);
         let append = append(&mut session.conn, batch, locked);
-        let attempt = match tokio::time::timeout(self.timeout, append).await {
-            Ok(Ok(base)) => {
+        let attempt = match self.servers.answer(session.term, self.timeout, append).await {
+            Ok(base) => {
                 // Its commit has waited for the standby.
                 session.confirmed = true;
                 Attempt::Committed(base)
             }
-            Ok(Err(error)) => judge(error),
-            Err(_) => Attempt::Unknown("no answer in time".to_owned()),
+            Err(error) => judge(error),
         };
         // A session in doubt is kept: its backend has to be ended before the batch is looked up.
         self.session = Some(session);
@@ -426,7 +429,7 @@ impl Writer {
     }
 
     async fn session(&mut self) -> sqlx::Result<Session> {
-        let mut conn = self.servers.connect(writing).await?;
+        let (term, mut conn) = self.servers.connect_in_term(writing).await?;
         if let Some(given_up) = self.given_up {
             let _ending = given_up.lives(&mut conn).await?;
             self.given_up = None;
@@ -445,7 +448,7 @@ impl Writer {
             }
         }
         self.timeline = timeline;
-        Ok(Session { conn, backend, confirmed: false, locked: false })
+        Ok(Session { conn, term, backend, confirmed: false, locked: false })
     }
 }
 

@@ -58,8 +58,8 @@ where
             }
         };
         match tried {
-            Ok(Some((conn, lease))) => {
-                hold(conn, lease, &stop, &work).await;
+            Ok(Some((session, lease))) => {
+                hold(session, lease, &stop, &work).await;
                 // Who gave it up lets others have it first.
                 sleep(RETRY_INTERVAL * 2).await;
             }
@@ -73,6 +73,22 @@ where
     }
 }
 
+/// What a lease is renewed over.
+#[derive(Debug)]
+struct Session {
+    conn: PgConnection,
+    servers: Servers,
+    /// Of [`Servers::term`].
+    term: u64,
+}
+
+impl Session {
+    /// Is another server chosen since? What this one says of the lease, others do not hear.
+    fn is_left(&self) -> bool {
+        self.servers.term() != self.term
+    }
+}
+
 /// Asks for the lease, unless the session that it was asked or held by last still waits for something,
 /// such as the standby: each try would leave one more of them behind.
 async fn acquire(
@@ -80,10 +96,10 @@ async fn acquire(
     name: &str,
     holder: &str,
     last: &mut Option<Backend>,
-) -> sqlx::Result<Option<(PgConnection, Lease)>> {
+) -> sqlx::Result<Option<(Session, Lease)>> {
     let application = format!("accrue lease {name}");
     let named = |options: PgConnectOptions| options.application_name(&application);
-    let mut conn = servers.connect(named).await?;
+    let (term, mut conn) = servers.connect_in_term(named).await?;
     if let Some(before) = *last
         && before.lives(&mut conn).await?
     {
@@ -91,14 +107,14 @@ async fn acquire(
     }
     *last = Some(Backend::of(&mut conn).await?);
     if let Some(lease) = Lease::acquire(&mut conn, name, holder, TERM).await? {
-        return Ok(Some((conn, lease)));
+        return Ok(Some((Session { conn, servers: servers.clone(), term }, lease)));
     }
     *last = None;
     conn.close().await.map(|()| None)
 }
 
 /// Works until the work or the lease ends.
-async fn hold<W, F>(conn: PgConnection, lease: Lease, stop: &CancellationToken, work: &W)
+async fn hold<W, F>(session: Session, lease: Lease, stop: &CancellationToken, work: &W)
 where
     W: Fn(Terms) -> F,
     F: Future<Output = ()>,
@@ -106,7 +122,7 @@ where
     let (name, epoch) = (lease.name().to_owned(), lease.epoch());
     tracing::info!(lease = name, epoch, "lease taken");
     let (over, done) = (stop.child_token(), CancellationToken::new());
-    let keeping = tokio::spawn(keep(conn, lease, over.clone(), done.clone()));
+    let keeping = tokio::spawn(keep(session, lease, over.clone(), done.clone()));
     // Also where the work panics: a lease that nobody works under is nobody's to keep.
     let released = done.drop_guard();
     work(Terms { name: name.clone(), epoch, over }).await;
@@ -120,7 +136,7 @@ where
 /// Renews until the work is done, then gives the lease back. Says that it is over when it lapses,
 /// also while the database does not answer.
 async fn keep(
-    mut conn: PgConnection,
+    mut session: Session,
     mut lease: Lease,
     over: CancellationToken,
     done: CancellationToken,
@@ -131,7 +147,12 @@ async fn keep(
             () = sleep(RENEW_INTERVAL) => {}
         }
         let until = lease.until();
-        match timeout_at(until, lease.renew(&mut conn)).await {
+        if session.is_left() {
+            tracing::warn!(lease = lease.name(), "another server has the lease now");
+            over.cancel();
+            return;
+        }
+        match timeout_at(until, lease.renew(&mut session.conn)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
                 tracing::warn!(lease = lease.name(), "another process has taken the lease");
@@ -151,7 +172,8 @@ async fn keep(
         }
     }
     // Lapsing is only slower.
-    let released = timeout_at(Instant::now() + Duration::from_secs(1), lease.release(&mut conn));
+    let released =
+        timeout_at(Instant::now() + Duration::from_secs(1), lease.release(&mut session.conn));
     let _released = released.await;
 }
 

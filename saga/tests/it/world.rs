@@ -139,18 +139,18 @@ impl World {
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(self.ledger.pool()).await.unwrap()
+        sqlx::query_scalar(sql).fetch_one(&self.ledger.pool().current()).await.unwrap()
     }
 
     /// Rows of one column of text, as lines.
     pub(crate) async fn lines(&self, sql: &str) -> String {
         let lines: Vec<String> =
-            sqlx::query_scalar(sql).fetch_all(self.ledger.pool()).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&self.ledger.pool().current()).await.unwrap();
         lines.join("\n")
     }
 
     pub(crate) async fn run(&self, sql: &str) {
-        sqlx::query(sql).execute(self.ledger.pool()).await.unwrap();
+        sqlx::query(sql).execute(&self.ledger.pool().current()).await.unwrap();
     }
 
     /// Every event that an account had, without its opening.
