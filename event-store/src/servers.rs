@@ -147,14 +147,19 @@ impl Servers {
         limit: Duration,
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
-        let mut chosen = self.0.chosen.subscribe();
         let silent = |why| Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
         tokio::select! {
             biased;
             answer = work => answer,
-            _ = chosen.wait_for(|chosen| chosen.term != term) => silent("another server is chosen"),
+            () = self.left(term) => silent("another server is chosen"),
             () = tokio::time::sleep(limit) => silent("no answer in time"),
         }
+    }
+
+    /// Returns when that term is over.
+    pub(crate) async fn left(&self, term: u64) {
+        let mut chosen = self.0.chosen.subscribe();
+        drop(chosen.wait_for(|chosen| chosen.term != term).await);
     }
 
     /// A connection to the first server that is fit, and which one that is.
@@ -236,14 +241,12 @@ impl Servers {
         found.inspect_err(|error| tracing::debug!(%error, "no database server is fit")).ok()
     }
 
-    /// Notes that the log is another server's by now. Of several servers another was chosen then; a
-    /// single name leads to another one, so every pooled connection is made anew.
+    /// Notes that the log is another server's by now, which behind one name nobody chooses: every
+    /// connection is made anew.
     pub fn moved(&self) {
-        if self.0.hosts.len() == 1 {
-            let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.chosen.send_modify(|chosen| chosen.term += 1);
-            pools.renew(&self.current());
-        }
+        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.chosen.send_modify(|chosen| chosen.term += 1);
+        pools.renew(&self.current());
     }
 
     /// Chooses the server that was found fit, and says the term of that. None if another was chosen

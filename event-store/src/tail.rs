@@ -143,8 +143,10 @@ impl Tail {
             return Ok(events);
         }
         let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
-        let mut conn = self.0.pool.acquire().await?;
-        log::read_after(&mut conn, &self.0.codec, after, limit).await
+        let (pool, codec) = (&self.0.pool, &self.0.codec);
+        let work =
+            async { log::read_after(&mut *pool.acquire().await?, codec, after, limit).await };
+        pool.within(work).await
     }
 
     fn recent(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {

@@ -169,8 +169,8 @@ pub fn start(
 }
 
 async fn forget(ledger: &Ledger, follower: &str) -> sqlx::Result<()> {
-    let mut conn = ledger.pool().acquire().await?;
-    follow::retire(&mut conn, follower).await
+    let pool = ledger.pool();
+    pool.within(async { follow::retire(&mut *pool.acquire().await?, follower).await }).await
 }
 
 /// Settles deadlines and forgets old answers, while no other process does.

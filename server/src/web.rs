@@ -62,7 +62,7 @@ const READ_MAX: Duration = Duration::from_secs(15);
 
 /// Answers a request.
 pub(crate) async fn answer(router: Router, request: Request) -> Response {
-    if request.method() != Method::GET {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return surrounded(router, request).await;
     }
     let answer = tokio::time::timeout(READ_MAX, surrounded(router, request)).await;

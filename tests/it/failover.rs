@@ -266,8 +266,13 @@ async fn is_left_behind(mode: Mode) -> String {
     });
     let readers: Vec<_> = readers.collect();
     eventually("connections are held", async || (primary.held() > 12).then_some(())).await;
-    pair.promote().await;
-    let done = issues_again(&client).await;
+    let promoted = async {
+        if mode == Mode::Freeze {
+            eventually("a command waits", async || (primary.stuck() > 0).then_some(())).await;
+        }
+        pair.promote().await;
+    };
+    let (done, ()) = tokio::join!(issues_again(&client), promoted);
     let reads = async || {
         let read = futures::future::join_all((0..64).map(|_| available(&client, done))).await;
         assert!(read.iter().all(|it| *it == 2), "{read:?}");
@@ -284,6 +289,30 @@ async fn is_left_behind(mode: Mode) -> String {
     let log = server.log();
     assert!(!log.contains("the log has gone back"), "{log}");
     log
+}
+
+/// As when a name is given to another machine, while the one before lives on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_to_another_server_is_followed_there() {
+    let pair = Pair::start().await;
+    pair.synchronous().await;
+    let (both, [name, _]) = pair.proxied().await;
+    let (one, rest) = both.split_once(',').expect("two hosts");
+    let (_, path) = rest.split_once('/').expect("a database");
+    let server = Server::start_with(&["--database-url", &format!("{one}/{path}")]).await;
+    let client = server.client();
+    let before = issue(&client, "a").await;
+    // Connections that go on showing what the log was.
+    let read = async |position| {
+        futures::future::join_all((0..64).map(|_| available(&client, position))).await
+    };
+    assert_eq!(read(before).await, [1; 64]);
+    name.lead(pair.copy.socket());
+    read_only(&pair.database).await;
+    pair.promote().await;
+    let done = issues_again(&client).await;
+    assert_eq!(read(done).await, [2; 64]);
+    is_ready(&client).await;
 }
 
 /// Sends the command until it is done, and says where. An attempt that nobody knows the outcome of

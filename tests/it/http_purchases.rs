@@ -400,3 +400,24 @@ async fn orders_go_over_commands_too_and_a_dry_run_keeps_nothing() {
     let later = client.post("/v1/purchases", order("p-2", 1, by_wallet())).await.taken();
     assert_eq!(later.header("location"), "/v1/purchases/p-2");
 }
+
+/// Its answer tells how the purchase stands then, which is read behind it.
+#[tokio::test]
+async fn a_command_that_is_done_is_not_said_to_be_not_done_when_its_answer_cannot_be_read() {
+    let shop = Shop::open().await;
+    shop.buy("p-1", 1, by_wallet()).await.expect(201);
+    // The log takes commands all the while.
+    let mut lock = shop.database.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK snapshots").execute(&mut lock).await.expect("locked");
+    let path = "/v1/purchases/p-1/refund";
+    let client = shop.client().keyed("one").with("prefer", "wait=1");
+    let refund = json!({"all": true, "restock": true});
+    let unread = client.post(path, refund.clone()).await;
+    assert_snapshot!(unread.problem(), @"503 outcome-unknown");
+    let asked = "SELECT count(*) FROM events WHERE event_type = 'PurchaseRefundRequested'";
+    assert_eq!(shop.database.number(asked).await, 1);
+    sqlx::raw_sql("ROLLBACK").execute(&mut lock).await.expect("unlocked");
+    client.post(path, refund).await.taken();
+    assert_eq!(shop.ended("p-1").await["state"], "refunded");
+    assert_eq!(shop.database.number(asked).await, 1);
+}

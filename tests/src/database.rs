@@ -1,5 +1,6 @@
 //! One cluster a test run, one database a test.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -70,6 +71,17 @@ impl Database {
     /// A connection.
     pub async fn connect(&self) -> PgConnection {
         self.options().connect().await.expect("the database answers")
+    }
+
+    /// The socket of its server.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let options = self.options();
+        let folder = options.get_socket().expect("a cluster of ours has a socket");
+        folder.join(format!(".s.PGSQL.{}", options.get_port()))
     }
 
     /// Runs SQL that gives nothing back.

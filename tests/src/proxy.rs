@@ -32,9 +32,11 @@ pub enum Mode {
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
+    socket: Arc<watch::Sender<PathBuf>>,
     mode: Arc<watch::Sender<Mode>>,
     cuts: Arc<watch::Sender<u64>>,
     held: Arc<AtomicUsize>,
+    stuck: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -43,17 +45,30 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound port has an address");
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
-        let proxy = Self { address, mode, cuts: Arc::default(), held: Arc::default() };
+        let socket = Arc::new(watch::Sender::new(socket));
+        let proxy = Self {
+            address,
+            socket,
+            mode,
+            cuts: Arc::default(),
+            held: Arc::default(),
+            stuck: Arc::default(),
+        };
         let this = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if this.is(Mode::Refuse) {
                     continue;
                 }
-                tokio::spawn(this.clone().carry(client, socket.clone()));
+                tokio::spawn(this.clone().carry(client));
             }
         });
         proxy
+    }
+
+    /// Leads new connections to that socket; those that there are stay where they are.
+    pub fn lead(&self, socket: PathBuf) {
+        self.socket.send_replace(socket);
     }
 
     /// Does that from here on. A mode that loses something falls back to passing once it has.
@@ -76,6 +91,12 @@ impl Proxy {
         self.held.load(Ordering::SeqCst)
     }
 
+    /// How many requests of the log writer were ever frozen.
+    #[must_use]
+    pub fn stuck(&self) -> usize {
+        self.stuck.load(Ordering::SeqCst)
+    }
+
     /// Waits until the mode lets something pass; `new`: on a new connection.
     async fn lets_pass(&self, new: bool) {
         let stands = |mode: &Mode| *mode == Mode::Freeze || (new && *mode == Mode::Hold);
@@ -93,13 +114,14 @@ impl Proxy {
         })
     }
 
-    async fn carry(self, client: TcpStream, socket: PathBuf) {
+    async fn carry(self, client: TcpStream) {
         let mut cuts = self.cuts.subscribe();
         if matches!(*self.mode.borrow(), Mode::Hold | Mode::Freeze) {
             self.held.fetch_add(1, Ordering::SeqCst);
         }
         self.lets_pass(true).await;
-        let Ok(server) = UnixStream::connect(&socket).await else { return };
+        let socket = self.socket.borrow().clone();
+        let Ok(server) = UnixStream::connect(socket).await else { return };
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         // Only the log writer's connection loses anything; its name is in its first message.
@@ -113,6 +135,9 @@ impl Proxy {
                     let writer = *writer.get_or_insert_with(|| names_writer(&up[..count]));
                     if writer && self.falls_back(Mode::LoseRequest) {
                         return;
+                    }
+                    if writer && self.is(Mode::Freeze) {
+                        self.stuck.fetch_add(1, Ordering::SeqCst);
                     }
                     self.lets_pass(false).await;
                     if to_server.write_all(&up[..count]).await.is_err() {

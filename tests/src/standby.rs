@@ -54,12 +54,8 @@ impl Pair {
     /// # Panics
     /// When there is no port for them.
     pub async fn proxied(&self) -> (String, [Proxy; 2]) {
-        let [one, other] = [&self.database, &self.copy].map(async |it| {
-            let options = it.options();
-            let folder = options.get_socket().expect("a cluster of ours has a socket");
-            Proxy::start(folder.join(format!(".s.PGSQL.{}", options.get_port()))).await
-        });
-        let (one, other) = (one.await, other.await);
+        let one = Proxy::start(self.database.socket()).await;
+        let other = Proxy::start(self.copy.socket()).await;
         let options = self.database.options();
         let (user, name) = (options.get_username(), options.get_database().unwrap_or("postgres"));
         let hosts = format!("{},{}", one.address, other.address);

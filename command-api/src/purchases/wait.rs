@@ -22,11 +22,17 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use crate::call::Call;
+use crate::call::{Call, late};
 use crate::command::Command;
 
 /// How long an answer waits where the client does not say, and at most.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+
+/// How long an answer whose wait is over may take to be read.
+const LOAD_MAX: Duration = Duration::from_secs(5);
+
+/// Between two attempts to read it.
+const PAUSE: Duration = Duration::from_millis(100);
 
 const PREFER: &str = "Prefer";
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -97,6 +103,7 @@ pub(super) async fn execute<C: Command>(
     if call.dry_run {
         return call.execute(ledger, target, body).await;
     }
+    let keyed = call.sender.key.is_some();
     let receipt = call.receipt(ledger, target, body).await?;
     let mut seen = Seen { ledger, program, id, stream, at: None, position: receipt.position };
     // Of a purchase that begins here the answer tells everything.
@@ -105,7 +112,12 @@ pub(super) async fn execute<C: Command>(
             seen.take(event);
         }
     }
-    seen.until(until, watch).await?;
+    let limit = until.max(Instant::now() + LOAD_MAX);
+    let whole = tokio::time::timeout_at(limit, seen.until(until, watch)).await.is_ok();
+    if !whole && seen.at.is_none() {
+        // The command is done: nobody is to be told that it is not, whatever cannot be read now.
+        return Err(late(false, keyed));
+    }
     let mut response = seen.response(C::STATUS)?;
     let headers = response.headers_mut();
     if prefer.asked
@@ -151,10 +163,10 @@ impl Seen<'_> {
     }
 
     /// Waits until it has come to an end, to a standstill, or until the time is over.
-    async fn until(&mut self, until: Instant, mut watch: Watch) -> Result<(), Problem> {
+    async fn until(&mut self, until: Instant, mut watch: Watch) {
         let begun = Instant::now();
         if self.at.is_none() {
-            self.load().await?;
+            self.load().await;
         }
         while let Some((state, _)) = &self.at
             && !PurchaseView::is_final(state)
@@ -169,13 +181,19 @@ impl Seen<'_> {
                 Err(_) => return self.load().await,
             }
             if self.at.is_none() {
-                self.load().await?;
+                self.load().await;
             }
         }
-        Ok(())
     }
 
-    async fn load(&mut self) -> Result<(), Problem> {
+    /// Reads it, however often that takes.
+    async fn load(&mut self) {
+        while self.try_load().await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_load(&mut self) -> Result<(), Problem> {
         self.at = self.ledger.load::<Purchase>(&self.program, self.id.as_str()).await?;
         let Some((_, version)) = &self.at else { return Ok(()) };
         // Of the very version that was loaded: the tail may not have come so far yet, and whoever

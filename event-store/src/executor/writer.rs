@@ -194,7 +194,7 @@ impl Writer {
             Ok(()) => Report::Locked,
             // The session is gone, and with it whatever it had got hold of.
             Err(error) => {
-                self.given_up = self.session.take().map(|session| session.backend);
+                self.give_up();
                 tracing::warn!(%error, "the log could not be locked");
                 Report::NotLocked
             }
@@ -220,8 +220,8 @@ impl Writer {
         let Some(session) = self.session.as_mut().filter(|session| session.locked) else { return };
         session.locked = false;
         let done = sqlx::query("ROLLBACK").execute(&mut session.conn);
-        if !matches!(tokio::time::timeout(self.timeout, done).await, Ok(Ok(_))) {
-            self.session = None;
+        if self.servers.answer(session.term, self.timeout, done).await.is_err() {
+            self.give_up();
         }
     }
 
@@ -316,7 +316,7 @@ impl Writer {
             }
             if let Err(error) = confirmed {
                 tracing::warn!(%error, "it is not known whether the standby has it");
-                self.given_up = self.session.take().map(|session| session.backend);
+                self.give_up();
                 fail(pending);
                 return Report::Failed;
             }
@@ -348,11 +348,20 @@ impl Writer {
     /// Makes sure of a session with the server that is chosen.
     async fn connected(&mut self) -> sqlx::Result<()> {
         let term = self.servers.term();
-        self.session = self.session.take().filter(|session| session.term == term);
+        if self.session.as_ref().is_some_and(|session| session.term != term) {
+            self.give_up();
+        }
         if self.session.is_none() {
             self.session = Some(self.connect().await?);
         }
         Ok(())
+    }
+
+    /// Goes on without the session. What it may have got hold of is taken from it before the next.
+    fn give_up(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.given_up = Some(session.backend);
+        }
     }
 
     async fn attempt(&mut self, batch: &Batch) -> Attempt {
@@ -429,7 +438,7 @@ impl Writer {
     }
 
     async fn session(&mut self) -> sqlx::Result<Session> {
-        let (term, mut conn) = self.servers.connect_in_term(writing).await?;
+        let (mut term, mut conn) = self.servers.connect_in_term(writing).await?;
         if let Some(given_up) = self.given_up {
             let _ending = given_up.lives(&mut conn).await?;
             self.given_up = None;
@@ -440,6 +449,8 @@ impl Writer {
             self.moved = true;
             // Before anything is written here: nobody may take an old position for a new one.
             self.tail.is_on(&timeline, None);
+            // That began a term, if nobody else had found out before; this session is of it.
+            term = self.servers.term();
             tracing::warn!(timeline, "another server has the log now");
             if let Some(last) = self.last.take()
                 && log::base_of_batch(&mut conn, last).await?.is_none()

@@ -91,9 +91,15 @@ impl<F: Follower> Runner<F> {
         while !stop.is_cancelled() {
             let before = self.feed.position();
             let (mut moves, status) = (self.ledger.tail().moves(), self.status.clone());
+            let servers = self.ledger.servers().clone();
+            let left = servers.left(servers.term());
             let end = tokio::select! {
                 // Whatever it waits for: a server that has vanished will never answer.
                 _ = moves.changed() => {
+                    status.moved(UNKNOWN);
+                    Ok(Over::NotOurs)
+                }
+                () = left => {
                     status.moved(UNKNOWN);
                     Ok(Over::NotOurs)
                 }

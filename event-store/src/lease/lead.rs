@@ -150,7 +150,9 @@ async fn keep(
         if session.is_left() {
             tracing::warn!(lease = lease.name(), "another server has the lease now");
             over.cancel();
-            return;
+            // There it may have come along: not given back before the work has ended.
+            let _done = timeout_at(lease.until(), done.cancelled()).await;
+            break;
         }
         match timeout_at(until, lease.renew(&mut session.conn)).await {
             Ok(Ok(true)) => {}

@@ -17,6 +17,9 @@ use crate::ledger::PLANS;
 /// How long whoever wants a connection waits for it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long work with a connection may take.
+const WORK_MAX: Duration = Duration::from_secs(60);
+
 /// How long a pool that is left may take for its farewell.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -42,12 +45,15 @@ impl Pool {
         }
     }
 
-    /// The work, broken off when another server is chosen: one that has vanished never answers.
+    /// The work, broken off when another server is chosen, or after long: one that has vanished
+    /// never answers.
     ///
     /// # Errors
-    /// As the work gives them, and [`sqlx::Error::PoolClosed`].
+    /// As the work gives them, [`sqlx::Error::PoolClosed`] and [`sqlx::Error::PoolTimedOut`].
     pub async fn within<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-        self.current().close_event().do_until(work).await?
+        let done = tokio::time::timeout(WORK_MAX, work);
+        let done = self.current().close_event().do_until(done).await?;
+        done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
     /// sqlx's pool, for as long as no other server is chosen.
@@ -78,6 +84,8 @@ impl Pools {
         self.0.retain(|(_, pool)| !pool.is_closed());
         for (connections_max, pool) in &self.0 {
             let before = pool.send_replace(open(*connections_max, server));
+            // From now on nobody gets a connection there. To call it is enough for that.
+            drop(before.close());
             tokio::spawn(async move {
                 let _ended = tokio::time::timeout(CLOSE_MAX, before.close()).await;
             });

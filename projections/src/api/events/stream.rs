@@ -79,10 +79,13 @@ impl Reading {
 
     async fn page(&mut self) -> sqlx::Result<(Vec<Arc<Recorded>>, bool)> {
         let limit = self.left.map_or(PAGE_EVENTS, |left| left.min(PAGE_EVENTS));
-        let conn = reading::connection(&self.views, None, self.as_of).await?;
-        let mut conn = conn.ok_or(sqlx::Error::PoolTimedOut)?;
-        let codec = self.views.ledger.codec();
-        let page = log_query::page(&mut conn, codec, &self.filter, self.after, limit).await?;
+        let work = async {
+            let conn = reading::connection(&self.views, None, self.as_of).await?;
+            let mut conn = conn.ok_or(sqlx::Error::PoolTimedOut)?;
+            let codec = self.views.ledger.codec();
+            log_query::page(&mut conn, codec, &self.filter, self.after, limit).await
+        };
+        let page = self.views.pool.within(work).await?;
         self.after = page.until;
         Ok((page.events, page.more))
     }
