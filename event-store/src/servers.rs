@@ -63,6 +63,8 @@ struct Chosen {
     at: usize,
     /// Counts how often another was chosen, or found behind the same name.
     term: u64,
+    /// The term in which the latter was last. What was found before may be true no more.
+    moved: u64,
 }
 
 impl From<PgConnectOptions> for Servers {
@@ -91,7 +93,7 @@ impl Servers {
     }
 
     fn of(hosts: Vec<PgConnectOptions>, needed: Needed) -> Self {
-        let chosen = watch::Sender::new(Chosen { at: 0, term: 0 });
+        let chosen = watch::Sender::new(Chosen { at: 0, term: 0, moved: 0 });
         Self(Arc::new(Inner { hosts, needed, chosen, pools: Mutex::default() }))
     }
 
@@ -242,11 +244,15 @@ impl Servers {
     }
 
     /// Notes that the log is another server's by now, which behind one name nobody chooses: every
-    /// connection is made anew.
-    pub fn moved(&self) {
+    /// connection is made anew. Returns the term that begins with that.
+    pub fn moved(&self) -> u64 {
         let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.chosen.send_modify(|chosen| chosen.term += 1);
+        self.0.chosen.send_modify(|chosen| {
+            chosen.term += 1;
+            chosen.moved = chosen.term;
+        });
         pools.renew(&self.current());
+        self.term()
     }
 
     /// Chooses the server that was found fit, and says the term of that. None if another was chosen
@@ -256,7 +262,7 @@ impl Servers {
         let changed = self.0.chosen.send_if_modified(|chosen| {
             let changed = chosen.at != at && chosen.term == before;
             if changed {
-                *chosen = Chosen { at, term: before + 1 };
+                *chosen = Chosen { at, term: before + 1, ..*chosen };
             }
             changed
         });
@@ -265,7 +271,7 @@ impl Servers {
             tracing::warn!(host = self.name(at), "another database server is used from now on");
         }
         let chosen = *self.0.chosen.borrow();
-        (chosen.at == at).then_some(chosen.term)
+        (chosen.at == at && before >= chosen.moved).then_some(chosen.term)
     }
 
     fn host(&self, at: usize) -> PgConnectOptions {
@@ -304,5 +310,8 @@ mod tests {
         assert_eq!(servers.choose(1, 0), Some(1), "the same was found meanwhile");
         assert_eq!(servers.choose(0, 1), Some(2));
         assert_eq!(servers.current().get_port(), 1);
+        assert_eq!(servers.moved(), 3);
+        assert_eq!(servers.choose(0, 2), None, "another may be behind the name");
+        assert_eq!(servers.choose(0, 3), Some(3));
     }
 }

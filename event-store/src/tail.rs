@@ -244,8 +244,8 @@ impl Tail {
     }
 
     /// Forgets the events in memory, and where followers are, when the timeline is another or the
-    /// log has gone back.
-    pub(crate) fn is_on(&self, timeline: &str, back_to: Option<Position>) {
+    /// log has gone back. Returns the term of the servers that this found out to have begun.
+    pub(crate) fn is_on(&self, timeline: &str, back_to: Option<Position>) -> Option<u64> {
         let moved = {
             let mut known = self.timeline();
             let moved = *known != timeline;
@@ -253,12 +253,10 @@ impl Tail {
             moved
         };
         if !moved && back_to.is_none() {
-            return;
+            return None;
         }
-        if moved {
-            // Before anybody is told.
-            self.0.servers.moved();
-        }
+        // Before anybody is told.
+        let term = moved.then(|| self.0.servers.moved());
         let head = back_to.unwrap_or(*self.0.head.borrow());
         *self.ring() = Ring { first: head + 1, next: head + 1, ..Ring::default() };
         if let Some(head) = back_to {
@@ -269,6 +267,7 @@ impl Tail {
             follower.moved(UNKNOWN);
         }
         self.0.moves.send_modify(|count| *count += 1);
+        term
     }
 
     /// Did this process append all of `after + 1 ..= until`?

@@ -112,9 +112,9 @@ pub(super) async fn execute<C: Command>(
             seen.take(event);
         }
     }
-    let limit = until.max(Instant::now() + LOAD_MAX);
-    let whole = tokio::time::timeout_at(limit, seen.until(until, watch)).await.is_ok();
-    if !whole && seen.at.is_none() {
+    let limit = until.max(Instant::now()) + LOAD_MAX;
+    let read = tokio::time::timeout_at(limit, seen.until(until, watch)).await;
+    if !matches!(read, Ok(Ok(()))) && seen.at.is_none() {
         // The command is done: nobody is to be told that it is not, whatever cannot be read now.
         return Err(late(false, keyed));
     }
@@ -163,10 +163,10 @@ impl Seen<'_> {
     }
 
     /// Waits until it has come to an end, to a standstill, or until the time is over.
-    async fn until(&mut self, until: Instant, mut watch: Watch) {
+    async fn until(&mut self, until: Instant, mut watch: Watch) -> Result<(), Problem> {
         let begun = Instant::now();
         if self.at.is_none() {
-            self.load().await;
+            self.load().await?;
         }
         while let Some((state, _)) = &self.at
             && !PurchaseView::is_final(state)
@@ -181,21 +181,27 @@ impl Seen<'_> {
                 Err(_) => return self.load().await,
             }
             if self.at.is_none() {
-                self.load().await;
+                self.load().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads it, however long the database is away.
+    async fn load(&mut self) -> Result<(), Problem> {
+        loop {
+            match self.try_load().await {
+                Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
             }
         }
     }
 
-    /// Reads it, however often that takes.
-    async fn load(&mut self) {
-        while self.try_load().await.is_err() {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
     async fn try_load(&mut self) -> Result<(), Problem> {
-        self.at = self.ledger.load::<Purchase>(&self.program, self.id.as_str()).await?;
-        let Some((_, version)) = &self.at else { return Ok(()) };
+        let at = self.ledger.load::<Purchase>(&self.program, self.id.as_str()).await?;
+        let Some((_, version)) = &at else { return Ok(()) };
         // Of the very version that was loaded: the tail may not have come so far yet, and whoever
         // reads as of this position is to find what the answer tells.
         let (codec, after, all) = (self.ledger.codec(), version - 1, DateTime::<Utc>::MAX_UTC);
@@ -206,6 +212,7 @@ impl Seen<'_> {
         };
         let last = pool.within(work).await?;
         self.position = last.last().map_or(self.position, |it| it.position.max(self.position));
+        self.at = at;
         Ok(())
     }
 

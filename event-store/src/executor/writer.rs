@@ -448,9 +448,11 @@ impl Writer {
         if self.timeline != timeline {
             self.moved = true;
             // Before anything is written here: nobody may take an old position for a new one.
-            self.tail.is_on(&timeline, None);
-            // That began a term, if nobody else had found out before; this session is of it.
-            term = self.servers.term();
+            let begun = self.tail.is_on(&timeline, None);
+            // By this session, so it is of that term, unless another was chosen in between.
+            if begun == Some(term + 1) {
+                term += 1;
+            }
             tracing::warn!(timeline, "another server has the log now");
             if let Some(last) = self.last.take()
                 && log::base_of_batch(&mut conn, last).await?.is_none()

@@ -94,6 +94,7 @@ impl<F: Follower> Runner<F> {
             let servers = self.ledger.servers().clone();
             let left = servers.left(servers.term());
             let end = tokio::select! {
+                biased;
                 // Whatever it waits for: a server that has vanished will never answer.
                 _ = moves.changed() => {
                     status.moved(UNKNOWN);

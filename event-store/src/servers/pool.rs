@@ -51,9 +51,15 @@ impl Pool {
     /// # Errors
     /// As the work gives them, [`sqlx::Error::PoolClosed`] and [`sqlx::Error::PoolTimedOut`].
     pub async fn within<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-        let done = tokio::time::timeout(WORK_MAX, work);
-        let done = self.current().close_event().do_until(done).await?;
-        done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let closed = self.current().close_event();
+        tokio::select! {
+            // First: what a server answers that was left meanwhile is true no more.
+            biased;
+            () = closed => Err(sqlx::Error::PoolClosed),
+            done = tokio::time::timeout(WORK_MAX, work) => {
+                done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
+        }
     }
 
     /// sqlx's pool, for as long as no other server is chosen.
