@@ -214,9 +214,7 @@ impl Ledger {
         program: &ProgramId,
         id: &str,
     ) -> sqlx::Result<Option<(A, i64)>> {
-        let work =
-            async { load(&mut *self.0.pool.acquire().await?, &self.0.codec, program, id).await };
-        self.0.pool.within(work).await
+        self.0.pool.ask(async |conn| load(conn, &self.0.codec, program, id).await).await
     }
 
     /// Takes no more commands, finishes those that were taken, and returns when all is durable

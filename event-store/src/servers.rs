@@ -13,7 +13,7 @@ mod url;
 use std::future::Future;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -206,8 +206,7 @@ impl Servers {
     /// A pool for reading: live read models first, then the log. It stays with the chosen server.
     #[must_use]
     pub fn pool(&self, connections_max: u32) -> Pool {
-        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.add(connections_max, &self.current())
+        self.pools().add(connections_max, &self.current())
     }
 
     /// Looks whether the chosen server is still fit, and for another if not, until `stop`.
@@ -246,7 +245,7 @@ impl Servers {
     /// Notes that the log is another server's by now, which behind one name nobody chooses: every
     /// connection is made anew. Returns the term that begins with that.
     pub fn moved(&self) -> u64 {
-        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools();
         self.0.chosen.send_modify(|chosen| {
             chosen.term += 1;
             chosen.moved = chosen.term;
@@ -258,7 +257,7 @@ impl Servers {
     /// Chooses the server that was found fit, and says the term of that. None if another was chosen
     /// since `before`: what was found is older than that, and may be true no more.
     fn choose(&self, at: usize, before: u64) -> Option<u64> {
-        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools();
         let changed = self.0.chosen.send_if_modified(|chosen| {
             let changed = chosen.at != at && chosen.term == before;
             if changed {
@@ -272,6 +271,10 @@ impl Servers {
         }
         let chosen = *self.0.chosen.borrow();
         (chosen.at == at && before >= chosen.moved).then_some(chosen.term)
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Pools> {
+        self.0.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn host(&self, at: usize) -> PgConnectOptions {

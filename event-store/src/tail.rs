@@ -143,10 +143,8 @@ impl Tail {
             return Ok(events);
         }
         let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
-        let (pool, codec) = (&self.0.pool, &self.0.codec);
-        let work =
-            async { log::read_after(&mut *pool.acquire().await?, codec, after, limit).await };
-        pool.within(work).await
+        let codec = &self.0.codec;
+        self.0.pool.ask(async |conn| log::read_after(conn, codec, after, limit).await).await
     }
 
     fn recent(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {

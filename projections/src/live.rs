@@ -105,9 +105,7 @@ impl Views {
     /// # Errors
     /// As Postgres gives them.
     pub async fn is_standby(&self) -> sqlx::Result<bool> {
-        self.pool
-            .within(async { servers::is_standby(&mut *self.pool.acquire().await?).await })
-            .await
+        self.pool.ask(servers::is_standby).await
     }
 
     /// The state of an aggregate and its version, from where the routes read.

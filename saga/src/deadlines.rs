@@ -19,6 +19,7 @@ use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
 use accrue_event_store::timers::{self, Due, Of};
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -170,21 +171,20 @@ impl Scheduler {
             Duty::Settle(_) => Of::AllBut(STORIES),
             Duty::Wake(_) => Of::Only(STORIES),
         };
-        let (pool, duty, now) = (self.ledger.pool(), &self.duty, self.ledger.clock().now());
-        let work = async {
-            let mut conn = pool.acquire().await?;
-            let due = timers::due(&mut conn, now, of, limit).await?;
+        let (duty, now) = (&self.duty, self.ledger.clock().now());
+        let due = async |conn: &mut PgConnection| {
+            let due = timers::due(conn, now, of, limit).await?;
             // Whoever was paused past its term finds out here, before it does what others do by now.
             // What slips through in between is settled twice, which changes nothing.
             if let Duty::Settle(terms) = duty
                 && !due.is_empty()
-                && !lease::guard(&mut conn, terms.name(), terms.epoch()).await?
+                && !lease::guard(conn, terms.name(), terms.epoch()).await?
             {
                 return Ok(Vec::new());
             }
             Ok(due)
         };
-        let mut due = pool.within(work).await?;
+        let mut due = self.ledger.pool().ask(due).await?;
         let now = Instant::now();
         due.retain(|due| self.aside.get(&due.stream).is_none_or(|it| !it.waits(due, now)));
         due.truncate(PAGE_MAX);

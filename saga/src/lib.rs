@@ -169,8 +169,7 @@ pub fn start(
 }
 
 async fn forget(ledger: &Ledger, follower: &str) -> sqlx::Result<()> {
-    let pool = ledger.pool();
-    pool.within(async { follow::retire(&mut *pool.acquire().await?, follower).await }).await
+    ledger.pool().ask(async |conn| follow::retire(conn, follower).await).await
 }
 
 /// Settles deadlines and forgets old answers, while no other process does.

@@ -66,8 +66,7 @@ impl Sampled {
     }
 
     async fn count(&self) -> sqlx::Result<()> {
-        let work = async { sagas::count(&mut *self.pool.acquire().await?).await };
-        let counts: [(State, i64); 3] = self.pool.within(work).await?;
+        let counts: [(State, i64); 3] = self.pool.ask(sagas::count).await?;
         for (state, count) in counts {
             self.sagas.get_or_create(&In { state: state.as_str() }).set(count);
         }

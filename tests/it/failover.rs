@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use accrue_tests::client::{Answer, Client};
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
+use accrue_tests::kafka::reached;
 use accrue_tests::load::{Fate, Load, Manner};
 use accrue_tests::proxy::Mode;
 use accrue_tests::server::Server;
@@ -183,8 +184,7 @@ async fn a_standby_that_lacks_the_last_commits_is_gone_on_from_as_it_is() {
     let position = issue(&clients[0], "b").await;
     for client in &clients {
         is_ready(client).await;
-        let balance = client.get(&format!("/v1/accounts/a?min_position={position}")).await;
-        assert_eq!(balance.expect(200).json()["available"], 21, "1 was kept, 20 are new");
+        assert_eq!(available(client, position).await, 21, "1 was kept, 20 are new");
     }
     assert_eq!(pair.copy.number(GAPS).await, 0);
     // Whoever followed the log has read what is there no more, and is not left to wait for more.
@@ -247,11 +247,7 @@ async fn is_left_behind(mode: Mode) -> String {
     let before = issue(&client, "a").await;
     client.balance("a", before).await;
     // The event, and what the read model made of it.
-    let behind = "SELECT coalesce(max(position), 0) FROM checkpoints WHERE follower = 'balances'";
-    eventually("the standby has it", async || {
-        (pair.copy.number(behind).await >= before).then_some(())
-    })
-    .await;
+    reached(&pair.copy, "balances", before).await;
     primary.set(mode);
     // More than there are connections for reads.
     let (stop, stopped) = tokio::sync::watch::channel(false);

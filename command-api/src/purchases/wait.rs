@@ -205,12 +205,10 @@ impl Seen<'_> {
         // Of the very version that was loaded: the tail may not have come so far yet, and whoever
         // reads as of this position is to find what the answer tells.
         let (codec, after, all) = (self.ledger.codec(), version - 1, DateTime::<Utc>::MAX_UTC);
-        let (pool, stream) = (self.ledger.pool(), &self.stream);
-        let work = async {
-            let mut conn = pool.acquire().await?;
-            read_stream_until(&mut conn, codec, stream, after, all, 1).await
-        };
-        let last = pool.within(work).await?;
+        let pool = self.ledger.pool();
+        let last = pool
+            .ask(async |conn| read_stream_until(conn, codec, &self.stream, after, all, 1).await)
+            .await?;
         self.position = last.last().map_or(self.position, |it| it.position.max(self.position));
         self.at = at;
         Ok(())

@@ -165,9 +165,8 @@ impl Loader {
     pub(super) fn snapshot(&self, stream: StreamKey) {
         let (pool, codec) = (self.pool.clone(), self.codec.clone());
         self.runtime.spawn(async move {
-            let work =
-                async { snapshots::take(&mut *pool.acquire().await?, &codec, &stream).await };
-            if let Err(error) = pool.within(work).await {
+            let taken = pool.ask(async |conn| snapshots::take(conn, &codec, &stream).await).await;
+            if let Err(error) = taken {
                 tracing::warn!(%error, stream = %stream, "no snapshot was taken");
             }
         });
@@ -182,13 +181,14 @@ async fn find(
 ) -> sqlx::Result<Loaded> {
     // A Postgres that was started anew has left every session of the pool behind, which shows at
     // its next use: nobody need be refused for that.
+    let once = || pool.within(find_once(pool, codec, confirming, wanted));
     for _ in 0..LOADS_MAX {
-        match pool.within(find_once(pool, codec, confirming, wanted)).await {
+        match once().await {
             Err(error) if is_gone(&error) => tracing::debug!(%error, "a session is gone"),
             done => return done,
         }
     }
-    find_once(pool, codec, confirming, wanted).await
+    once().await
 }
 
 /// Was the session ended by the other side?

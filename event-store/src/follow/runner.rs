@@ -92,14 +92,16 @@ impl<F: Follower> Runner<F> {
             let before = self.feed.position();
             let (mut moves, status) = (self.ledger.tail().moves(), self.status.clone());
             let servers = self.ledger.servers().clone();
-            let left = servers.left(servers.term());
+            let term = servers.term();
+            let left = async {
+                tokio::select! {
+                    _ = moves.changed() => {}
+                    () = servers.left(term) => {}
+                }
+            };
             let end = tokio::select! {
                 biased;
                 // Whatever it waits for: a server that has vanished will never answer.
-                _ = moves.changed() => {
-                    status.moved(UNKNOWN);
-                    Ok(Over::NotOurs)
-                }
                 () = left => {
                     status.moved(UNKNOWN);
                     Ok(Over::NotOurs)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::watch;
 
 use crate::ledger::PLANS;
@@ -60,6 +60,17 @@ impl Pool {
                 done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
         }
+    }
+
+    /// What is found out over a connection, within the same.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`] and [`Pool::within`].
+    pub async fn ask<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.within(async { ask(&mut *self.acquire().await?).await }).await
     }
 
     /// sqlx's pool, for as long as no other server is chosen.

@@ -27,7 +27,7 @@ use super::room::Room;
 use super::status::Status;
 use super::{Executes, topics};
 use crate::context::Quiet;
-use crate::settings::Settings;
+use crate::settings::{LINGER, Settings};
 use crate::survey::blocking;
 
 /// How often offsets are committed; what a crash takes is delivered again.
@@ -124,7 +124,7 @@ impl Session {
             .set("client.id", &client_id)
             .set("acks", "all")
             .set("enable.idempotence", "true")
-            .set("linger.ms", "2")
+            .set(LINGER.0, LINGER.1)
             .set("message.max.bytes", settings.record_bytes_max.to_string());
         let producers = Producers::new(producer)?;
         let prefix = settings.prefix.clone();
