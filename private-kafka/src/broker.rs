@@ -28,6 +28,22 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 const PORT_FIRST: u16 = 20_000;
 const PORTS: u32 = 12_000;
 
+/// Flags of the Java machine for one that does not live long: little compiling, one collecting thread.
+const BRIEF: &[&str] = &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// Flags for one that does, which Kafka's operations guide recommends together with a heap of 6 GB (under
+/// "Java Version").
+const LONG: &[&str] = &[
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:G1HeapRegionSize=16M",
+    "-XX:MetaspaceSize=96m",
+    "-XX:MinMetaspaceFreeRatio=50",
+    "-XX:MaxMetaspaceFreeRatio=80",
+    "-XX:+ExplicitGCInvokesConcurrent",
+];
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What may differ from one broker to another.
@@ -45,7 +61,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            heap_mb: 512,
+            heap_mb: 6144,
             brief: false,
             start_wait_max: Duration::from_secs(120),
             settings: Vec::new(),
@@ -237,10 +253,8 @@ fn end(mut running: Child) -> Result<(), Error> {
 fn tool(java: &Path, jars: &Path, layout: &Layout, heap_mb: u32, brief: bool) -> Command {
     let mut tool = Command::new(java);
     tool.arg(format!("-Xms{heap_mb}m")).arg(format!("-Xmx{heap_mb}m"));
-    tool.args(["-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]);
-    if brief {
-        tool.arg("-XX:TieredStopAtLevel=1");
-    }
+    tool.args(["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]);
+    tool.args(if brief { BRIEF } else { LONG });
     tool.arg(format!("-Dlog4j2.configurationFile={}", layout.logging().display()));
     tool.arg("-cp").arg(jars.join("*")).current_dir(&layout.dir);
     tool

@@ -39,8 +39,8 @@ const CONNECTIONS: usize = 64;
 const PARTITIONS: i32 = 12;
 
 /// Load before the latency counts: a broker compiles what it does often while it does it, which takes
-/// one of two cores for that long.
-const BROKER_WARM_UP: Duration = Duration::from_secs(20);
+/// most of one of two cores for that long.
+const BROKER_WARM_UP: Duration = Duration::from_secs(60);
 
 /// Longest time for the relay to come to the end of the log.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
@@ -243,7 +243,7 @@ fn consume(
 ) -> anyhow::Result<Seen> {
     let mut client = settings.client();
     client.set("group.id", "bench").set("isolation.level", "read_committed");
-    client.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "5");
+    client.set("enable.auto.commit", "false");
     let consumer: BaseConsumer = client.create()?;
     let mut from = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
