@@ -15,7 +15,8 @@
 //!   that is so old that its key may be forgotten. What only cannot be done *now* is tried until it
 //!   can.
 //! - **No process stops the group.** The consumer is asked all the time; while there is no room for
-//!   more, its partitions are paused.
+//!   more of a topic, its partitions are paused.
+//! - **No program has all the room.** However long its records wait, they leave some for others'.
 
 mod desk;
 mod intake;

@@ -29,6 +29,13 @@ async fn make(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
 
+async fn remove(broker: &Broker, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
+    let removed = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    let removed = removed.expect("it can be asked");
+    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
+}
+
 fn issue(id: &str) -> String {
     format!(r#"{{"id":"{id}","type":"issue_points","account":"a","points":10}}"#)
 }
@@ -78,6 +85,40 @@ async fn a_batch_that_is_too_large_for_its_topic_costs_no_result_its_body() {
         .map(|it| header(it, "accrue-offset"))
         .collect();
     assert!(empty.is_empty(), "the results of {empty:?}");
+}
+
+/// Most records of one topic in memory, where others have none there.
+const HELD_MAX: i64 = 2_048;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_whose_results_cannot_be_written_holds_up_no_other() {
+    let (broker, prefix) = (broker().await, prefix());
+    let of = |family: &str, program: &str| format!("{prefix}.{family}.{program}");
+    for topic in ["default", "stuck", "other"].map(|program| of("commands", program)) {
+        make(broker, &topic, &[]).await;
+    }
+    let (_database, server) = serve(broker, &prefix).await;
+    let client = server.client();
+    // Made by the server, which does so once.
+    write(broker, &of("commands", "stuck"), &[(None, &issue("w"))]).await;
+    read(broker, &of("results", "stuck"), 1).await;
+    remove(broker, &of("results", "stuck")).await;
+    let bodies: Vec<_> = (0..2 * HELD_MAX).map(|at| issue(&format!("w-{at}"))).collect();
+    let records: Vec<_> = bodies.iter().map(|it| (None, &**it)).collect();
+    write(broker, &of("commands", "stuck"), &records).await;
+    let held = async || outstanding(&client).await.filter(|held| *held >= HELD_MAX);
+    eventually("it has all that it may have", held).await;
+
+    write(broker, &of("commands", "other"), &[(None, &issue("o"))]).await;
+    let results = read(broker, &of("results", "other"), 1).await;
+    assert_eq!(json(&results[0])["status"], 201);
+    let held = outstanding(&client).await;
+    assert!(held.is_some_and(|it| (HELD_MAX..HELD_MAX + 64).contains(&it)), "{held:?} records");
+    eventually("it says why they wait", async || {
+        let check = check(&client, "kafka_commands").await;
+        check["reason"].as_str()?.contains("records wait, the first of them: ").then_some(())
+    })
+    .await;
 }
 
 /// The same record comes to the same, however late it is delivered.

@@ -328,7 +328,7 @@ mod tests {
         let (body, topic) = (body.as_bytes().to_vec(), "a.commands.p".to_owned());
         let message =
             OwnedMessage::new(Some(body), None, topic, Timestamp::CreateTime(7), 3, 44, None);
-        let _held = Arc::new(Room::default()).hold(1);
+        let _held = Room::default().hold("a.commands.p", 1);
         let program = "p".to_owned();
         let record = Record { _held, message, program, lane: None, assignment: 0, run: 0 };
         enter(&Defective, &record).await.await

@@ -78,8 +78,6 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rdkafka::Timestamp;
 
     use super::super::room::Room;
@@ -87,21 +85,21 @@ mod tests {
 
     struct World {
         intake: Intake,
-        room: Arc<Room>,
+        room: Room,
     }
 
     impl World {
         fn new() -> Self {
             let mut intake = Intake::default();
             intake.is_under(1);
-            Self { intake, room: Arc::default() }
+            Self { intake, room: Room::default() }
         }
 
         fn take(&mut self, partition: i32, offset: i64, key: Option<&str>) -> Option<i64> {
             let (key, topic) = (key.map(|it| it.as_bytes().to_vec()), "t".to_owned());
             let time = Timestamp::NotAvailable;
             let message = OwnedMessage::new(None, key, topic, time, partition, offset, None);
-            self.intake.take(message, "p".to_owned(), self.room.hold(1))
+            self.intake.take(message, "p".to_owned(), self.room.hold("t", 1))
         }
 
         /// The places of what may be handed over by now.

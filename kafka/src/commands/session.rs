@@ -1,11 +1,12 @@
 //! One consumer and one producer, for as long as both are of use.
 //!
 //! It never stops asking the consumer: what is received waits in memory, and where there is no room
-//! any more the partitions are told to pause. A consumer that is not asked would keep every other
-//! one of the group from getting its share, and would be taken for dead in the end.
+//! any more for those of a topic its partitions are told to pause. A consumer that is not asked would
+//! keep every other one of the group from getting its share, and would be taken for dead in the end.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -39,8 +40,8 @@ const AHEAD_KB: &str = "16384";
 /// How long a session that is to stop waits for results that are on their way.
 const RESULTS_MAX: Duration = Duration::from_secs(5);
 
-/// Partitions that are paused, if any are.
-type Paused = Arc<Mutex<Option<TopicPartitionList>>>;
+/// The partitions of topics that are paused.
+type Paused = Arc<Mutex<HashMap<String, TopicPartitionList>>>;
 
 /// Counts the assignments: what was begun under an older one moves no offset any more.
 struct Context {
@@ -64,11 +65,11 @@ impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
         self.assignments.fetch_add(1, Ordering::AcqRel);
         // A partition that is given back paused would still be so when it comes again.
-        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(paused) = paused
-            && let Err(error) = consumer.resume(&paused)
-        {
-            tracing::warn!(%error, "partitions of commands may stay paused");
+        let paused = std::mem::take(&mut *locked(&self.paused));
+        for (topic, partitions) in paused {
+            if let Err(error) = consumer.resume(&partitions) {
+                tracing::warn!(%error, topic, "partitions of commands may stay paused");
+            }
         }
     }
 
@@ -84,7 +85,7 @@ pub(super) struct Session {
     assignments: Arc<AtomicU64>,
     paused: Paused,
     intake: Intake,
-    room: Arc<Room>,
+    room: Room,
     /// Being handed over.
     entering: Option<BoxFuture<'static, Entered>>,
     work: FuturesUnordered<BoxFuture<'static, Result<Option<Done>, KafkaError>>>,
@@ -134,7 +135,7 @@ impl Session {
             assignments,
             paused,
             intake: Intake::default(),
-            room: Arc::default(),
+            room: Room::default(),
             entering: None,
             work: FuturesUnordered::new(),
             desk: Arc::new(Desk { executes, producers, prefix, maker, metrics, status, stop }),
@@ -157,7 +158,7 @@ impl Session {
         // A producer of commands needs somewhere to write before anybody has.
         self.desk.make("default").await;
         loop {
-            self.hold_back()?;
+            self.go_on()?;
             self.hand_over();
             let received = tokio::select! {
                 biased;
@@ -177,7 +178,7 @@ impl Session {
                 received = self.consumer.recv() => received.map(|message| message.detach()),
             };
             match received {
-                Ok(message) => self.take(message),
+                Ok(message) => self.take(message)?,
                 Err(error) if is_fatal(&error) => return Err(error),
                 // The client goes on by itself, and says the same again until it can.
                 Err(error) => tracing::debug!(%error, "commands from Kafka"),
@@ -185,22 +186,31 @@ impl Session {
         }
     }
 
-    /// Lets the partitions pause while there is no room for more of them. Only what was paused is told
-    /// to go on: the client would throw away what it has fetched of any other.
-    fn hold_back(&mut self) -> Result<(), KafkaError> {
+    /// Lets a topic's partitions pause while there is no room for more of it.
+    fn hold_back(&self, topic: &str) -> Result<(), KafkaError> {
+        let mut paused = locked(&self.paused);
+        if paused.contains_key(topic) || !self.room.is_full_for(topic) {
+            return Ok(());
+        }
+        let mut partitions = TopicPartitionList::new();
+        for assigned in self.consumer.assignment()?.elements_for_topic(topic) {
+            partitions.add_partition(topic, assigned.partition());
+        }
+        if partitions.count() > 0 {
+            self.consumer.pause(&partitions)?;
+            paused.insert(topic.to_owned(), partitions);
+        }
+        Ok(())
+    }
+
+    /// Lets topics go on that there is room for again. Only what was paused is told so: the client
+    /// would throw away what it has fetched of any other.
+    fn go_on(&self) -> Result<(), KafkaError> {
         let records = i64::try_from(self.room.records()).unwrap_or(i64::MAX);
         self.desk.metrics.outstanding.set(records);
-        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        if paused.is_none() && self.room.is_full() {
-            let assigned = self.consumer.assignment()?;
-            if assigned.count() > 0 {
-                self.consumer.pause(&assigned)?;
-                *paused = Some(assigned);
-            }
-        } else if self.room.is_roomy()
-            && let Some(paused) = paused.take()
-        {
-            self.consumer.resume(&paused)?;
+        let mut paused = locked(&self.paused);
+        for (_, partitions) in paused.extract_if(|topic, _| self.room.is_roomy_for(topic)) {
+            self.consumer.resume(&partitions)?;
         }
         Ok(())
     }
@@ -231,17 +241,18 @@ impl Session {
         Ok(())
     }
 
-    fn take(&mut self, message: OwnedMessage) {
+    fn take(&mut self, message: OwnedMessage) -> Result<(), KafkaError> {
         let (topic, partition) = (message.topic().to_owned(), message.partition());
         let Some(program) = topics::program(&self.desk.prefix, &topic).map(str::to_owned) else {
-            return;
+            return Ok(());
         };
         self.keep_up();
-        let held = self.room.hold(size(&message));
+        let held = self.room.hold(&topic, size(&message));
         if let Some(offset) = self.intake.take(message, program, held) {
             tracing::warn!(topic, partition, offset, "a partition of commands has lost its end");
             self.lower(&topic, partition, offset);
         }
+        self.hold_back(&topic)
     }
 
     fn done(&mut self, done: &Done) {
@@ -275,6 +286,10 @@ impl Session {
             tracing::warn!(%error, topic, partition, "an offset could not be lowered");
         }
     }
+}
+
+fn locked(paused: &Paused) -> MutexGuard<'_, HashMap<String, TopicPartitionList>> {
+    paused.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes of a record that are held in memory.
