@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::feed_world::{fed, lag, partitions, takes, verified};
-use crate::kafka_commands::{invoices, kcat};
+use crate::kafka_commands::{invoices, kcat, remove};
 use crate::relay_world::{figure, lines};
 use crate::roles::business;
 
@@ -300,9 +300,7 @@ async fn a_topic_that_was_made_anew_is_read_anew_and_nothing_is_left_out() {
             published(&database).await;
         }
         api.kill9();
-        let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
-        let deleted = admin.delete_topics(&[&topic], &AdminOptions::new()).await;
-        deleted.expect("an answer")[0].as_ref().expect("deleted");
+        remove(broker, &topic).await;
         database.run("UPDATE leases SET until = '-infinity'").await;
         api.restart().await;
         let from = 5_000 * round;

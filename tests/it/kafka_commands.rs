@@ -38,6 +38,14 @@ pub(crate) fn client(broker: &Broker) -> ClientConfig {
     client
 }
 
+/// Takes a topic away, with what is in it.
+pub(crate) async fn remove(broker: &Broker, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
+    let removed = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    let removed = removed.expect("it can be asked");
+    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
+}
+
 pub(crate) async fn serve(broker: &Broker, prefix: &str) -> (Database, Server) {
     let database = Database::create().await;
     let flags = flags(&database, broker, prefix);

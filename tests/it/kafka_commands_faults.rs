@@ -16,7 +16,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 
 use crate::failover::check;
-use crate::kafka_commands::{PATIENCE, client, header, json, read, serve, write};
+use crate::kafka_commands::{PATIENCE, client, header, json, read, remove, serve, write};
 use crate::relay_world::figure;
 
 async fn make(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
@@ -27,13 +27,6 @@ async fn make(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     }
     let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("it can be asked");
     assert!(made.iter().all(Result::is_ok), "{made:?}");
-}
-
-async fn remove(broker: &Broker, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = client(broker).create().expect("an admin");
-    let removed = admin.delete_topics(&[topic], &AdminOptions::new()).await;
-    let removed = removed.expect("it can be asked");
-    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
 }
 
 fn issue(id: &str) -> String {

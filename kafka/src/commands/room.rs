@@ -22,7 +22,7 @@ const MIN: Size = Size { records: 64, bytes: 2 << 20 };
 /// is thrown away when fetching stops, so it is not begun again for every record that leaves.
 const ROOMY_PART: usize = 3;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 struct Size {
     records: usize,
     bytes: usize,
