@@ -44,6 +44,8 @@ pub struct Metrics {
     pub append_stalled: Gauge,
     /// Aggregates in memory.
     pub cached_aggregates: Gauge,
+    /// Aggregates read from the database, since they were not in memory.
+    pub aggregates_loaded: Counter,
     /// Last position known to be in the log.
     pub head: Gauge,
     /// Position of each follower.
@@ -75,6 +77,7 @@ impl Metrics {
             batches_unknown: Counter::default(),
             append_stalled: Gauge::default(),
             cached_aggregates: Gauge::default(),
+            aggregates_loaded: Counter::default(),
             head: Gauge::default(),
             follower_position: Family::default(),
             follower_lag_events: Family::default(),
@@ -106,6 +109,11 @@ impl Metrics {
             it.append_stalled.clone(),
         );
         r.register("cached_aggregates", "Aggregates in memory", it.cached_aggregates.clone());
+        r.register(
+            "aggregates_loaded",
+            "Aggregates read from the database, since they were not in memory",
+            it.aggregates_loaded.clone(),
+        );
         r.register("log_head", "Last position known to be in the log", it.head.clone());
         r.register("follower_position", "Position of a follower", it.follower_position.clone());
         r.register(

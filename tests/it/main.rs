@@ -35,6 +35,7 @@ mod invariants;
 mod kafka_commands;
 mod kafka_commands_faults;
 mod lease;
+mod newcomers;
 mod outcome;
 mod placement;
 mod private;

@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use accrue_domain::aggregate::Kind;
+
 use super::hash::HashMap;
 use crate::state::State;
 use crate::stream::StreamKey;
@@ -14,6 +16,13 @@ pub(super) struct Entry {
     pub(super) sequence: i64,
     /// Sequence of the snapshot that exists or is being taken; 0 for none.
     pub(super) snapshot: i64,
+}
+
+impl Entry {
+    /// Of a stream without events.
+    pub(super) fn unwritten(kind: Kind) -> Self {
+        Self { state: State::empty(kind), sequence: 0, snapshot: 0 }
+    }
 }
 
 /// Two generations: whatever is used moves to the young one; when that is full the old one is

@@ -6,6 +6,7 @@
 
 mod admission;
 mod decide;
+mod newcomers;
 mod rows;
 
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::snapshots;
 use crate::stream::StreamKey;
+
+use newcomers::Newcomers;
 
 /// How often a command is decided again because another process was faster.
 const ATTEMPTS_MAX: u32 = 50;
@@ -68,6 +71,9 @@ pub(super) struct Decider {
     under_way: Vec<Load>,
     /// Number of the last load that began.
     loads: u64,
+    newcomers: Newcomers,
+    /// Streams that were taken for new, and that neither a load nor the index has judged yet.
+    guessed: HashSet<StreamKey>,
     /// Number of the last load whose result is of no use: it began before the lock was asked for.
     superseded: u64,
     /// Streams forgotten while loads were under way, and the last of those loads: what they bring
@@ -147,6 +153,8 @@ impl Decider {
             wanted: Wanted::default(),
             under_way: Vec::new(),
             loads: 0,
+            newcomers: Newcomers::default(),
+            guessed: HashSet::default(),
             superseded: 0,
             outdated: HashMap::default(),
             keys: HashMap::default(),
@@ -328,6 +336,9 @@ impl Decider {
             self.release(&key);
         }
         for Touched { stream, sequence } in touched {
+            if self.guessed.remove(&stream) && !failed {
+                self.newcomers.confirm();
+            }
             let known = self.cache.get(&stream).map(|entry| entry.sequence);
             // Whoever dropped it meanwhile may have read it again without this batch.
             if failed || known.is_none_or(|known| known < sequence) {
@@ -346,6 +357,10 @@ impl Decider {
     fn again(&mut self, rejected: Vec<Decided>, reason: Reason) {
         let pending = mem::take(&mut self.pending);
         if let Some(InFlight::Batch { touched, .. }) = self.in_flight.take() {
+            let guessed = touched.iter().any(|it| self.guessed.contains(&it.stream));
+            if guessed && reason == Reason::Event {
+                self.newcomers.disappoint();
+            }
             touched.iter().for_each(|it| self.forget(&it.stream));
         }
         pending.touched.iter().for_each(|it| self.forget(&it.stream));

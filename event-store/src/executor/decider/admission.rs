@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use super::super::cache::Entry;
 use super::super::hash::{HashMap, HashSet};
 use super::super::loader::{Found, Loaded, Wanted};
 use super::super::request::{Request, Work};
-use super::{CHECKS_AFTER_HIT, Decider};
+use super::{CHECKS_AFTER_HIT, Decider, Lock};
 use crate::receipt::ExecuteError;
 use crate::stream::StreamKey;
 
@@ -54,15 +55,34 @@ impl Decider {
                 wait = true;
             }
         }
-        for stream in request.streams.iter().chain(&request.settings) {
-            if !self.cache.touch(stream) {
-                wait = true;
-                if !self.under_way.iter().any(|load| load.streams.contains(stream)) {
-                    self.wanted.streams.insert(stream.clone());
-                }
+        for stream in request.settings.iter().chain(&request.streams) {
+            if self.cache.touch(stream) {
+                continue;
+            }
+            if !wait && self.takes_for_new(stream, request) {
+                self.cache.insert(stream.clone(), Box::new(Entry::unwritten(stream.kind())));
+                self.guessed.insert(stream.clone());
+                continue;
+            }
+            wait = true;
+            if !self.under_way.iter().any(|load| load.streams.contains(stream)) {
+                self.wanted.streams.insert(stream.clone());
             }
         }
         wait
+    }
+
+    /// Is a stream that is not in memory taken for new without a look? If it is not, memory is as
+    /// stale as if another process had written it meanwhile, and what holds then holds here: the
+    /// unique index judges events, and a decision without any waits for the proof. So it has to be
+    /// the one stream that the request writes, never the settings that it reads, and a request
+    /// that has waited or was decided in vain is certain of a look.
+    fn takes_for_new(&self, stream: &StreamKey, request: &Request) -> bool {
+        let written = request.streams.as_slice() == std::slice::from_ref(stream)
+            && request.settings.as_ref() != Some(stream);
+        let first = request.asked == 0 && request.attempts == 0;
+        let judged = !request.dry_run && !request.check && self.lock == Lock::Free;
+        written && first && judged && self.newcomers.expects(stream.kind())
     }
 
     /// Lets a request wait for the next load, which also shows whether memory is as new as the
@@ -85,6 +105,7 @@ impl Decider {
     /// Drops a stream from memory, also from what a load under way may bring of it.
     pub(super) fn forget(&mut self, stream: &StreamKey) {
         self.cache.remove(stream);
+        self.guessed.remove(stream);
         if self.is_loading() {
             self.outdated.insert(stream.clone(), self.loads);
         }
@@ -94,6 +115,7 @@ impl Decider {
     /// what was decided already the unique index judges, as ever.
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
+        self.guessed.clear();
         self.superseded = self.loads;
         self.under_way.clear();
         self.outdated.clear();
@@ -115,15 +137,21 @@ impl Decider {
         let at = self.under_way.iter().position(|load| load.number == loaded.number);
         let load = at.map(|at| self.under_way.swap_remove(at));
         let Loaded { number, streams, versions, mut answers, raws, unreadable, failed } = loaded;
+        self.metrics.aggregates_loaded.inc_by(streams.len() as u64);
         let mut read = HashSet::default();
         for (key, entry) in streams {
             if self.outdated.get(&key).is_some_and(|last| number <= *last) {
                 continue;
             }
+            // What a rejected batch stood on is read again, so it says nothing of others.
+            if self.lock == Lock::Free {
+                self.newcomers.learn(key.kind(), entry.sequence == 0);
+            }
             read.insert(key.clone());
             let known = self.cache.touch(&key).then(|| self.version_of(&key));
             // Memory may be ahead by what is not written yet; never may it stay behind.
             if known.is_none_or(|known| known < entry.sequence) {
+                self.guessed.remove(&key);
                 self.cache.insert(key, entry);
             }
         }
@@ -192,8 +220,16 @@ impl Decider {
         let mut seen = true;
         for stream in request.streams.iter().chain(&request.settings) {
             match versions.get(stream) {
-                Some(stored) if *stored > self.version_of(stream) => self.cache.remove(stream),
-                Some(_) => {}
+                Some(stored) if *stored > self.version_of(stream) => {
+                    self.cache.remove(stream);
+                    self.guessed.remove(stream);
+                }
+                // It is new indeed.
+                Some(_) if self.version_of(stream) == 0 => {
+                    self.guessed.remove(stream);
+                }
+                // A decision that is kept is made again with the guess, should that be wrong.
+                Some(_) => seen &= !(request.dry_run && self.guessed.contains(stream)),
                 None => seen &= read.contains(stream),
             }
         }

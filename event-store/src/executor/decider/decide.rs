@@ -28,7 +28,9 @@ impl Decider {
         // A defect in a rule must not take the ledger down with it.
         let decided = catch_unwind(AssertUnwindSafe(|| self.decisions(&request, envelope, now)));
         let changes = matches!(&decided, Ok(Ok(it)) if it.iter().any(|(_, e)| !e.is_empty()));
-        if !changes && !request.proven {
+        // What is kept nowhere is judged by nothing.
+        let unsure = request.dry_run && request.streams.iter().any(|it| self.guessed.contains(it));
+        if (!changes || unsure) && !request.proven {
             let mut request = request;
             request.needs_proof = true;
             return self.park(request);
