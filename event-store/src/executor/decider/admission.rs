@@ -85,6 +85,17 @@ impl Decider {
         written && first && judged && self.newcomers.expects(stream.kind())
     }
 
+    /// Has a stream that was taken for new read, since the guess led to nothing that the index
+    /// would judge.
+    pub(super) fn look_after_all(&mut self, request: &Request) {
+        for stream in &request.streams {
+            if self.version_of(stream) == 0 && self.guessed.remove(stream) {
+                self.cache.remove(stream);
+                self.wanted.streams.insert(stream.clone());
+            }
+        }
+    }
+
     /// Lets a request wait for the next load, which also shows whether memory is as new as the
     /// request: whoever waits anyway need not ask again.
     pub(super) fn park(&mut self, mut request: Box<Request>) {
@@ -106,6 +117,8 @@ impl Decider {
     pub(super) fn forget(&mut self, stream: &StreamKey) {
         self.cache.remove(stream);
         self.guessed.remove(stream);
+        // It may well be there, and is not in memory.
+        self.newcomers.learn(stream.kind(), false);
         if self.is_loading() {
             self.outdated.insert(stream.clone(), self.loads);
         }
@@ -116,6 +129,7 @@ impl Decider {
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
         self.guessed.clear();
+        self.newcomers.forget();
         self.superseded = self.loads;
         self.under_way.clear();
         self.outdated.clear();
@@ -223,6 +237,7 @@ impl Decider {
                 Some(stored) if *stored > self.version_of(stream) => {
                     self.cache.remove(stream);
                     self.guessed.remove(stream);
+                    self.newcomers.learn(stream.kind(), false);
                 }
                 // It is new indeed.
                 Some(_) if self.version_of(stream) == 0 => {

@@ -33,6 +33,7 @@ impl Decider {
         if (!changes || unsure) && !request.proven {
             let mut request = request;
             request.needs_proof = true;
+            self.look_after_all(&request);
             return self.park(request);
         }
         let decisions = match decided {

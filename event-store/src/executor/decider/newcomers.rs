@@ -1,6 +1,6 @@
 //! Whether streams that are not in memory are likely to be new: while members are taken over from
 //! elsewhere, or for a kind whose every command opens a stream, as sales do, a look for what is
-//! not there is a third of a command's cost.
+//! not there is a sixth of a command's cost.
 
 use std::collections::HashMap;
 
@@ -40,10 +40,15 @@ impl Newcomers {
         self.rows.get(&kind).is_some_and(|row| *row >= self.wanted)
     }
 
-    /// A stream was looked for.
+    /// A stream was looked for; or it is there, and has gone from memory.
     pub(super) fn learn(&mut self, kind: Kind, is_new: bool) {
         let row = self.rows.entry(kind).or_default();
         *row = if is_new { row.saturating_add(1) } else { 0 };
+    }
+
+    /// Memory is empty: what is not in it may well be there.
+    pub(super) fn forget(&mut self) {
+        self.rows.clear();
     }
 
     /// A stream that was taken for new was.
