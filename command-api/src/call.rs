@@ -10,7 +10,7 @@ use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
 use accrue_http::extract::{IdempotencyKey, Program, Query, header_text};
 use accrue_http::problem::{FieldError, Problem};
-use accrue_http::receipt;
+use accrue_http::receipt::{self, Shown};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses};
 
 use crate::command::{self, Command, IF_MATCH, Sender};
+use crate::prefer;
 
 /// How long a caller waits for its answer.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(15);
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) program: ProgramId,
     pub(crate) dry_run: bool,
     pub(crate) if_match: Option<IfMatch>,
+    /// Of its receipt.
+    pub(crate) shown: Shown,
     pub(crate) sender: Sender,
 }
 
@@ -124,7 +127,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         };
         let if_match = if_match.map(str::parse).transpose();
         let if_match = if_match.map_err(|detail: String| Problem::invalid(IF_MATCH, detail))?;
-        Ok(Self { program, dry_run, if_match, sender })
+        Ok(Self { program, dry_run, if_match, shown: prefer::receipts(headers), sender })
     }
 }
 
@@ -159,9 +162,10 @@ impl Call {
         target: C::Target,
         body: C,
     ) -> Result<Response, Problem> {
+        let shown = self.shown;
         let (dry_run, receipt) = self.answer(ledger, target, body).await?;
         let status = if dry_run { StatusCode::OK } else { C::STATUS };
-        Ok(receipt::response(status, &receipt))
+        Ok(receipt::response(status, &receipt, shown))
     }
 
     /// Executes a command, and hands its receipt on.

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use crate::call::{self, Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
+use crate::prefer::ReturnHeader;
 use crate::target::{Nothing, OfCampaign};
 use crate::{field, strict};
 
@@ -211,7 +212,7 @@ pub(crate) struct Evaluation {
 /// As a draft, or active at once. The rules are compiled first; every error is reported.
 #[utoipa::path(
     post, path = "/v1/campaigns", tag = "campaigns", operation_id = "create_campaign",
-    params(Options, WriteHeaders, IfMatchHeader), request_body = CreateCampaign,
+    params(Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = CreateCampaign,
     responses(
         (status = 201, description = "Created: version 1 of its rules", body = ReceiptView),
         (status = 409, description = "The id names another campaign",
@@ -233,7 +234,7 @@ pub(crate) async fn create(
 #[utoipa::path(
     put, path = "/v1/campaigns/{campaign}/rules", tag = "campaigns",
     operation_id = "replace_rules",
-    params(OfCampaign, Options, WriteHeaders, IfMatchHeader), request_body = ReplaceRules,
+    params(OfCampaign, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = ReplaceRules,
     responses(
         (status = 200, description = "Replaced", body = ReceiptView),
         (status = 404, description = "There is no such campaign",
@@ -261,7 +262,7 @@ macro_rules! status_handler {
         $(#[$doc])*
         #[utoipa::path(
             post, path = $path, tag = "campaigns", operation_id = $operation,
-            params(OfCampaign, Options, WriteHeaders, IfMatchHeader),
+            params(OfCampaign, Options, WriteHeaders, ReturnHeader, IfMatchHeader),
             request_body = Option<$body>,
             responses(
                 (status = 200, description = "Done, or so already", body = ReceiptView),

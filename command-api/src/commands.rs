@@ -9,6 +9,7 @@ use accrue_event_store::receipt::Receipt;
 use accrue_event_store::trace;
 use accrue_http::extract::Program;
 use accrue_http::problem::Problem;
+use accrue_http::receipt::Shown;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -22,6 +23,7 @@ use crate::call::{Call, Options};
 use crate::command::IDEMPOTENCY_KEY;
 use crate::envelope;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::prefer::ReturnHeader;
 use crate::taken::Taken;
 
 /// Most commands of one stream that wait for their answers.
@@ -52,6 +54,7 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
     params(
         Options,
         ("Accrue-Program" = Option<String>, Header, description = "The program of all lines"),
+        ReturnHeader,
     ),
     request_body(content = String, content_type = "application/x-ndjson",
         description = "One envelope a line, each at most 1 MiB",
@@ -73,12 +76,13 @@ pub(crate) async fn execute(
         let detail = "expected none: each line has its own `id`";
         return Err(Problem::invalid(IDEMPOTENCY_KEY, detail));
     }
-    let dry_run = call.without_if_match()?.dry_run;
+    let Call { dry_run, shown, .. } = call.without_if_match()?;
     let (chunks, results) = mpsc::channel(CHUNKS_MAX);
     let bulk = Bulk {
         ledger,
         program,
         dry_run,
+        shown,
         body: body.into_data_stream(),
         lines: Lines::default(),
         open: true,
@@ -89,7 +93,9 @@ pub(crate) async fn execute(
     tokio::spawn(trace::within(trace::current(), bulk.run()));
     let results = ReceiverStream::new(results).map(Ok::<_, std::convert::Infallible>);
     let headers = [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(results)).into_response())
+    let mut response = (headers, Body::from_stream(results)).into_response();
+    shown.tell(response.headers_mut());
+    Ok(response)
 }
 
 /// One stream of commands.
@@ -97,6 +103,7 @@ struct Bulk {
     ledger: Ledger,
     program: ProgramId,
     dry_run: bool,
+    shown: Shown,
     body: BodyDataStream,
     lines: Lines,
     /// More lines may come.
@@ -205,7 +212,7 @@ impl Bulk {
     fn write_first(&mut self, result: Result<Receipt, Problem>) {
         if let Some(first) = self.outstanding.pop_front() {
             let place = format!("\"line\":{}", first.line);
-            first.taken.write(result, &place, &mut self.out);
+            first.taken.write(result, self.shown, &place, &mut self.out);
             self.out.push(b'\n');
         }
     }

@@ -4,6 +4,7 @@
 use accrue_domain::id::ProgramId;
 use accrue_event_store::ledger::Ledger;
 use accrue_http::problem::Problem;
+use accrue_http::receipt::Shown;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 
@@ -104,7 +105,7 @@ impl Entered {
         let unusable =
             self.unreadable || status == Some(StatusCode::INTERNAL_SERVER_ERROR.as_u16());
         let mut result = Vec::with_capacity(512);
-        self.taken.write(answer, place, &mut result);
+        self.taken.write(answer, Shown::Whole, place, &mut result);
         if unusable { Outcome::Unusable { reason, result } } else { Outcome::Decided(result) }
     }
 }

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field;
+use crate::prefer::ReturnHeader;
 use crate::target::{OfAccount, OfHold};
 
 /// Points to set aside.
@@ -157,7 +158,7 @@ impl Command for ReleaseHold {
 /// Set points aside.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/holds", tag = "holds", operation_id = "place_hold",
-    params(OfAccount, Options, WriteHeaders, IfMatchHeader), request_body = PlaceHold,
+    params(OfAccount, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = PlaceHold,
     responses(
         (status = 201, description = "Set aside", body = ReceiptView),
         (status = 409, description = "Not enough points, or the hold exists with other content",
@@ -178,7 +179,7 @@ pub(crate) async fn place(
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/holds/{hold}/capture", tag = "holds",
     operation_id = "capture_hold",
-    params(OfHold, Options, WriteHeaders, IfMatchHeader), request_body = Option<CaptureHold>,
+    params(OfHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = Option<CaptureHold>,
     responses(
         (status = 200, description = "Spent; the rest is released", body = ReceiptView),
         (status = 404, description = "There is no such hold",
@@ -201,7 +202,7 @@ pub(crate) async fn capture(
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/holds/{hold}/release", tag = "holds",
     operation_id = "release_hold",
-    params(OfHold, Options, WriteHeaders, IfMatchHeader), request_body = Option<ReleaseHold>,
+    params(OfHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = Option<ReleaseHold>,
     responses(
         (status = 200, description = "Given back", body = ReceiptView),
         (status = 404, description = "There is no such hold",

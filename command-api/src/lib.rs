@@ -19,6 +19,7 @@ mod field;
 mod holds;
 mod lines;
 mod points;
+mod prefer;
 mod products;
 mod program;
 mod purchases;

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field;
+use crate::prefer::ReturnHeader;
 use crate::target::OfAccount;
 
 /// When points lapse: `"never"`, `{"at": instant}`, or `{"after": period}` with `round`
@@ -259,7 +260,7 @@ impl Command for ReversePoints {
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/points/issue", tag = "points",
     operation_id = "issue_points",
-    params(OfAccount, Options, WriteHeaders, IfMatchHeader), request_body = IssuePoints,
+    params(OfAccount, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = IssuePoints,
     responses(
         (status = 201, description = "Issued: a new lot", body = ReceiptView),
         (status = 409, description = "The lot exists with other content",
@@ -280,7 +281,7 @@ pub(crate) async fn issue(
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/points/redeem", tag = "points",
     operation_id = "redeem_points",
-    params(OfAccount, Options, WriteHeaders, IfMatchHeader), request_body = RedeemPoints,
+    params(OfAccount, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = RedeemPoints,
     responses(
         (status = 200, description = "Spent; the event names the lots", body = ReceiptView),
         (status = 409, description = "Not enough points",
@@ -301,7 +302,7 @@ pub(crate) async fn redeem(
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/points/adjust", tag = "points",
     operation_id = "adjust_points",
-    params(OfAccount, Options, WriteHeaders, IfMatchHeader), request_body = AdjustPoints,
+    params(OfAccount, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = AdjustPoints,
     responses(
         (status = 200, description = "Credited or debited", body = ReceiptView),
         (status = 409, description = "Not enough points, or the lot exists",
@@ -324,7 +325,7 @@ pub(crate) async fn adjust(
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/points/reverse", tag = "points",
     operation_id = "reverse_points",
-    params(OfAccount, Options, WriteHeaders, IfMatchHeader), request_body = ReversePoints,
+    params(OfAccount, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = ReversePoints,
     responses(
         (status = 200, description = "Taken back", body = ReceiptView),
         (status = 404, description = "There is no such lot",

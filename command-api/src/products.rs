@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field::{self, MoneyBody};
+use crate::prefer::ReturnHeader;
 use crate::target::{Nothing, OfProduct, OfStockHold};
 
 /// A product to offer.
@@ -331,7 +332,7 @@ impl Command for ReleaseStock {
 /// Offer a product.
 #[utoipa::path(
     post, path = "/v1/products", tag = "products", operation_id = "create_product",
-    params(Options, WriteHeaders, IfMatchHeader), request_body = CreateProduct,
+    params(Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = CreateProduct,
     responses(
         (status = 201, description = "Offered", body = ReceiptView),
         (status = 409, description = "The id names a product of other content",
@@ -352,7 +353,7 @@ pub(crate) async fn create(
 /// Call or price a product otherwise.
 #[utoipa::path(
     patch, path = "/v1/products/{product}", tag = "products", operation_id = "change_product",
-    params(OfProduct, Options, WriteHeaders, IfMatchHeader), request_body = ChangeProduct,
+    params(OfProduct, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = ChangeProduct,
     responses(
         (status = 200, description = "Changed, or so already", body = ReceiptView),
         (status = 404, description = "There is no such product",
@@ -379,7 +380,7 @@ pub(crate) async fn change(
 #[utoipa::path(
     post, path = "/v1/products/{product}/retire", tag = "products",
     operation_id = "retire_product",
-    params(OfProduct, Options, WriteHeaders, IfMatchHeader), request_body = Option<RetireProduct>,
+    params(OfProduct, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = Option<RetireProduct>,
     responses(
         (status = 200, description = "Retired, or so already", body = ReceiptView),
         (status = 404, description = "There is no such product",
@@ -401,7 +402,7 @@ pub(crate) async fn retire(
 /// Record units that came or went.
 #[utoipa::path(
     post, path = "/v1/products/{product}/stock", tag = "products", operation_id = "adjust_stock",
-    params(OfProduct, Options, WriteHeaders, IfMatchHeader), request_body = AdjustStock,
+    params(OfProduct, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = AdjustStock,
     responses(
         (status = 200, description = "Recorded", body = ReceiptView),
         (status = 404, description = "There is no such product",
@@ -425,7 +426,7 @@ pub(crate) async fn adjust(
 /// Set units aside.
 #[utoipa::path(
     post, path = "/v1/products/{product}/holds", tag = "products", operation_id = "hold_stock",
-    params(OfProduct, Options, WriteHeaders, IfMatchHeader), request_body = HoldStock,
+    params(OfProduct, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = HoldStock,
     responses(
         (status = 201, description = "Set aside", body = ReceiptView),
         (status = 404, description = "There is no such product",
@@ -451,7 +452,7 @@ pub(crate) async fn hold(
 #[utoipa::path(
     post, path = "/v1/products/{product}/holds/{hold}/capture", tag = "products",
     operation_id = "capture_stock",
-    params(OfStockHold, Options, WriteHeaders, IfMatchHeader),
+    params(OfStockHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader),
     request_body = Option<CaptureStock>,
     responses(
         (status = 200, description = "Handed out; the rest is released", body = ReceiptView),
@@ -477,7 +478,7 @@ pub(crate) async fn capture(
 #[utoipa::path(
     post, path = "/v1/products/{product}/holds/{hold}/release", tag = "products",
     operation_id = "release_stock",
-    params(OfStockHold, Options, WriteHeaders, IfMatchHeader),
+    params(OfStockHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader),
     request_body = Option<ReleaseStock>,
     responses(
         (status = 200, description = "Given back", body = ReceiptView),

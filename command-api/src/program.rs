@@ -20,6 +20,7 @@ use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field;
 use crate::points::ExpiryPolicy;
+use crate::prefer::ReturnHeader;
 use crate::target::Nothing;
 
 /// All settings of a program.
@@ -99,7 +100,7 @@ impl Command for ConfigureProgram {
 /// They hold for commands from here on; lots that exist keep the expiry they were issued with.
 #[utoipa::path(
     put, path = "/v1/program", tag = "program", operation_id = "configure_program",
-    params(Options, WriteHeaders, IfMatchHeader), request_body = ConfigureProgram,
+    params(Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = ConfigureProgram,
     responses((status = 200, description = "Replaced", body = ReceiptView), Problems),
 )]
 pub(crate) async fn configure(

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field;
+use crate::prefer::ReturnHeader;
 use crate::purchases::no_card_number;
 use crate::target::OfSaga;
 
@@ -96,7 +97,7 @@ impl Command for AbandonSaga {
 /// answer otherwise. What may have happened is called again under its own.
 #[utoipa::path(
     post, path = "/v1/sagas/{saga}/retry", tag = "sagas", operation_id = "retry_saga",
-    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = RetrySaga,
+    params(OfSaga, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = RetrySaga,
     responses(
         (status = 200, description = "It goes on", body = ReceiptView),
         (status = 404, description = "There is no such saga",
@@ -120,7 +121,7 @@ pub(crate) async fn retry(
 /// Take the stuck step upon yourself: the rest goes on without it.
 #[utoipa::path(
     post, path = "/v1/sagas/{saga}/abandon", tag = "sagas", operation_id = "abandon_saga",
-    params(OfSaga, Options, WriteHeaders, IfMatchHeader), request_body = AbandonSaga,
+    params(OfSaga, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = AbandonSaga,
     responses(
         (status = 200, description = "It goes on without the step", body = ReceiptView),
         (status = 404, description = "There is no such saga",

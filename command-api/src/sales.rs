@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field::{self, MoneyBody};
+use crate::prefer::ReturnHeader;
 use crate::target::{Nothing, OfSale};
 
 /// A sale to record.
@@ -231,7 +232,7 @@ fn portion(
 /// Its account opens if it is new. Active campaigns judge the sale as soon as it is recorded.
 #[utoipa::path(
     post, path = "/v1/sales", tag = "sales", operation_id = "record_sale",
-    params(Options, WriteHeaders), request_body = RecordSale,
+    params(Options, WriteHeaders, ReturnHeader), request_body = RecordSale,
     responses(
         (status = 201, description = "Recorded", body = ReceiptView),
         (status = 409, description = "The id names another sale",
@@ -253,7 +254,7 @@ pub(crate) async fn record(
 /// by piece, all of it together is exactly one whole return.
 #[utoipa::path(
     post, path = "/v1/sales/{sale}/returns", tag = "sales", operation_id = "return_sale",
-    params(OfSale, Options, WriteHeaders), request_body = ReturnSale,
+    params(OfSale, Options, WriteHeaders, ReturnHeader), request_body = ReturnSale,
     responses(
         (status = 201, description = "Recorded", body = ReceiptView),
         (status = 404, description = "There is no such sale",

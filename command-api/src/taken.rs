@@ -5,7 +5,7 @@ use accrue_domain::id::CommandId;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_http::problem::Problem;
-use accrue_http::receipt;
+use accrue_http::receipt::{self, Shown};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
@@ -103,7 +103,13 @@ impl Taken {
 
     /// Writes the result as an object. `place` tells where the command came from, as members of
     /// it; a problem repeats that.
-    pub(crate) fn write(self, result: Result<Receipt, Problem>, place: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write(
+        self,
+        result: Result<Receipt, Problem>,
+        shown: Shown,
+        place: &str,
+        out: &mut Vec<u8>,
+    ) {
         let Self { id, status, id_in_envelope, .. } = self;
         out.push(b'{');
         if let Some(id) = id {
@@ -118,7 +124,7 @@ impl Taken {
                     out.extend_from_slice(b",\"replayed\":true");
                 }
                 out.extend_from_slice(b",\"receipt\":");
-                out.extend_from_slice(receipt::body(&receipt).as_bytes());
+                out.extend_from_slice(receipt::body(&receipt, shown).as_bytes());
             }
             Err(problem) => {
                 let mut problem = command::in_envelope(id_in_envelope, problem);

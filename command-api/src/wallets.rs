@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field::{self, SomeMoney};
+use crate::prefer::ReturnHeader;
 use crate::target::{OfMoneyHold, OfWallet};
 
 /// Money that comes in.
@@ -235,7 +236,7 @@ impl Command for RefundWallet {
 /// Put money into a wallet; the first opens it.
 #[utoipa::path(
     post, path = "/v1/wallets/{wallet}/top-ups", tag = "wallets", operation_id = "top_up_wallet",
-    params(OfWallet, Options, WriteHeaders, IfMatchHeader), request_body = TopUpWallet,
+    params(OfWallet, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = TopUpWallet,
     responses(
         (status = 201, description = "Put in", body = ReceiptView),
         (status = 409, description = "The balance would be beyond what is counted",
@@ -257,7 +258,7 @@ pub(crate) async fn top_up(
 /// Set money aside.
 #[utoipa::path(
     post, path = "/v1/wallets/{wallet}/holds", tag = "wallets", operation_id = "hold_money",
-    params(OfWallet, Options, WriteHeaders, IfMatchHeader), request_body = HoldMoney,
+    params(OfWallet, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = HoldMoney,
     responses(
         (status = 201, description = "Set aside", body = ReceiptView),
         (status = 404, description = "There is no such wallet",
@@ -281,7 +282,7 @@ pub(crate) async fn hold(
 /// Spend what a hold set aside.
 #[utoipa::path(
     post, path = "/v1/wallets/{wallet}/holds/{hold}/capture", tag = "wallets", operation_id = "capture_money",
-    params(OfMoneyHold, Options, WriteHeaders, IfMatchHeader), request_body = Option<CaptureMoney>,
+    params(OfMoneyHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = Option<CaptureMoney>,
     responses(
         (status = 200, description = "Spent; the rest is released", body = ReceiptView),
         (status = 404, description = "There is no such wallet or hold",
@@ -305,7 +306,7 @@ pub(crate) async fn capture(
 /// Give back what a hold set aside.
 #[utoipa::path(
     post, path = "/v1/wallets/{wallet}/holds/{hold}/release", tag = "wallets", operation_id = "release_money",
-    params(OfMoneyHold, Options, WriteHeaders, IfMatchHeader), request_body = Option<ReleaseMoney>,
+    params(OfMoneyHold, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = Option<ReleaseMoney>,
     responses(
         (status = 200, description = "Given back", body = ReceiptView),
         (status = 404, description = "There is no such wallet or hold",
@@ -329,7 +330,7 @@ pub(crate) async fn release(
 /// Give money back that was spent; opens a wallet, too.
 #[utoipa::path(
     post, path = "/v1/wallets/{wallet}/refunds", tag = "wallets", operation_id = "refund_wallet",
-    params(OfWallet, Options, WriteHeaders, IfMatchHeader), request_body = RefundWallet,
+    params(OfWallet, Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = RefundWallet,
     responses(
         (status = 201, description = "Given back", body = ReceiptView),
         (status = 409, description = "The balance would be beyond what is counted",

@@ -2,13 +2,35 @@
 
 use accrue_event_store::receipt::Receipt;
 use accrue_event_store::record::{Recorded, Row};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::problem::IDEMPOTENCY_HIT;
+
+/// Says which of the client's preferences an answer follows (RFC 7240).
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How much of a receipt an answer shows (`Prefer: return=…`, RFC 7240).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Not the events.
+    Minimal,
+}
+
+impl Shown {
+    /// Says in an answer's headers that it is not whole.
+    pub fn tell(self, headers: &mut HeaderMap) {
+        if self == Self::Minimal {
+            headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=minimal"));
+        }
+    }
+}
 
 /// An event in an answer. `data` and `metadata` are as stored.
 #[derive(Debug, ToSchema)]
@@ -46,7 +68,8 @@ pub struct ReceiptView {
     pub position: i64,
     /// Version of the (last) stream it changed; what `If-Match` takes.
     pub version: i64,
-    /// What happened; empty when nothing had to.
+    /// What happened; empty when nothing had to. Left out with `Prefer: return=minimal`.
+    #[schema(required = false)]
     pub events: Vec<EventView>,
 }
 
@@ -100,13 +123,18 @@ fn text(out: &mut String, key: &str, value: &str) {
 
 /// A receipt as JSON.
 #[must_use]
-pub fn body(receipt: &Receipt) -> String {
-    let mut out = String::with_capacity(160 + receipt.events.len() * 400);
+pub fn body(receipt: &Receipt, shown: Shown) -> String {
+    let events = if shown == Shown::Whole { receipt.events.len() } else { 0 };
+    let mut out = String::with_capacity(160 + events * 400);
     text(&mut out, "{\"command_id\":", receipt.command_id.as_str());
     out.push_str(",\"position\":");
     out.push_str(&receipt.position.to_string());
     out.push_str(",\"version\":");
     out.push_str(&receipt.version.to_string());
+    if shown == Shown::Minimal {
+        out.push('}');
+        return out;
+    }
     out.push_str(",\"events\":[");
     for (at, event) in receipt.events.iter().enumerate() {
         if at > 0 {
@@ -123,14 +151,15 @@ pub fn body(receipt: &Receipt) -> String {
 /// # Errors
 /// Never for our own rows; a foreign row's text could be no JSON.
 pub fn raw(receipt: &Receipt) -> serde_json::Result<Box<RawValue>> {
-    RawValue::from_string(body(receipt))
+    RawValue::from_string(body(receipt, Shown::Whole))
 }
 
 /// A receipt as a response; the version of its (last) stream is the `ETag`.
 #[must_use]
-pub fn response(status: StatusCode, receipt: &Receipt) -> Response {
-    let mut response = (status, body(receipt)).into_response();
+pub fn response(status: StatusCode, receipt: &Receipt, shown: Shown) -> Response {
+    let mut response = (status, body(receipt, shown)).into_response();
     let headers = response.headers_mut();
+    shown.tell(headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if receipt.replayed {
         headers.insert(IDEMPOTENCY_HIT, HeaderValue::from_static("true"));

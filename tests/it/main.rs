@@ -20,6 +20,7 @@ mod http_discounts;
 mod http_holds;
 mod http_idempotency;
 mod http_points;
+mod http_preferences;
 mod http_problems;
 mod http_products;
 mod http_programs;

@@ -11,12 +11,11 @@ use accrue_event_store::log_query::read_stream_until;
 use accrue_event_store::record::Recorded;
 use accrue_event_store::stream::StreamKey;
 use accrue_event_store::watch::Watch;
-use accrue_http::extract::header_text;
 use accrue_http::problem::{IDEMPOTENCY_HIT, Problem};
 use accrue_http::purchase::PurchaseView;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
@@ -24,6 +23,7 @@ use utoipa::IntoParams;
 
 use crate::call::{Call, late};
 use crate::command::Command;
+use crate::prefer::{PREFERENCE_APPLIED, preference};
 
 /// How long an answer waits where the client does not say, and at most.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
@@ -33,9 +33,6 @@ const LOAD_MAX: Duration = Duration::from_secs(5);
 
 /// Between two attempts to read it.
 const PAUSE: Duration = Duration::from_millis(100);
-
-const PREFER: &str = "Prefer";
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `Prefer: wait=N` (RFC 7240).
 #[derive(Debug, Clone, Copy)]
@@ -59,30 +56,18 @@ pub(crate) struct PreferHeader {
 impl<S: Send + Sync> FromRequestParts<S> for Prefer {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(text) = header_text(&parts.headers, PREFER)? else {
-            return Ok(Self { wait: WAIT.0, asked: false });
-        };
-        // Preferences that are not known are ignored, as the standard has it. `wait` bounds
-        // `respond-async`: so long, and then what there is.
-        let mut told = None;
-        for preference in text.split([',', ';']).map(str::trim) {
-            if preference.eq_ignore_ascii_case("respond-async") {
-                told = told.or(Some(Duration::ZERO));
-            }
-            let wait = preference
-                .split_once('=')
-                .filter(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
-            if let Some((_, seconds)) = wait {
-                let seconds = seconds.trim().trim_matches('"').parse().map_err(|_| {
-                    Problem::invalid(PREFER, "expected wait= and a whole number of seconds")
-                })?;
-                told = Some(Duration::from_secs(seconds).min(WAIT.1));
-            }
-        }
-        if let Some(wait) = told {
+        let headers = &parts.headers;
+        // `wait` bounds `respond-async`: so long, and then what there is. A value that is no number is
+        // a slip, which the client would else take for a server that is slow.
+        if let Some(seconds) = preference(headers, "wait").filter(|it| !it.is_empty()) {
+            let seconds = seconds.parse().map_err(|_| {
+                Problem::invalid("Prefer", "expected wait= and a whole number of seconds")
+            })?;
+            let wait = Duration::from_secs(seconds).min(WAIT.1);
             return Ok(Self { wait, asked: true });
         }
-        Ok(Self { wait: WAIT.0, asked: false })
+        let asked = preference(headers, "respond-async").is_some();
+        Ok(Self { wait: if asked { Duration::ZERO } else { WAIT.0 }, asked })
     }
 }
 
