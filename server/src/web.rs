@@ -2,6 +2,7 @@
 
 mod docs;
 mod guard;
+mod idle;
 mod listen;
 mod metrics;
 mod webhooks;
@@ -22,6 +23,7 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tower::{Service, ServiceExt as _};
 
@@ -60,30 +62,38 @@ pub(crate) fn router(parts: Router) -> Router {
 /// answers.
 const READ_MAX: Duration = Duration::from_secs(15);
 
-/// Answers a request.
-pub(crate) async fn answer(router: Router, request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return surrounded(router, request).await;
+/// Answers a request. A connection keeps the future of its request within its own, so it is small
+/// there: behind a pointer, made once where it stays.
+pub(crate) fn answer(router: Router, request: Request) -> BoxFuture<'static, Response> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let answer = surrounded(router, request);
+    if !is_read {
+        return answer;
     }
-    let answer = tokio::time::timeout(READ_MAX, surrounded(router, request)).await;
-    answer.unwrap_or_else(|_| {
+    let answer = tokio::time::timeout(READ_MAX, answer);
+    let late = |_| {
         let detail = "the database does not answer in time";
         Problem::unavailable("database-unavailable", detail).into_response()
-    })
+    };
+    answer.map(move |answer| answer.unwrap_or_else(late)).boxed()
 }
 
 /// What surrounds every request is here and not in layers of the router: those
 /// cost an allocation or two each, and this is on the way of every command.
-async fn surrounded(router: Router, request: Request) -> Response {
+fn surrounded(router: Router, request: Request) -> BoxFuture<'static, Response> {
     let context = request.headers().get(trace::TRACEPARENT).and_then(|it| it.to_str().ok());
     let context = context.and_then(trace::parse);
-    let answer = if span::is_collected() && request.uri().path().starts_with("/v1/") {
-        AssertUnwindSafe(traced(router, request, context)).catch_unwind().await
-    } else {
-        let answer = trace::within(context, router.oneshot(request));
-        AssertUnwindSafe(answer).catch_unwind().await.map(|answer| answer.unwrap_or_else(never))
-    };
-    answer.unwrap_or_else(|cause| panicked(cause.as_ref()))
+    if span::is_collected() && request.uri().path().starts_with("/v1/") {
+        return caught(traced(router, request, context));
+    }
+    let answer = trace::within(context, router.oneshot(request));
+    caught(answer.map(|answer| answer.unwrap_or_else(never)))
+}
+
+/// An answer, also where its making panics.
+fn caught(answer: impl Future<Output = Response> + Send + 'static) -> BoxFuture<'static, Response> {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
+    answer.map(|answer| answer.unwrap_or_else(|cause| panicked(cause.as_ref()))).boxed()
 }
 
 /// As a span of the request's own, under the caller's.

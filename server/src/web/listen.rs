@@ -11,13 +11,14 @@ use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::{self, Reach};
+use super::idle::IdleTimer;
 
 /// Most connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -79,7 +80,7 @@ async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Wa
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX).pipeline_flush(true);
+    http.timer(IdleTimer::default()).header_read_timeout(HEADER_READ_MAX).pipeline_flush(true);
     let conn = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(conn).await {
         tracing::debug!(%error, "a connection ended early");
