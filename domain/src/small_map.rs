@@ -69,6 +69,8 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
                     return;
                 }
                 Err(at) if keys.len() < FEW_MAX => {
+                    grow(keys);
+                    grow(values);
                     keys.insert(at, key);
                     values.insert(at, value);
                     return;
@@ -133,6 +135,14 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
             Self::Many(tree) => (None, Some(tree.range(range))),
         };
         few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
+/// Makes room for one more, and for half as many again as there are: most maps never hold more than
+/// one or two entries, and a vector by itself begins with room for four.
+fn grow<T>(entries: &mut Vec<T>) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact(1 + entries.len() / 2);
     }
 }
 
