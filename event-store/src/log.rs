@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use accrue_domain::id::ProgramId;
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::chain::Hash;
@@ -20,6 +21,9 @@ use rows::{AppendedAnswer, AppendedEvent};
 
 /// Most events in one page of a read.
 pub const PAGE_EVENTS_MAX: i64 = 5_000;
+
+/// Of the arguments of an append, what is neither an event nor an answer.
+const OTHER_BYTES: usize = 256;
 
 /// One statement: moves the head under its row lock, and inserts everything that commits with it.
 /// The lock is held until commit, so positions are dense and in commit order. A version check in
@@ -139,19 +143,10 @@ pub async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
 /// # Errors
 /// As Postgres gives them; the batch is then in the log as a whole or not at all.
 pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Position> {
-    let count = i64::try_from(batch.events.len()).unwrap_or(i64::MAX);
-    let events: Vec<_> =
-        batch.events.iter().map(|(sequence, row)| AppendedEvent(*sequence, row)).collect();
-    let answers: Vec<_> = batch.answers.iter().map(AppendedAnswer).collect();
     let (timers, corrections) = (&batch.timers, &batch.corrections);
     let timed = !(timers.is_empty() && corrections.is_empty());
-    let mut query = sqlx::query(if timed { APPEND_WITH_TIMERS } else { APPEND })
-        .bind(count)
-        .bind(batch.id)
-        .bind(&batch.root[..])
-        .bind(batch.recorded_at)
-        .bind(events)
-        .bind(answers);
+    let arguments = arguments(batch).map_err(sqlx::Error::Encode)?;
+    let mut query = sqlx::query_with(if timed { APPEND_WITH_TIMERS } else { APPEND }, arguments);
     if timed {
         for due in [timers, corrections] {
             query = query
@@ -162,6 +157,25 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
     }
     let row = query.fetch_one(conn).await?;
     row.try_get("base")
+}
+
+/// What every append has, in a buffer of the right size from the beginning: one that grows is
+/// copied again and again, into memory that is fresh each time.
+fn arguments(batch: &Batch) -> Result<PgArguments, BoxDynError> {
+    let events: Vec<_> =
+        batch.events.iter().map(|(sequence, row)| AppendedEvent(*sequence, row)).collect();
+    let answers: Vec<_> = batch.answers.iter().map(AppendedAnswer).collect();
+    let bytes = events.iter().map(AppendedEvent::bytes).sum::<usize>()
+        + answers.iter().map(AppendedAnswer::bytes).sum::<usize>();
+    let mut arguments = PgArguments::default();
+    arguments.reserve(6, bytes + OTHER_BYTES);
+    arguments.add(i64::try_from(batch.events.len()).unwrap_or(i64::MAX))?;
+    arguments.add(batch.id)?;
+    arguments.add(&batch.root[..])?;
+    arguments.add(batch.recorded_at)?;
+    arguments.add(events)?;
+    arguments.add(answers)?;
+    Ok(arguments)
 }
 
 /// The position before the first event of a batch, if the batch is in the log.

@@ -66,6 +66,18 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// An empty one, with room for as much as there is in this one: batches that follow each
+    /// other are about as large, and vectors that grow are copied again and again.
+    pub(super) fn like(&self) -> Self {
+        Self {
+            decided: Vec::with_capacity(self.decided.len()),
+            events: Vec::with_capacity(self.events.len()),
+            touched: Vec::with_capacity(self.touched.len()),
+            keys: Vec::with_capacity(self.keys.len()),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.decided.is_empty()
     }
