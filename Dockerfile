@@ -4,7 +4,7 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-# The Kafka client is C, and its build wants make and a C++ compiler.
+# The Kafka client and the allocator are C, and their builds want make and a C++ compiler.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ make \
     && rm -rf /var/lib/apt/lists/*

@@ -36,7 +36,7 @@ use telemetry::Telemetry;
 /// Commands, events and answers are many small allocations that one thread makes and another
 /// frees, which the C library's allocator is slow at.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
