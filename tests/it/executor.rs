@@ -10,6 +10,7 @@ use accrue_event_store::executor::{RawEvent, RawStream};
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_tests::command::{issue, keyed, redeem, unkeyed};
 use accrue_tests::database::Database;
+use accrue_tests::eventually::WAIT_MAX;
 use accrue_tests::ledger;
 use futures::future::join_all;
 
@@ -209,6 +210,49 @@ async fn a_commit_held_up_by_somebody_else_holds_nobody_back_for_good() {
         seen.extend(page.iter().map(|it| it.position));
     }
     assert_eq!(seen, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn what_is_durable_is_answered_while_the_next_batch_waits() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("issued");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND datname = current_database()";
+    let lock = "SELECT 1 FROM log_head FOR UPDATE";
+    // The log's row is locked here, then by the first batch, then here again, and only then by the
+    // second batch, which is decided before the first is written.
+    let (mut before, mut between) = (database.connect().await, database.connect().await);
+    for conn in [&mut before, &mut between] {
+        sqlx::query("BEGIN").execute(conn).await.expect("begun");
+    }
+    sqlx::query(lock).execute(&mut before).await.expect("locked");
+    let executor = ledger.executor();
+    let command = |id| executor.submit(unkeyed(id, vec![issue("a", 1)]));
+    let first = command("c1").await.expect("taken");
+    while database.number(waiting).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    let second = tokio::spawn(command("c2").await.expect("taken"));
+    let locked = tokio::spawn(async move {
+        sqlx::query(lock).execute(&mut between).await.expect("locked");
+        between
+    });
+    while database.number(waiting).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    // Behind it in the queue, and kept nowhere.
+    executor.dry_run(unkeyed("probe", vec![issue("a", 1)])).await.expect("would be issued");
+    sqlx::query("ROLLBACK").execute(&mut before).await.expect("let go");
+
+    let first = tokio::time::timeout(WAIT_MAX, first).await.expect("answered").expect("issued");
+    assert_eq!(first.version, 3);
+    // Nor was it answered because the second had been waited for in vain.
+    assert!(!second.is_finished());
+    assert_eq!(ledger.metrics().batches_unknown.get(), 0);
+    let mut between = locked.await.expect("locked between the batches");
+    sqlx::query("ROLLBACK").execute(&mut between).await.expect("let go");
+    assert_eq!(second.await.expect("ends").expect("issued").version, 4);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ use newcomers::Newcomers;
 /// How often a command is decided again because another process was faster.
 const ATTEMPTS_MAX: u32 = 50;
 
-/// Most requests taken from the queue in one go.
+/// Most requests taken from the queue, and most decided, in one go.
 const TAKE_MAX: usize = 32;
 
 /// Most commands parked for a load, and most that wait for one under the same key; beyond it the
@@ -91,6 +91,10 @@ pub(super) struct Decider {
     /// one command that it cannot digest is found and the others are not refused with it.
     batch_commands_max: usize,
     in_flight: Option<InFlight>,
+    /// What has committed and is not settled yet.
+    over: Option<InFlight>,
+    /// A job was handed over, and the writer has not had its turn since.
+    handed_over: bool,
     lock: Lock,
     /// The database is out of reach.
     degraded: bool,
@@ -163,6 +167,8 @@ impl Decider {
             pending: Pending::default(),
             batch_commands_max: BATCH_COMMANDS_MAX,
             in_flight: None,
+            over: None,
+            handed_over: false,
             lock: Lock::Free,
             degraded: false,
             names: Names::default(),
@@ -174,10 +180,21 @@ impl Decider {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
         loop {
+            // What Postgres waits for comes first, and what is over last: nobody waits for that.
+            self.flush();
+            self.let_the_writer_run().await;
+            if let Some(over) = self.over.take() {
+                self.settle(over, false);
+            }
             self.drain();
             self.flush();
+            self.let_the_writer_run().await;
             if self.may_decide() && !self.ready.is_empty() {
-                // The batch that was full has gone; the next one grows while it is written.
+                // The writer shares the thread: it must not wait until everything is decided.
+                tokio::task::yield_now().await;
+                if let Ok(report) = self.reports.try_recv() {
+                    self.reported(report);
+                }
                 continue;
             }
             if !open && self.is_done() {
@@ -213,12 +230,22 @@ impl Decider {
         }
     }
 
-    /// Decides what is ready, as far as the batch has room for it.
+    /// Decides what is ready, as far as the batch has room for it, and some of it at a time.
     fn drain(&mut self) {
-        while self.may_decide()
-            && let Some(request) = self.ready.pop_front()
-        {
+        for _ in 0..TAKE_MAX {
+            if !self.may_decide() {
+                return;
+            }
+            let Some(request) = self.ready.pop_front() else { return };
             self.admit(request);
+        }
+    }
+
+    /// A job that was handed over is begun before anything else is done: it is on its way to
+    /// Postgres then.
+    async fn let_the_writer_run(&mut self) {
+        if mem::take(&mut self.handed_over) {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -261,11 +288,12 @@ impl Decider {
     /// waited behind: a command on its stream would load the same state again and again.
     fn is_ripe(&self) -> bool {
         let waits = !self.parked.is_empty() || self.is_loading();
-        self.is_full() || !self.pending.raws.is_empty() || !waits
+        self.is_full() || (self.ready.is_empty() && (!self.pending.raws.is_empty() || !waits))
     }
 
     fn write(&mut self) {
-        let mut pending = mem::take(&mut self.pending);
+        let next = self.pending.like();
+        let mut pending = mem::replace(&mut self.pending, next);
         let keys = mem::take(&mut pending.keys);
         let touched = mem::take(&mut pending.touched);
         let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
@@ -274,6 +302,7 @@ impl Decider {
 
     fn hand_over(&mut self, job: Job, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
+        self.handed_over = true;
         // One job at a time, so there is always room; a writer that is gone went with us.
         if self.writer.try_send(job).is_err() {
             tracing::error!("the log writer has stopped");
@@ -301,24 +330,24 @@ impl Decider {
                 self.degraded = false;
                 self.lock = Lock::Free;
                 self.batch_commands_max = (self.batch_commands_max * 2).min(BATCH_COMMANDS_MAX);
-                self.settle_in_flight(false);
+                self.over = self.in_flight.take();
             }
             Report::Failed => {
                 self.degraded = false;
                 self.lock = Lock::Free;
-                self.settle_in_flight(true);
+                self.settle_failed();
                 self.abandon_pending();
             }
             Report::Moved => {
                 self.degraded = false;
                 self.lock = Lock::Free;
-                self.settle_in_flight(true);
+                self.settle_failed();
                 self.abandon_pending();
                 self.forget_all();
             }
             Report::Indigestible => {
                 self.degraded = false;
-                self.settle_in_flight(true);
+                self.settle_failed();
                 self.again(Vec::new(), Reason::Indigestible);
             }
             Report::Rejected { decided, reason } => {
@@ -329,9 +358,15 @@ impl Decider {
         self.metrics.cached_aggregates.set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
     }
 
-    /// The batch in flight is over: its keys are free, and where it failed its streams stale.
-    fn settle_in_flight(&mut self, failed: bool) {
-        let Some(InFlight::Batch { keys, touched }) = self.in_flight.take() else { return };
+    fn settle_failed(&mut self) {
+        if let Some(failed) = self.in_flight.take() {
+            self.settle(failed, true);
+        }
+    }
+
+    /// A batch that was in flight is over: its keys are free, and where it failed its streams stale.
+    fn settle(&mut self, over: InFlight, failed: bool) {
+        let InFlight::Batch { keys, touched } = over else { return };
         for key in keys {
             self.release(&key);
         }
@@ -344,9 +379,10 @@ impl Decider {
             if failed || known.is_none_or(|known| known < sequence) {
                 self.forget(&stream);
             } else if let Some(entry) = self.cache.get_mut(&stream)
-                && snapshots::is_due(entry.sequence, entry.snapshot)
+                && snapshots::is_due(sequence, entry.snapshot)
             {
-                entry.snapshot = entry.sequence;
+                // Memory is ahead, by what a snapshot taken now will not have.
+                entry.snapshot = sequence;
                 self.loader.snapshot(stream);
             }
         }

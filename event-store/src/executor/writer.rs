@@ -47,7 +47,7 @@ pub(super) enum Report {
     Locked,
     /// The lock could not be had.
     NotLocked,
-    /// The batch is durable and answered.
+    /// The batch is durable; its callers are about to hear of it.
     Committed,
     /// It surely did not happen, but what it was made of may.
     Rejected {
@@ -108,7 +108,7 @@ pub(super) struct Writer {
     jobs: mpsc::Receiver<Job>,
     reports: mpsc::Sender<Report>,
     publisher: mpsc::Sender<Durable>,
-    /// Written by the present job, and not told yet.
+    /// Written by the job before, and not told yet.
     durable: Option<Durable>,
     metrics: Metrics,
     timeout: Duration,
@@ -163,29 +163,44 @@ impl Writer {
     }
 
     pub(super) async fn run(mut self) {
-        while let Some(job) = self.jobs.recv().await {
+        while let Some(job) = self.next().await {
             let report = match job {
                 Job::Lock => self.lock().await,
                 Job::Write(write) => self.write(*write).await,
             };
             // The decider first: whoever is answered may come back before the next line runs.
-            let decides = self.reports.send(report).await.is_ok();
-            if let Some(durable) = self.durable.take()
-                && self.publisher.send(durable).await.is_err()
-            {
-                tracing::error!("the publisher of the log has stopped");
-            }
-            if !decides {
+            if self.reports.send(report).await.is_err() {
                 break;
             }
         }
+        self.tell().await;
         if let Some(session) = self.session.take() {
             let _ = tokio::time::timeout(self.timeout, session.conn.close()).await;
         }
     }
 
+    /// The next job. A batch that is there already is sent before what is durable is told: Postgres
+    /// would have nothing to do meanwhile.
+    async fn next(&mut self) -> Option<Job> {
+        // The decider has its turn, since it knows of the last by now.
+        tokio::task::yield_now().await;
+        if let Ok(job) = self.jobs.try_recv() {
+            return Some(job);
+        }
+        self.tell().await;
+        self.jobs.recv().await
+    }
+
+    /// Hands over to the publisher what has become durable.
+    async fn tell(&mut self) {
+        if let Some(durable) = self.durable.take() {
+            publish(&self.publisher, durable).await;
+        }
+    }
+
     /// Takes the log's lock: the batch will commit with it.
     async fn lock(&mut self) -> Report {
+        self.tell().await;
         match self.locked().await {
             Ok(()) if std::mem::take(&mut self.moved) => {
                 self.session = None;
@@ -227,6 +242,8 @@ impl Writer {
 
     async fn write(&mut self, job: Write) -> Report {
         if job.pending.changes_nothing() && !job.keyed {
+            // There is no batch on its way beside which it could be told.
+            self.tell().await;
             self.unlock().await;
             return self.write_nothing(job.pending).await;
         }
@@ -352,6 +369,8 @@ impl Writer {
             self.give_up();
         }
         if self.session.is_none() {
+            // That may take long, and may find another server, whose log is not the one told of.
+            self.tell().await;
             self.session = Some(self.connect().await?);
         }
         Ok(())
@@ -370,7 +389,8 @@ impl Writer {
         };
         let locked = std::mem::take(&mut session.locked);
         let append = append(&mut session.conn, batch, locked);
-        let attempt = match self.servers.answer(session.term, self.timeout, append).await {
+        let answer = self.servers.answer(session.term, self.timeout, append);
+        let attempt = match beside(answer, &self.publisher, self.durable.take()).await {
             Ok(base) => {
                 // Its commit has waited for the standby.
                 session.confirmed = true;
@@ -486,6 +506,28 @@ async fn append(conn: &mut PgConnection, batch: &Batch, locked: bool) -> sqlx::R
         return appended.and_then(|base| ended.map(|_| base));
     }
     appended
+}
+
+/// Waits for the answer to a batch, and hands over what became durable before it, once the batch is
+/// sent: it goes out with the first poll.
+async fn beside<T>(
+    answer: impl Future<Output = T>,
+    publisher: &mpsc::Sender<Durable>,
+    durable: Option<Durable>,
+) -> T {
+    let told = async {
+        if let Some(durable) = durable {
+            publish(publisher, durable).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(biased; answer, told);
+    answer
+}
+
+async fn publish(publisher: &mpsc::Sender<Durable>, durable: Durable) {
+    if publisher.send(durable).await.is_err() {
+        tracing::error!("the publisher of the log has stopped");
+    }
 }
 
 fn fail(pending: Pending) {
