@@ -142,7 +142,7 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
 /// one or two entries, and a vector by itself begins with room for four.
 fn grow<T>(entries: &mut Vec<T>) {
     if entries.len() == entries.capacity() {
-        entries.reserve_exact(1 + entries.len() / 2);
+        entries.reserve_exact((entries.len() / 2).saturating_add(1));
     }
 }
 
