@@ -5,8 +5,7 @@ use accrue_http::receipt::Shown;
 use axum::http::{HeaderMap, HeaderName};
 use utoipa::IntoParams;
 
-pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
-pub(crate) const PREFERENCE_APPLIED: HeaderName = accrue_http::receipt::PREFERENCE_APPLIED;
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The header of writes that are answered with a receipt, for OpenAPI.
 #[derive(IntoParams)]

@@ -13,6 +13,7 @@ use accrue_event_store::stream::StreamKey;
 use accrue_event_store::watch::Watch;
 use accrue_http::problem::{IDEMPOTENCY_HIT, Problem};
 use accrue_http::purchase::PurchaseView;
+use accrue_http::receipt::PREFERENCE_APPLIED;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,7 +24,7 @@ use utoipa::IntoParams;
 
 use crate::call::{Call, late};
 use crate::command::Command;
-use crate::prefer::{PREFERENCE_APPLIED, preference};
+use crate::prefer::preference;
 
 /// How long an answer waits where the client does not say, and at most.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
