@@ -180,15 +180,16 @@ impl Decider {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
         loop {
-            // What Postgres waits for comes first, and what is over last: nobody waits for that.
+            self.drain();
             self.flush();
-            self.let_the_writer_run().await;
+            // A job that was handed over is begun before anything else is done: it is on its way to
+            // Postgres then. What is over comes last, since nobody waits for that.
+            if mem::take(&mut self.handed_over) {
+                tokio::task::yield_now().await;
+            }
             if let Some(over) = self.over.take() {
                 self.settle(over, false);
             }
-            self.drain();
-            self.flush();
-            self.let_the_writer_run().await;
             if self.may_decide() && !self.ready.is_empty() {
                 // The writer shares the thread: it must not wait until everything is decided.
                 tokio::task::yield_now().await;
@@ -238,14 +239,6 @@ impl Decider {
             }
             let Some(request) = self.ready.pop_front() else { return };
             self.admit(request);
-        }
-    }
-
-    /// A job that was handed over is begun before anything else is done: it is on its way to
-    /// Postgres then.
-    async fn let_the_writer_run(&mut self) {
-        if mem::take(&mut self.handed_over) {
-            tokio::task::yield_now().await;
         }
     }
 
