@@ -40,7 +40,7 @@ pub fn leaf(sequence: i64, row: &Row) -> Hash {
 }
 
 /// The root of a batch of leaves.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Root(Sha256);
 
 impl Root {

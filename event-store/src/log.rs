@@ -22,8 +22,8 @@ use rows::{AppendedAnswer, AppendedEvent};
 /// Most events in one page of a read.
 pub const PAGE_EVENTS_MAX: i64 = 5_000;
 
-/// Of the arguments of an append, what is neither an event nor an answer.
-const OTHER_BYTES: usize = 256;
+/// About what a row takes among the arguments of an append, beside its payload and metadata.
+const ROW_BYTES: usize = 256;
 
 /// One statement: moves the head under its row lock, and inserts everything that commits with it.
 /// The lock is held until commit, so positions are dense and in commit order. A version check in
@@ -159,16 +159,16 @@ pub async fn append(conn: &mut PgConnection, batch: &Batch) -> sqlx::Result<Posi
     row.try_get("base")
 }
 
-/// What every append has, in a buffer of the right size from the beginning: one that grows is
+/// What every append has, in a buffer of about the right size from the beginning: one that grows is
 /// copied again and again, into memory that is fresh each time.
 fn arguments(batch: &Batch) -> Result<PgArguments, BoxDynError> {
     let events: Vec<_> =
         batch.events.iter().map(|(sequence, row)| AppendedEvent(*sequence, row)).collect();
     let answers: Vec<_> = batch.answers.iter().map(AppendedAnswer).collect();
-    let bytes = events.iter().map(AppendedEvent::bytes).sum::<usize>()
-        + answers.iter().map(AppendedAnswer::bytes).sum::<usize>();
+    let texts = batch.events.iter().map(|(_, row)| row.payload.len() + row.metadata.len());
+    let rows = events.len() + answers.len();
     let mut arguments = PgArguments::default();
-    arguments.reserve(6, bytes + OTHER_BYTES);
+    arguments.reserve(6, texts.sum::<usize>() + (rows + 1) * ROW_BYTES);
     arguments.add(i64::try_from(batch.events.len()).unwrap_or(i64::MAX))?;
     arguments.add(batch.id)?;
     arguments.add(&batch.root[..])?;

@@ -62,6 +62,9 @@ pub(super) struct Pending {
     pub(super) raws: HashSet<RawStream>,
     pub(super) touched: Vec<Touched>,
     pub(super) keys: Vec<Key>,
+    /// Of its events so far. Reckoned as they come: what is done when a batch is closed, Postgres
+    /// waits for.
+    root: Root,
     bytes: usize,
 }
 
@@ -96,6 +99,7 @@ impl Pending {
         event: Option<Event>,
     ) {
         self.bytes += row.payload.len() + row.metadata.len();
+        self.root.push(&leaf(sequence, &row));
         let decoded = event.map_or(Decoded::Foreign, Decoded::One);
         self.events.push(Fresh { stream, sequence, row: Arc::new(row), decoded });
     }
@@ -113,15 +117,11 @@ impl Pending {
         self.decided.push(Decided { request, first, count, version, refusal });
     }
 
-    /// What the log is to write. Serialising and hashing happen on the writer's task.
+    /// What the log is to write.
     pub(super) fn to_log(&self, id: Uuid, now: DateTime<Utc>) -> Batch {
-        let mut root = Root::default();
-        for event in &self.events {
-            root.push(&leaf(event.sequence, &event.row));
-        }
         Batch {
             id,
-            root: root.finish(),
+            root: self.root.clone().finish(),
             recorded_at: now,
             events: self.events.iter().map(|e| (e.sequence, Arc::clone(&e.row))).collect(),
             answers: self.decided.iter().filter_map(answer).collect(),

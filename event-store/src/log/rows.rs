@@ -34,41 +34,6 @@ pub(super) struct AppendedEvent<'a>(pub(super) i64, pub(super) &'a Row);
 #[derive(Debug)]
 pub(super) struct AppendedAnswer<'a>(pub(super) &'a Answer);
 
-/// Bytes of the length before a value in an array, and of the number of its columns.
-const HEAD_BYTES: usize = 8;
-
-/// Bytes of the type and the length before a column.
-const COLUMN_HEAD_BYTES: usize = 8;
-
-impl AppendedEvent<'_> {
-    /// How long it is in an array.
-    pub(super) fn bytes(&self) -> usize {
-        let Self(_, row) = self;
-        let texts = [
-            row.program.len(),
-            row.aggregate_type.len(),
-            row.aggregate_id.len(),
-            row.event_type.len(),
-            row.event_version.len(),
-            row.payload.len(),
-            row.metadata.len(),
-        ];
-        // The sequence and the instant beside them.
-        HEAD_BYTES + 9 * COLUMN_HEAD_BYTES + texts.iter().sum::<usize>() + 2 * size_of::<i64>()
-    }
-}
-
-impl AppendedAnswer<'_> {
-    /// How long it is in an array.
-    pub(super) fn bytes(&self) -> usize {
-        let Self(answer) = self;
-        let texts = answer.program.as_str().len() + answer.refusal.as_ref().map_or(0, String::len);
-        let numbers = 2 * size_of::<i64>() + size_of::<i32>();
-        let digests = answer.command.as_bytes().len() + answer.fingerprint.len();
-        HEAD_BYTES + 7 * COLUMN_HEAD_BYTES + texts + numbers + digests
-    }
-}
-
 impl Type<Postgres> for AppendedEvent<'_> {
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_name("appended_event")
@@ -141,53 +106,4 @@ fn column(buffer: &mut PgArgumentBuffer, oid: u32, value: &[u8]) -> Result<(), B
 
 fn micros(at: DateTime<Utc>) -> Result<i64, BoxDynError> {
     at.timestamp_micros().checked_sub(EPOCH_MICROS).ok_or_else(|| "an instant out of range".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use accrue_domain::id::ProgramId;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn encoded(value: &impl for<'q> Encode<'q, Postgres>) -> usize {
-        let mut buffer = PgArgumentBuffer::default();
-        assert!(matches!(value.encode_by_ref(&mut buffer), Ok(IsNull::No)));
-        // In an array its length stands before it.
-        buffer.len() + size_of::<u32>()
-    }
-
-    #[test]
-    fn a_row_is_as_long_as_was_reckoned() {
-        let row = Row {
-            program: "p".into(),
-            aggregate_type: "account".into(),
-            aggregate_id: "p/ann".into(),
-            event_type: "PointsIssued".into(),
-            event_version: "1".into(),
-            payload: "{\"PointsIssued\":{}}".to_owned(),
-            metadata: "{}".to_owned(),
-            recorded_at: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
-        };
-        let event = AppendedEvent(7, &row);
-        assert_eq!(event.bytes(), encoded(&event));
-    }
-
-    #[test]
-    fn an_answer_is_as_long_as_was_reckoned() {
-        let mut answer = Answer {
-            program: ProgramId::default(),
-            command: Uuid::nil(),
-            fingerprint: [7; 32],
-            last: 1,
-            events: 1,
-            version: 1,
-            refusal: None,
-        };
-        let accepted = AppendedAnswer(&answer);
-        assert_eq!(accepted.bytes(), encoded(&accepted));
-        answer.refusal = Some("{\"code\":\"no\"}".to_owned());
-        let refused = AppendedAnswer(&answer);
-        assert_eq!(refused.bytes(), encoded(&refused));
-    }
 }
