@@ -163,6 +163,8 @@ impl Command for ReleaseHold {
         (status = 201, description = "Set aside", body = ReceiptView),
         (status = 409, description = "Not enough points, or the hold exists with other content",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -186,6 +188,8 @@ pub(crate) async fn place(
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The hold has ended, or has fewer points",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -208,6 +212,8 @@ pub(crate) async fn capture(
         (status = 404, description = "There is no such hold",
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The hold was captured",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
          body = Problem, content_type = "application/problem+json"),
         Problems,
     ),

@@ -265,6 +265,8 @@ impl Command for ReversePoints {
         (status = 201, description = "Issued: a new lot", body = ReceiptView),
         (status = 409, description = "The lot exists with other content",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -286,6 +288,8 @@ pub(crate) async fn issue(
         (status = 200, description = "Spent; the event names the lots", body = ReceiptView),
         (status = 409, description = "Not enough points",
          body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
 )]
@@ -306,6 +310,8 @@ pub(crate) async fn redeem(
     responses(
         (status = 200, description = "Credited or debited", body = ReceiptView),
         (status = 409, description = "Not enough points, or the lot exists",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
          body = Problem, content_type = "application/problem+json"),
         Problems,
     ),
@@ -331,6 +337,8 @@ pub(crate) async fn adjust(
         (status = 404, description = "There is no such lot",
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "More than is left of the lot",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else has changed it",
          body = Problem, content_type = "application/problem+json"),
         Problems,
     ),

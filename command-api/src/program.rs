@@ -101,7 +101,12 @@ impl Command for ConfigureProgram {
 #[utoipa::path(
     put, path = "/v1/program", tag = "program", operation_id = "configure_program",
     params(Options, WriteHeaders, ReturnHeader, IfMatchHeader), request_body = ConfigureProgram,
-    responses((status = 200, description = "Replaced", body = ReceiptView), Problems),
+    responses(
+        (status = 200, description = "Replaced", body = ReceiptView),
+        (status = 412, description = "Somebody else has changed it",
+         body = Problem, content_type = "application/problem+json"),
+        Problems,
+    ),
 )]
 pub(crate) async fn configure(
     State(ledger): State<Ledger>,

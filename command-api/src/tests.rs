@@ -18,6 +18,19 @@ fn every_write_is_described() {
 }
 
 #[test]
+fn a_call_that_takes_a_version_tells_of_another() {
+    let api = serde_json::to_value(crate::openapi()).unwrap();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let versioned = parameters.into_iter().any(|it| it["name"] == "If-Match");
+            let told = operation["responses"].get("412").is_some();
+            assert_eq!(versioned, told, "{method} {path}");
+        }
+    }
+}
+
+#[test]
 fn every_example_is_taken() {
     use accrue_http::extract::from_json;
     fn check<T: serde::de::DeserializeOwned>(api: &serde_json::Value, name: &str) {

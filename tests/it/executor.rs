@@ -1,18 +1,23 @@
 //! The executor: nothing lost, nothing twice, whoever competes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use accrue_domain::account::Account;
 use accrue_domain::action::Action;
 use accrue_domain::id::ProgramId;
 use accrue_domain::program::{self, Settings};
-use accrue_event_store::executor::{RawEvent, RawStream};
+use accrue_event_store::clock::SystemClock;
+use accrue_event_store::codec::Codec;
+use accrue_event_store::executor::{Limits, RETRY_AFTER, RawEvent, RawStream};
+use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_tests::command::{issue, keyed, redeem, unkeyed};
 use accrue_tests::database::Database;
 use accrue_tests::eventually::WAIT_MAX;
 use accrue_tests::ledger;
 use futures::future::join_all;
+use prometheus_client::registry::Registry;
 
 async fn positions_are_dense(database: &Database) {
     let sql = "SELECT count(*) - coalesce(max(position), 0) FROM events";
@@ -32,6 +37,33 @@ async fn of_fifty_redeems_of_everything_one_succeeds() {
     assert_eq!(answers.iter().filter(|it| it.is_ok()).count(), 1);
     let refused = |it: &&Result<Receipt, ExecuteError>| matches!(it, Err(ExecuteError::Refused { refusal, .. }) if refusal.code == "insufficient-points");
     assert_eq!(answers.iter().filter(refused).count(), 49);
+}
+
+#[tokio::test]
+async fn whoever_finds_the_queue_full_is_told_to_come_back_and_nothing_is_done() {
+    let database = Database::create().await;
+    let config = Config {
+        servers: database.options().into(),
+        pool_connections_max: 4,
+        limits: Limits { queue_commands_max: 1, ..Limits::default() },
+        codec: Codec::default(),
+        clock: Arc::new(SystemClock),
+    };
+    let ledger = Ledger::open(config, &mut Registry::default()).await.expect("the ledger opens");
+    // All are offered in one go, each before anybody could be answered.
+    let issue = |at: i32| ledger.execute(keyed(&format!("k{at}"), vec![issue("a", 1)]));
+    let answers = join_all((0..2_000).map(issue)).await;
+    let busy = ExecuteError::Busy { retry_after: RETRY_AFTER };
+    let turned_away = answers.iter().filter(|it| it.as_ref().is_err_and(|it| *it == busy)).count();
+    assert!(turned_away > 0, "all {} had room", answers.len());
+    let accepted = answers.iter().filter(|it| it.is_ok()).count();
+    assert_eq!(accepted + turned_away, answers.len());
+    let issued = "SELECT count(*) FROM events WHERE event_type = 'PointsIssued'";
+    assert_eq!(usize::try_from(database.number(issued).await), Ok(accepted));
+    // Whoever comes back under the same key is served.
+    let at = answers.iter().position(Result::is_err).expect("one was turned away");
+    let again = issue(i32::try_from(at).expect("a small number")).await.expect("accepted");
+    assert!(!again.replayed);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod architecture;
+mod command_line;
 mod contention;
 mod contracts;
 mod crash;

@@ -28,7 +28,7 @@ enum Chore {
     Demo(PassedOn),
     /// Set up and run every test
     Test(PassedOn),
-    /// What continuous integration runs: format, lints, dependencies, tests
+    /// Everything that a change must pass: format, lints, dependencies (where cargo-deny is), tests
     Ci,
     /// Write `schemas/` from the types
     Schemas,

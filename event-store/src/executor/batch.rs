@@ -62,8 +62,8 @@ pub(super) struct Pending {
     pub(super) raws: HashSet<RawStream>,
     pub(super) touched: Vec<Touched>,
     pub(super) keys: Vec<Key>,
-    /// Of its events so far. Reckoned as they come: what is done when a batch is closed, Postgres
-    /// waits for.
+    /// Of `events`, to which only `push_event` adds. Hashed as they come, since Postgres waits while
+    /// a batch is closed.
     root: Root,
     bytes: usize,
 }

@@ -1,0 +1,134 @@
+//! The program as it is used from a shell: where its settings come from, what it takes from files,
+//! and what it says.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use accrue_tests::database::Database;
+use accrue_tests::eventually::WAIT_MAX;
+use accrue_tests::program::{self, Said};
+use accrue_tests::server::Server;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::timeout;
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_a_file() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("accrue.toml");
+    std::fs::write(&file, "port = 1111\n").expect("written");
+    let shown = |flags: &[&str], environment: &[(&str, &str)]| {
+        let mut command = program::command(["config", "show"]);
+        let output = command.current_dir(dir.path()).args(flags).envs(environment.to_vec());
+        let said = Said::from(output.output().expect("it runs")).expect_success();
+        let row = said.lines().find(|line| line.starts_with("  port "));
+        row.expect("the port is told").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let variable = [("ACCRUE_PORT", "2222")];
+    assert_eq!(shown(&["--port", "3333"], &variable), "port 3333 (flag --port)");
+    assert_eq!(shown(&[], &variable), "port 2222 (environment ACCRUE_PORT)");
+    assert_eq!(shown(&["--config", text(&file)], &[]), format!("port 1111 (file {})", text(&file)));
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(shown(&[], &[]), "port 8080 (default)");
+}
+
+#[tokio::test]
+async fn every_shell_is_told_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = program::run(["completion", shell]).await.expect_success();
+        for word in ["accrue", "import", "projections", "shift-to-today"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+async fn import(server: &Server, file: &Path, more: &[&str]) -> Said {
+    let map = "id=no,occurred_at=time,account=member,total=total";
+    let import = ["import", "sales", text(file), "--map", map, "--url", &server.url];
+    program::run(import.into_iter().chain(more.iter().copied())).await
+}
+
+/// What the sales of the log say, the earliest first.
+async fn sales(database: &Database, of_each: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT {of_each} FROM events, LATERAL (SELECT payload->'SaleRecorded') AS sale(body)
+          WHERE event_type = 'SaleRecorded' ORDER BY metadata->>'occurred_at'"
+    );
+    database.texts(&sql).await
+}
+
+#[tokio::test]
+async fn a_file_of_json_lines_is_imported_once_and_its_bad_rows_are_told() {
+    let (database, server) = Server::create().await;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("sales.ndjson");
+    let good = [
+        json!({"no": "s1", "time": "2026-01-05T10:00:00Z", "member": "ann", "total": "12.345"}),
+        json!({"no": "s2", "time": "2026-01-06T10:00:00Z", "member": "bob", "total": 7.5}),
+    ]
+    .map(|row| row.to_string());
+    let lines = [&good[0], "no JSON", &good[1], r#"{"no": "s3", "total": "1"}"#].join("\n");
+    std::fs::write(&file, lines).expect("written");
+
+    let said = import(&server, &file, &[]).await;
+    let told: Vec<_> = said.err.lines().filter(|line| line.starts_with("line ")).collect();
+    assert!(told.len() == 2 && told[0].starts_with("line 2: "), "{}", said.err);
+    assert!(told[1].starts_with("line 4: occurred_at: "), "{}", said.err);
+    let of_each = "body->>'account' || ' ' || (body->'total'->>'amount')";
+    assert_eq!(sales(&database, of_each).await, ["ann 1235", "bob 750"]);
+    let count = "SELECT count(*) FROM events";
+    let before = database.number(count).await;
+    import(&server, &file, &[]).await;
+    assert_eq!(database.number(count).await, before);
+}
+
+#[tokio::test]
+async fn history_is_moved_so_that_it_ends_today_and_stays_where_it_is() {
+    let (database, server) = Server::create().await;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("sales.csv");
+    // Midnight has always been, and both sales keep their distance.
+    let rows = "no,time,member,total\ns1,2011-12-07,ann,1\ns2,2011-12-09,ann,2\n";
+    std::fs::write(&file, rows).expect("written");
+    let today = async || database.text("SELECT (now() AT TIME ZONE 'UTC')::date::text").await;
+    let first = today().await;
+    import(&server, &file, &["--shift-to-today"]).await.expect_success();
+    let last = today().await;
+    let days = sales(&database, "left(metadata->>'occurred_at', 10)").await;
+    assert!(days.len() == 2 && (days[1] == first || days[1] == last), "{days:?}, {first}");
+    let apart = format!("SELECT date '{}' - date '{}'", days[1], days[0]);
+    assert_eq!(database.number(&format!("{apart} + 0::bigint")).await, 2);
+    let count = "SELECT count(*) FROM events";
+    let before = database.number(count).await;
+    import(&server, &file, &["--shift-to-today"]).await.expect_success();
+    assert_eq!(database.number(count).await, before);
+}
+
+#[tokio::test]
+async fn the_end_of_the_log_is_followed() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    let issue = async |account: &str| {
+        let path = format!("/v1/accounts/{account}/points/issue");
+        client.post(&path, json!({"points": 1})).await.expect(201)
+    };
+    issue("a").await;
+    let tail = ["events", "tail", "--follow", "--after", "0", "--type", "PointsIssued"];
+    let command = program::command(tail.into_iter().chain(["--url", &*server.url]));
+    let mut command = tokio::process::Command::from(command);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut next = async || {
+        let line = timeout(WAIT_MAX, lines.next_line()).await.expect("in time").expect("readable");
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        event["subject"].as_str().expect("a subject").to_owned()
+    };
+    assert_eq!(next().await, "account/a");
+    // It is there and waits for more.
+    issue("b").await;
+    assert_eq!(next().await, "account/b");
+}
