@@ -1,5 +1,5 @@
-//! The one decoder of stored events, with the chain of upcasters in front of it. Whoever judges an
-//! event reads through it; an export tells the log as it is stored, in the version it was written in.
+//! The one decoder of stored events, with the chain of upcasters in front of it. Aggregates,
+//! projections and exports all read through it; an export prints the row as it was written.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -50,7 +50,7 @@ async fn whoever_finds_the_queue_full_is_told_to_come_back_and_nothing_is_done()
         clock: Arc::new(SystemClock),
     };
     let ledger = Ledger::open(config, &mut Registry::default()).await.expect("the ledger opens");
-    // All are offered in one go, each before anybody could be answered.
+    // All are offered in one go, before any answer is looked at.
     let issue = |at: i32| ledger.execute(keyed(&format!("k{at}"), vec![issue("a", 1)]));
     let answers = join_all((0..2_000).map(issue)).await;
     let busy = ExecuteError::Busy { retry_after: RETRY_AFTER };
@@ -64,6 +64,7 @@ async fn whoever_finds_the_queue_full_is_told_to_come_back_and_nothing_is_done()
     let at = answers.iter().position(Result::is_err).expect("one was turned away");
     let again = issue(i32::try_from(at).expect("a small number")).await.expect("accepted");
     assert!(!again.replayed);
+    assert_eq!(usize::try_from(database.number(issued).await), Ok(accepted + 1));
 }
 
 #[tokio::test]

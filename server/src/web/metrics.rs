@@ -20,7 +20,10 @@ pub(super) fn router(registry: Arc<Registry>) -> Router {
 /// Counters and gauges
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"))
+    responses(
+        (status = 200, description = "OpenMetrics text",
+         content_type = "application/openmetrics-text"),
+    )
 )]
 pub(super) async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
     let mut text = String::new();
