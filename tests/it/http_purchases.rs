@@ -138,7 +138,11 @@ async fn what_no_order_can_be_names_its_field_and_is_kept_nowhere() {
     }
     assert_snapshot!(answers.join("\n"));
     assert_eq!(client.events_count().await, before);
-    assert!(!server.log().contains("4242"), "a card's number is in the log");
+    // Half of it is found in many an instant of a log.
+    let log = server.log();
+    for number in ["4242 4242", "42424242"] {
+        assert!(!log.contains(number), "a card's number is in the log: {log}");
+    }
     let soon = client.with("prefer", "wait=soon");
     let soon = soon.post("/v1/purchases", order("p-1", 1, by_wallet())).await;
     assert_snapshot!(soon.problem(), @"422 invalid-request Prefer");
