@@ -1,23 +1,19 @@
 //! The executor: nothing lost, nothing twice, whoever competes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use accrue_domain::account::Account;
 use accrue_domain::action::Action;
 use accrue_domain::id::ProgramId;
 use accrue_domain::program::{self, Settings};
-use accrue_event_store::clock::SystemClock;
-use accrue_event_store::codec::Codec;
 use accrue_event_store::executor::{Limits, RETRY_AFTER, RawEvent, RawStream};
-use accrue_event_store::ledger::{Config, Ledger};
+use accrue_event_store::ledger::Config;
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_tests::command::{issue, keyed, redeem, unkeyed};
 use accrue_tests::database::Database;
 use accrue_tests::eventually::WAIT_MAX;
 use accrue_tests::ledger;
 use futures::future::join_all;
-use prometheus_client::registry::Registry;
 
 async fn positions_are_dense(database: &Database) {
     let sql = "SELECT count(*) - coalesce(max(position), 0) FROM events";
@@ -42,14 +38,8 @@ async fn of_fifty_redeems_of_everything_one_succeeds() {
 #[tokio::test]
 async fn whoever_finds_the_queue_full_is_told_to_come_back_and_nothing_is_done() {
     let database = Database::create().await;
-    let config = Config {
-        servers: database.options().into(),
-        pool_connections_max: 4,
-        limits: Limits { queue_commands_max: 1, ..Limits::default() },
-        codec: Codec::default(),
-        clock: Arc::new(SystemClock),
-    };
-    let ledger = Ledger::open(config, &mut Registry::default()).await.expect("the ledger opens");
+    let limits = Limits { queue_commands_max: 1, ..Limits::default() };
+    let ledger = ledger::open_with(Config { limits, ..ledger::config(&database) }).await;
     // All are offered in one go, before any answer is looked at.
     let issue = |at: i32| ledger.execute(keyed(&format!("k{at}"), vec![issue("a", 1)]));
     let answers = join_all((0..2_000).map(issue)).await;

@@ -13,7 +13,7 @@ use accrue_domain::id::{CommandId, HoldId, LotId};
 use accrue_domain::program::Settings;
 use accrue_event_store::clock::SettableClock;
 use accrue_event_store::follow::Feeds;
-use accrue_event_store::ledger::Ledger;
+use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_event_store::record::Recorded;
 use accrue_projections::live;
@@ -190,7 +190,8 @@ impl Life {
         let database = Database::create().await;
         let now = "2026-01-31T00:00:00Z".parse().expect("an instant");
         let clock = Arc::new(SettableClock::new(now));
-        let ledger = ledger::open_with(database.options(), Arc::clone(&clock) as _).await;
+        let config = Config { clock: Arc::clone(&clock) as _, ..ledger::config(&database) };
+        let ledger = ledger::open_with(config).await;
         let stop = CancellationToken::new();
         let started =
             live::start(&ledger, &Feeds::by_log(), stop.clone()).await.expect("read models");

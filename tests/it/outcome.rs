@@ -1,9 +1,8 @@
 //! Answers that were lost: the outcome is found out before anybody is answered.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use accrue_event_store::ledger::Ledger;
+use accrue_event_store::ledger::{Config, Ledger};
 use accrue_tests::command::{issue, keyed, unkeyed};
 use accrue_tests::database::{Database, cluster};
 use accrue_tests::eventually::eventually;
@@ -23,8 +22,8 @@ async fn behind_proxy(database: &Database) -> (Ledger, Proxy) {
         .username(database.options().get_username())
         .database(database.options().get_database().unwrap_or("postgres"))
         .ssl_mode(PgSslMode::Disable);
-    let clock = Arc::new(accrue_event_store::clock::SystemClock);
-    (ledger::open_with(options, clock).await, proxy)
+    let config = Config { servers: options.into(), ..ledger::config(database) };
+    (ledger::open_with(config).await, proxy)
 }
 
 #[tokio::test]

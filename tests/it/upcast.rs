@@ -1,20 +1,17 @@
 //! Old events: the upcaster chain sits in the one decoder that everybody reads through.
 
-use std::sync::Arc;
-
 use accrue_domain::account::Account;
 use accrue_domain::account::event::Event as AccountEvent;
 use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
 use accrue_domain::id::ProgramId;
 use accrue_domain::purchase;
-use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::{Codec, DecodeError, Raw, Upcast};
-use accrue_event_store::executor::{Limits, RawEvent, RawStream};
-use accrue_event_store::ledger::{Config, Ledger};
+use accrue_event_store::executor::{RawEvent, RawStream};
+use accrue_event_store::ledger::Config;
 use accrue_event_store::record::Decoded;
 use accrue_tests::database::Database;
-use prometheus_client::registry::Registry;
+use accrue_tests::ledger;
 use serde_json::{Value, json};
 
 /// Golden files: events as a build before the first release wrote them.
@@ -110,14 +107,8 @@ fn upcasters_that_go_in_a_circle_are_found_out() {
 #[tokio::test]
 async fn aggregates_and_followers_read_old_events_through_the_same_chain() {
     let database = Database::create().await;
-    let config = Config {
-        servers: database.options().into(),
-        pool_connections_max: 4,
-        limits: Limits::default(),
-        codec: codec(),
-        clock: Arc::new(SystemClock),
-    };
-    let ledger = Ledger::open(config, &mut Registry::default()).await.expect("opens");
+    let config = Config { codec: codec(), ..ledger::config(&database) };
+    let ledger = ledger::open_with(config).await;
     let stream = RawStream { aggregate_type: "account".into(), aggregate_id: "default/a".into() };
     let old = |version: &str, payload: &str| RawEvent {
         event_type: "PointsGranted".into(),

@@ -1,12 +1,9 @@
 //! Two builds side by side: what the older does not know stops what is made of it, visibly, and
 //! nothing is ever skipped.
 
-use std::sync::Arc;
-
 use accrue_domain::aggregate::Kind;
-use accrue_event_store::clock::SystemClock;
 use accrue_event_store::codec::{Codec, Raw, Upcast};
-use accrue_event_store::executor::{Limits, RawEvent, RawStream};
+use accrue_event_store::executor::{RawEvent, RawStream};
 use accrue_event_store::follow::Feeds;
 use accrue_event_store::ledger::{Config, Ledger};
 use accrue_kafka::feed;
@@ -17,6 +14,7 @@ use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::kafka::{broker, prefix, reached};
+use accrue_tests::ledger;
 use accrue_tests::load::{Load, Manner};
 use accrue_tests::program::{self, Said};
 use accrue_tests::server::Server;
@@ -38,14 +36,8 @@ fn whole(raw: Raw) -> Result<Vec<Raw>, String> {
 
 /// A process of the newer build.
 async fn newer(database: &Database) -> Ledger {
-    let config = Config {
-        servers: database.options().into(),
-        pool_connections_max: 4,
-        limits: Limits::default(),
-        codec: Codec::new([(Kind::Account, "PointsIssued", 2, whole as Upcast)]),
-        clock: Arc::new(SystemClock),
-    };
-    Ledger::open(config, &mut Registry::default()).await.expect("the newer build opens the log")
+    let codec = Codec::new([(Kind::Account, "PointsIssued", 2, whole as Upcast)]);
+    ledger::open_with(Config { codec, ..ledger::config(database) }).await
 }
 
 /// Lets the newer build issue 7 points to `n`; where that is.
