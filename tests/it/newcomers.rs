@@ -1,12 +1,17 @@
 //! Streams that are taken for new without a look: nobody is answered otherwise than behind one.
 
+use std::sync::Arc;
+
+use accrue_domain::account::command::{Command, Issue};
 use accrue_domain::action::Action;
 use accrue_domain::program::{self, Settings};
-use accrue_event_store::ledger::Ledger;
+use accrue_event_store::clock::SettableClock;
+use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::ExecuteError;
 use accrue_tests::command::{issue, keyed, redeem, unkeyed};
 use accrue_tests::database::Database;
 use accrue_tests::ledger;
+use chrono::{TimeDelta, Utc};
 use futures::future::join_all;
 
 /// More than it takes until the next one is taken for new.
@@ -79,6 +84,43 @@ async fn a_member_taken_for_new_who_is_not_is_found_out() {
     let twice = "SELECT count(*) FROM (SELECT 1 FROM events WHERE event_type = 'AccountOpened'
                   GROUP BY aggregate_id HAVING count(*) > 1) AS twice";
     assert_eq!(database.number(twice).await, 0);
+}
+
+#[tokio::test]
+async fn of_several_streams_each_that_is_new_is_not_looked_for() {
+    let database = Database::create().await;
+    let one = ledger::open(&database).await;
+    expecting_newcomers(&one, "a").await;
+    let before = one.metrics().aggregates_loaded.get();
+    let both = one.execute(keyed("both", vec![issue("x", 1), issue("y", 2)])).await;
+    assert_eq!(both.expect("issued").events.len(), 4);
+    assert_eq!(one.metrics().aggregates_loaded.get(), before);
+
+    // One of them is not: all of the command is decided again.
+    let two = ledger::open(&database).await;
+    two.execute(unkeyed("two", vec![issue("there", 100)])).await.expect("opened elsewhere");
+    let both = one.execute(keyed("wrong", vec![issue("z", 1), issue("there", 2)])).await;
+    let both = both.expect("issued");
+    assert_eq!((both.events.len(), both.version), (3, 3));
+    assert_eq!(one.metrics().batches_rejected.get(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_given_no_event_is_looked_for_also_beside_one_that_is() {
+    let database = Database::create().await;
+    let later = Arc::new(SettableClock::new(Utc::now() + TimeDelta::days(2)));
+    let one = ledger::open_with(Config { clock: later, ..ledger::config(&database) }).await;
+    let two = ledger::open(&database).await;
+    let expires = Some(serde_json::from_str(r#"{"after":"P1D"}"#).expect("a policy"));
+    let Action::Account(lapsed, Command::Issue(lot)) = issue("lapsed", 7) else { unreachable!() };
+    let lot = Action::Account(lapsed.clone(), Command::Issue(Issue { expires, ..lot }));
+    two.execute(unkeyed("lot", vec![lot])).await.expect("opened elsewhere");
+    expecting_newcomers(&one, "a").await;
+    // Were it new, there would be nothing to settle.
+    let actions = vec![issue("new", 1), Action::Account(lapsed, Command::Settle)];
+    let done = one.execute(keyed("both", actions)).await.expect("done");
+    let names: Vec<&str> = done.events.iter().map(|it| &*it.row.event_type).collect();
+    assert_eq!(names, ["AccountOpened", "PointsIssued", "PointsExpired"]);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(super) struct Cache {
     young: HashMap<StreamKey, Box<Entry>>,
     old: HashMap<StreamKey, Box<Entry>>,
     generation_max: usize,
+    /// Aggregates were forgotten since somebody asked.
+    forgot: bool,
 }
 
 /// Below this a batch's own aggregates could be forgotten while it is being written.
@@ -41,7 +43,8 @@ const GENERATION_MIN: usize = 16_384;
 impl Cache {
     pub(super) fn new(aggregates_max: usize) -> Self {
         let generation_max = (aggregates_max / 2).max(GENERATION_MIN);
-        Self { young: HashMap::default(), old: HashMap::default(), generation_max }
+        let (young, old) = (HashMap::default(), HashMap::default());
+        Self { young, old, generation_max, forgot: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,9 +74,15 @@ impl Cache {
 
     pub(super) fn insert(&mut self, key: StreamKey, entry: Box<Entry>) {
         if self.young.len() >= self.generation_max {
+            self.forgot |= !self.old.is_empty();
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(key, entry);
+    }
+
+    /// Were aggregates forgotten for want of room since the last call?
+    pub(super) fn has_forgotten(&mut self) -> bool {
+        mem::take(&mut self.forgot)
     }
 
     pub(super) fn clear(&mut self) {

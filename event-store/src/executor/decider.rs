@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
+use accrue_domain::aggregate::Kind;
 use accrue_domain::event::Event;
 use accrue_domain::program::Settings;
 use chrono::{DateTime, Utc};
@@ -365,7 +366,7 @@ impl Decider {
         }
         for Touched { stream, sequence } in touched {
             if self.guessed.remove(&stream) && !failed {
-                self.newcomers.confirm();
+                self.newcomers.confirm(stream.kind());
             }
             let known = self.cache.get(&stream).map(|entry| entry.sequence);
             // Whoever dropped it meanwhile may have read it again without this batch.
@@ -386,9 +387,10 @@ impl Decider {
     fn again(&mut self, rejected: Vec<Decided>, reason: Reason) {
         let pending = mem::take(&mut self.pending);
         if let Some(InFlight::Batch { touched, .. }) = self.in_flight.take() {
-            let guessed = touched.iter().any(|it| self.guessed.contains(&it.stream));
-            if guessed && reason == Reason::Event {
-                self.newcomers.disappoint();
+            let guessed = touched.iter().filter(|it| self.guessed.contains(&it.stream));
+            let kinds: HashSet<Kind> = guessed.map(|it| it.stream.kind()).collect();
+            if reason == Reason::Event {
+                kinds.into_iter().for_each(|kind| self.newcomers.disappoint(kind));
             }
             touched.iter().for_each(|it| self.forget(&it.stream));
         }

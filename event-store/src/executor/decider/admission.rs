@@ -55,18 +55,26 @@ impl Decider {
                 wait = true;
             }
         }
+        let mut missing = Vec::new();
         for stream in request.settings.iter().chain(&request.streams) {
-            if self.cache.touch(stream) {
-                continue;
+            if !self.cache.touch(stream) && !missing.contains(stream) {
+                missing.push(stream.clone());
             }
-            if !wait && self.takes_for_new(stream, request) {
-                self.cache.insert(stream.clone(), Box::new(Entry::unwritten(stream.kind())));
+        }
+        if self.cache.has_forgotten() {
+            self.newcomers.forget();
+        }
+        if !wait && missing.iter().all(|stream| self.takes_for_new(stream, request)) {
+            for stream in missing {
                 self.guessed.insert(stream.clone());
-                continue;
+                self.cache.insert(stream.clone(), Box::new(Entry::unwritten(stream.kind())));
             }
-            wait = true;
-            if !self.under_way.iter().any(|load| load.streams.contains(stream)) {
-                self.wanted.streams.insert(stream.clone());
+            return false;
+        }
+        wait |= !missing.is_empty();
+        for stream in missing {
+            if !self.under_way.iter().any(|load| load.streams.contains(&stream)) {
+                self.wanted.streams.insert(stream);
             }
         }
         wait
@@ -74,12 +82,11 @@ impl Decider {
 
     /// Is a stream that is not in memory taken for new without a look? If it is not, memory is as
     /// stale as if another process had written it meanwhile, and what holds then holds here: the
-    /// unique index judges events, and a decision without any waits for the proof. So it has to be
-    /// the one stream that the request writes, never the settings that it reads, and a request
-    /// that has waited or was decided in vain is certain of a look.
+    /// unique index judges events, and a decision that would leave the stream without any waits for
+    /// the proof. So it has to be one that the request writes, never the settings that it reads, and a
+    /// request that has waited or was decided in vain is certain of a look.
     fn takes_for_new(&self, stream: &StreamKey, request: &Request) -> bool {
-        let written = request.streams.as_slice() == std::slice::from_ref(stream)
-            && request.settings.as_ref() != Some(stream);
+        let written = request.streams.contains(stream) && request.settings.as_ref() != Some(stream);
         let first = request.asked == 0 && request.attempts == 0;
         let judged = !request.dry_run && !request.check && self.lock == Lock::Free;
         written && first && judged && self.newcomers.expects(stream.kind())

@@ -28,8 +28,10 @@ impl Decider {
         // A defect in a rule must not take the ledger down with it.
         let decided = catch_unwind(AssertUnwindSafe(|| self.decisions(&request, envelope, now)));
         let changes = matches!(&decided, Ok(Ok(it)) if it.iter().any(|(_, e)| !e.is_empty()));
-        // What is kept nowhere is judged by nothing.
-        let unsure = request.dry_run && request.streams.iter().any(|it| self.guessed.contains(it));
+        // A guess is judged by the first event of its stream. What is kept nowhere is judged by nothing.
+        let given = |stream: &StreamKey| matches!(&decided, Ok(Ok(it)) if it.iter().any(|(to, e)| to == stream && !e.is_empty()));
+        let judged = |it: &StreamKey| !request.dry_run && (self.version_of(it) > 0 || given(it));
+        let unsure = request.streams.iter().any(|it| self.guessed.contains(it) && !judged(it));
         if (!changes || unsure) && !request.proven {
             let mut request = request;
             request.needs_proof = true;

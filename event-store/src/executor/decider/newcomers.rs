@@ -17,53 +17,57 @@ const ROW_MAX: u32 = 65_536;
 /// By what it grows with each batch that is rejected.
 const GROWTH: u32 = 4;
 
-/// What loads have shown so far.
+/// What loads have shown so far, by kind.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers(HashMap<Kind, Row>);
+
 #[derive(Debug)]
-pub(super) struct Newcomers {
-    /// By kind, streams without events since the last one that had some.
-    rows: HashMap<Kind, u32>,
-    /// How long a row has to be.
+struct Row {
+    /// Streams without events since the last one that had some.
+    length: u32,
+    /// How long it has to be.
     wanted: u32,
     /// Guesses that were right, since the last that was wrong.
     right: u32,
 }
 
-impl Default for Newcomers {
+impl Default for Row {
     fn default() -> Self {
-        Self { rows: HashMap::new(), wanted: ROW_MIN, right: 0 }
+        Self { length: 0, wanted: ROW_MIN, right: 0 }
     }
 }
 
 impl Newcomers {
     /// Is the next stream of this kind taken for new?
     pub(super) fn expects(&self, kind: Kind) -> bool {
-        self.rows.get(&kind).is_some_and(|row| *row >= self.wanted)
+        self.0.get(&kind).is_some_and(|row| row.length >= row.wanted)
     }
 
     /// A stream was looked for; or it is there, and has gone from memory.
     pub(super) fn learn(&mut self, kind: Kind, is_new: bool) {
-        let row = self.rows.entry(kind).or_default();
-        *row = if is_new { row.saturating_add(1) } else { 0 };
+        let row = self.0.entry(kind).or_default();
+        row.length = if is_new { row.length.saturating_add(1) } else { 0 };
     }
 
-    /// Memory is empty: what is not in it may well be there.
+    /// Memory has lost something: what is not in it may well be there.
     pub(super) fn forget(&mut self) {
-        self.rows.clear();
+        self.0.values_mut().for_each(|row| row.length = 0);
     }
 
     /// A stream that was taken for new was.
-    pub(super) fn confirm(&mut self) {
-        self.right = self.right.saturating_add(1);
-        if self.right >= ROW_MAX {
-            self.wanted = ROW_MIN;
+    pub(super) fn confirm(&mut self, kind: Kind) {
+        let row = self.0.entry(kind).or_default();
+        row.right = row.right.saturating_add(1);
+        if row.right >= ROW_MAX {
+            row.wanted = ROW_MIN;
         }
     }
 
-    /// A batch with streams that were taken for new met another's event.
-    pub(super) fn disappoint(&mut self) {
-        self.rows.clear();
-        self.right = 0;
-        self.wanted = self.wanted.saturating_mul(GROWTH).min(ROW_MAX);
+    /// A batch with streams of the kind that were taken for new met another's event.
+    pub(super) fn disappoint(&mut self, kind: Kind) {
+        let row = self.0.entry(kind).or_default();
+        let wanted = row.wanted.saturating_mul(GROWTH).min(ROW_MAX);
+        *row = Row { length: 0, wanted, right: 0 };
     }
 }
 
@@ -99,12 +103,12 @@ mod tests {
     fn after_each_wrong_guess_the_row_must_be_longer() {
         let mut newcomers = Newcomers::default();
         seen(&mut newcomers, ROW_MIN);
-        newcomers.disappoint();
+        newcomers.disappoint(Kind::Account);
         seen(&mut newcomers, ROW_MIN * GROWTH - 1);
         assert!(!newcomers.expects(Kind::Account));
         seen(&mut newcomers, 1);
         assert!(newcomers.expects(Kind::Account));
-        (0..20).for_each(|_| newcomers.disappoint());
+        (0..20).for_each(|_| newcomers.disappoint(Kind::Account));
         seen(&mut newcomers, ROW_MAX - 1);
         assert!(!newcomers.expects(Kind::Account));
         seen(&mut newcomers, 1);
@@ -114,11 +118,26 @@ mod tests {
     #[test]
     fn after_many_right_guesses_a_short_row_is_enough_again() {
         let mut newcomers = Newcomers::default();
-        newcomers.disappoint();
-        (1..ROW_MAX).for_each(|_| newcomers.confirm());
+        newcomers.disappoint(Kind::Account);
+        (1..ROW_MAX).for_each(|_| newcomers.confirm(Kind::Account));
         seen(&mut newcomers, ROW_MIN);
         assert!(!newcomers.expects(Kind::Account));
-        newcomers.confirm();
+        newcomers.confirm(Kind::Account);
         assert!(newcomers.expects(Kind::Account));
+    }
+
+    #[test]
+    fn a_kind_is_judged_by_its_own() {
+        let mut newcomers = Newcomers::default();
+        seen(&mut newcomers, ROW_MIN);
+        newcomers.disappoint(Kind::Sale);
+        assert!(newcomers.expects(Kind::Account));
+        newcomers.disappoint(Kind::Account);
+        (0..ROW_MAX).for_each(|_| newcomers.confirm(Kind::Sale));
+        seen(&mut newcomers, ROW_MIN);
+        assert!(!newcomers.expects(Kind::Account));
+        newcomers.forget();
+        seen(&mut newcomers, ROW_MIN * GROWTH - 1);
+        assert!(!newcomers.expects(Kind::Account), "what was forgotten begins the row anew");
     }
 }
