@@ -25,8 +25,9 @@ const CHUNK_COMMANDS_MAX: usize = 500;
 /// So many bytes of commands fill a request, too: a sale may have a thousand lines.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Requests at a time. Sales do not depend on each other, so their order is free.
-pub(super) const REQUESTS_AT_A_TIME: usize = 4;
+/// Requests at a time: what is in one batch leaves as much for the next. Sales do not depend on
+/// each other, so their order is free.
+pub(super) const REQUESTS_AT_A_TIME: usize = 8;
 
 /// First and longest pause before a delivery is repeated.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -85,8 +86,7 @@ struct Delivered {
 pub(super) async fn send(plan: &Plan, survey: &Survey, client: &Client) -> Result<Tally> {
     let begun = Instant::now();
     let (progress, retry_for) = (Progress::new(survey.rows), plan.retry_for);
-    let history = survey.history.as_ref().filter(|_| plan.shift_to_today);
-    let shift = || shift(&plan.dates, history, client);
+    let shift = || shift(&plan.dates, survey.history.as_ref(), client);
     let shift = patient(retry_for, &progress, shift).await?;
     let head = patient(retry_for, &progress, || client.head()).await?;
     let mut tally = Tally { rows: survey.rows, position: head, ..Tally::default() };

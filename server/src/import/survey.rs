@@ -40,12 +40,15 @@ impl History {
     }
 }
 
-/// Reads the file once.
+/// Reads the file once. Where it begins and ends counts only if it is to be moved.
 pub(super) fn survey(plan: &Plan) -> Result<Survey> {
     let mut survey = Survey::default();
     let mut rows = plan.rows()?;
     while let Some(row) = rows.next()? {
         survey.rows += 1;
+        if !plan.shift_to_today {
+            continue;
+        }
         let Ok(sale) = row.and_then(|row| row.sale(plan)) else { continue };
         History::add(&mut survey.history, &plan.dates, &sale.id, sale.at);
     }
