@@ -1,5 +1,6 @@
 //! The one decoder of stored events, with the chain of upcasters in front of it. Aggregates,
-//! projections and exports all read through it; an export prints the row as it was written.
+//! projections, exports and the API's reads of the log all read through it. A receipt shows the row as
+//! it was written, since a repeated answer is the same whatever the build.
 
 use std::collections::HashMap;
 use std::fmt;

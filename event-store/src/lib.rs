@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod log;
 pub mod log_query;
 pub mod metrics;
+pub mod outage;
 pub mod placement;
 pub mod receipt;
 pub mod record;

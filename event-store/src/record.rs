@@ -73,13 +73,7 @@ impl Row {
     /// The inner object of the payload: `{…}` of `{"Name": {…}}`.
     #[must_use]
     pub fn data(&self) -> &str {
-        let text = self.payload.trim();
-        let inner = text
-            .strip_prefix("{\"")
-            .and_then(|rest| rest.strip_prefix(&*self.event_type))
-            .and_then(|rest| rest.strip_prefix("\":"))
-            .and_then(|rest| rest.strip_suffix('}'));
-        inner.map_or(text, str::trim)
+        inner(&self.payload, &self.event_type)
     }
 
     /// `account/17850`.
@@ -88,6 +82,18 @@ impl Row {
         let id = self.aggregate_id.split_once('/').map_or(&*self.aggregate_id, |(_, id)| id);
         format!("{}/{id}", self.aggregate_type)
     }
+}
+
+/// The inner object of a payload: `{…}` of `{"Name": {…}}`.
+#[must_use]
+pub fn inner<'a>(payload: &'a str, name: &str) -> &'a str {
+    let text = payload.trim();
+    let inner = text
+        .strip_prefix("{\"")
+        .and_then(|rest| rest.strip_prefix(name))
+        .and_then(|rest| rest.strip_prefix("\":"))
+        .and_then(|rest| rest.strip_suffix('}'));
+    inner.map_or(text, str::trim)
 }
 
 /// What an event means to this build.

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage;
 use pool::Pools;
 
 pub use pool::Pool;
@@ -126,10 +127,13 @@ impl Servers {
             let before = *self.0.chosen.borrow();
             if self.0.hosts.len() == 1 {
                 // Nothing to choose from: what it refuses, it says itself.
-                return Ok((before.term, adapt(self.host(0)).connect().await?));
+                let conn = adapt(self.host(0)).connect().await?;
+                outage::over();
+                return Ok((before.term, conn));
             }
             let (at, conn) = self.first_fit(before.at, &adapt).await?;
             if let Some(term) = self.choose(at, before.term) {
+                outage::over();
                 return Ok((term, conn));
             }
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use accrue_domain::aggregate::RefusalKind;
+use accrue_event_store::outage;
 use accrue_event_store::receipt::{ExecuteError, Refusal};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -129,17 +130,11 @@ impl Problem {
     /// A database that did not answer is "not now", anything else a fault.
     #[must_use]
     pub fn database(error: &sqlx::Error) -> Self {
+        if outage::told(error) {
+            return Self::unavailable("database-unavailable", "the database does not answer");
+        }
         match error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_) => {
-                tracing::warn!(%error, "the database is out of reach");
-                Self::unavailable("database-unavailable", "the database does not answer")
-            }
-            // Shutdown, start-up and lack of resources; on a replica, what it replays was in the way
+            // A statement that was broken off, and lack of resources; on a replica, what it replays was in the way
             // of the read.
             sqlx::Error::Database(database)
                 if database.code().is_some_and(|code| {

@@ -1,7 +1,7 @@
 //! Receipts: what an accepted write is answered, and an event as every API shows it.
 
 use accrue_event_store::receipt::Receipt;
-use accrue_event_store::record::{Recorded, Row};
+use accrue_event_store::record::{Decoded, Recorded, Row, inner};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
@@ -32,13 +32,14 @@ impl Shown {
     }
 }
 
-/// An event in an answer. `data` and `metadata` are as stored.
+/// An event in an answer.
 #[derive(Debug, ToSchema)]
 #[schema(as = Event)]
 pub struct EventView {
     /// Place in the log, dense from 1; 0 in a dry run.
     pub position: i64,
-    /// Name.
+    /// Name. Readers of the log get an event of an earlier version as what it is called today:
+    /// perhaps as several, which have the position in common.
     #[schema(example = "PointsIssued")]
     pub r#type: String,
     /// Version of the body.
@@ -73,19 +74,45 @@ pub struct ReceiptView {
     pub events: Vec<EventView>,
 }
 
-/// Writes an event as JSON. Stored texts are copied, not parsed: this is on the way of every
-/// answer.
-pub fn write_event(out: &mut String, event: &Recorded) {
+/// Writes an event of a receipt as JSON, as it was written: a repeated answer is the same, whatever
+/// the build. Stored texts are copied, not parsed: this is on the way of every answer.
+fn write_event(out: &mut String, event: &Recorded) {
+    let row: &Row = &event.row;
+    match row.event_version.parse::<u32>() {
+        Ok(version) => write(out, event, &row.event_type, &version.to_string(), row.data()),
+        Err(_) => {
+            let version = serde_json::Value::from(&*row.event_version).to_string();
+            write(out, event, &row.event_type, &version, row.data());
+        }
+    }
+}
+
+/// Writes an event for readers of the log, and `end` behind it. One that an upcaster had to make
+/// anew is written as what it is called today: as several, each with `end` behind it and all at the
+/// one position, or as none at all.
+pub fn write_read(out: &mut String, event: &Recorded, end: char) {
+    let Ok(Decoded::Many(today)) = &event.decoded else {
+        write_event(out, event);
+        out.push(end);
+        return;
+    };
+    for it in today {
+        let (name, version) = it.name();
+        // Events always serialise.
+        let payload = serde_json::to_string(it).unwrap_or_default();
+        write(out, event, name, &version.to_string(), inner(&payload, name));
+        out.push(end);
+    }
+}
+
+fn write(out: &mut String, event: &Recorded, name: &str, version: &str, data: &str) {
     let row: &Row = &event.row;
     let at = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     out.push_str("{\"position\":");
     out.push_str(&event.position.to_string());
-    text(out, ",\"type\":", &row.event_type);
+    text(out, ",\"type\":", name);
     out.push_str(",\"version\":");
-    match row.event_version.parse::<u32>() {
-        Ok(version) => out.push_str(&version.to_string()),
-        Err(_) => text(out, "", &row.event_version),
-    }
+    out.push_str(version);
     text(out, ",\"program\":", &row.program);
     text(out, ",\"subject\":", &row.subject());
     let recorded_at = at(row.recorded_at);
@@ -95,7 +122,7 @@ pub fn write_event(out: &mut String, event: &Recorded) {
     }
     text(out, ",\"recorded_at\":", &recorded_at);
     out.push_str(",\"data\":");
-    out.push_str(row.data());
+    out.push_str(data);
     out.push_str(",\"metadata\":");
     out.push_str(&row.metadata);
     out.push('}');
@@ -171,4 +198,83 @@ pub fn response(status: StatusCode, receipt: &Receipt, shown: Shown) -> Response
         headers.insert(header::ETAG, version);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use accrue_domain::aggregate::Kind;
+    use accrue_event_store::codec::{Codec, Raw};
+
+    use super::*;
+
+    /// Before there were accounts of their own, an issue opened one.
+    fn in_two(raw: Raw) -> Result<Vec<Raw>, String> {
+        let opened = Raw { event_type: "AccountOpened".to_owned(), version: 1, ..raw.clone() };
+        let opened = Raw { data: serde_json::json!({}), ..opened };
+        let data = serde_json::json!({"lot": "a", "points": raw.data["points"], "source": {"kind": "issue"}});
+        let issued = Raw { event_type: "PointsIssued".to_owned(), version: 1, data };
+        Ok(vec![opened, issued])
+    }
+
+    fn recorded(codec: &Codec) -> Recorded {
+        let row = Row {
+            program: "default".into(),
+            aggregate_type: "account".into(),
+            aggregate_id: "default/ada".into(),
+            event_type: "PointsGranted".into(),
+            event_version: "1".into(),
+            payload: r#"{"PointsGranted":{"points":7}}"#.to_owned(),
+            metadata: r#"{"command_id":"c","occurred_at":"2026-01-02T03:04:05Z"}"#.to_owned(),
+            recorded_at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let decoded = codec.decode("account", &row.event_type, &row.event_version, &row.payload);
+        Recorded { position: 5, stream: None, sequence: 1, row: Arc::new(row), decoded }
+    }
+
+    fn types(text: &str) -> Vec<(i64, String, serde_json::Value)> {
+        let lines =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let parts = |it: serde_json::Value| {
+            (
+                it["position"].as_i64().unwrap(),
+                it["type"].as_str().unwrap().to_owned(),
+                it["data"].clone(),
+            )
+        };
+        lines.map(parts).collect()
+    }
+
+    #[test]
+    fn readers_get_an_earlier_event_as_what_it_is_today_and_receipts_as_it_was_written() {
+        let codec = Codec::new([(Kind::Account, "PointsGranted", 1, in_two as _)]);
+        let event = recorded(&codec);
+        let mut read = String::new();
+        write_read(&mut read, &event, '\n');
+        let read = types(&read);
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].0, &*read[0].1), (5, "AccountOpened"));
+        assert_eq!((read[1].0, &*read[1].1), (5, "PointsIssued"));
+        assert_eq!(read[1].2["points"], 7);
+        let mut written = String::new();
+        write_event(&mut written, &event);
+        let granted = serde_json::json!({"points": 7});
+        assert_eq!(types(&written), [(5, "PointsGranted".to_owned(), granted)]);
+    }
+
+    #[test]
+    fn an_event_that_an_upcaster_drops_is_not_read() {
+        let codec = Codec::new([(Kind::Account, "PointsGranted", 1, (|_| Ok(Vec::new())) as _)]);
+        let mut read = String::new();
+        write_read(&mut read, &recorded(&codec), ',');
+        assert_eq!(read, "");
+    }
+
+    #[test]
+    fn what_this_build_does_not_know_is_read_as_it_was_written() {
+        let mut read = String::new();
+        write_read(&mut read, &recorded(&Codec::default()), '\n');
+        assert_eq!(types(&read)[0].1, "PointsGranted");
+    }
 }

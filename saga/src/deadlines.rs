@@ -15,6 +15,7 @@ use accrue_domain::id::{AccountId, ProductId, ProgramId, WalletId};
 use accrue_domain::{account, product, wallet};
 use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
+use accrue_event_store::outage;
 use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
 use accrue_event_store::timers::{self, Due, Of};
@@ -104,7 +105,9 @@ impl Scheduler {
                 Ok(count) if count >= PAGE_MAX => Duration::ZERO,
                 Ok(_) => self.every,
                 Err(error) => {
-                    tracing::warn!(%error, "deadlines will be tried again");
+                    if !matches!(&error, Failure::Database(error) if outage::told(error)) {
+                        tracing::warn!(%error, "deadlines will be tried again");
+                    }
                     self.every.max(PAUSE.0)
                 }
             };

@@ -160,8 +160,7 @@ async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<(
         at = last.position;
         let mut text = String::with_capacity(page.len() * 500);
         for event in &page {
-            receipt::write_event(&mut text, event);
-            text.push('\n');
+            receipt::write_read(&mut text, event, '\n');
         }
         write(text.as_bytes())?;
     }

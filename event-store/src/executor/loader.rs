@@ -15,6 +15,7 @@ use crate::codec::{Codec, DecodeError};
 use crate::confirm::Confirming;
 use crate::idempotency::{self, Stored};
 use crate::log;
+use crate::outage;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::servers::Pool;
 use crate::snapshots::{self, Folded};
@@ -152,7 +153,9 @@ impl Loader {
             let found = match find.await {
                 Ok(Ok(found)) => found,
                 failed => {
-                    tracing::warn!(?failed, "aggregates could not be loaded");
+                    if !matches!(&failed, Ok(Err(error)) if outage::told(error)) {
+                        tracing::warn!(?failed, "aggregates could not be loaded");
+                    }
                     Loaded { failed: true, ..Loaded::default() }
                 }
             };
@@ -166,7 +169,9 @@ impl Loader {
         let (pool, codec) = (self.pool.clone(), self.codec.clone());
         self.runtime.spawn(async move {
             let taken = pool.ask(async |conn| snapshots::take(conn, &codec, &stream).await).await;
-            if let Err(error) = taken {
+            if let Err(error) = taken
+                && !outage::told(&error)
+            {
                 tracing::warn!(%error, stream = %stream, "no snapshot was taken");
             }
         });

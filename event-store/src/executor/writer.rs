@@ -17,6 +17,7 @@ use crate::confirm::Confirming;
 use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
+use crate::outage;
 use crate::receipt::ExecuteError;
 use crate::record::Position;
 use crate::servers::Servers;
@@ -285,7 +286,9 @@ impl Writer {
                     tokio::time::sleep(BACKOFF.0 * transient).await;
                 }
                 Attempt::Unreachable(error) => {
-                    tracing::warn!(%error, "the database is out of reach");
+                    if !outage::told(&error) {
+                        tracing::warn!(%error, "no connection for an append");
+                    }
                     tokio::time::sleep(BACKOFF.0).await;
                     fail(job.pending);
                     return Report::Failed;

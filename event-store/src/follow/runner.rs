@@ -16,6 +16,7 @@ use super::{Feed, FollowError, Follower, Next, Status, UNKNOWN};
 use crate::codec::DecodeError;
 use crate::ledger::Ledger;
 use crate::metrics::Of;
+use crate::outage;
 use crate::record::{Position, Recorded};
 
 /// First and longest pause after an error.
@@ -121,7 +122,9 @@ impl<F: Follower> Runner<F> {
                 }
                 Err(error) => error,
             };
-            tracing::warn!(follower = self.status.name(), %error, "follower will try again");
+            if !matches!(&error, FollowError::Database(error) if outage::told(error)) {
+                tracing::warn!(follower = self.status.name(), %error, "follower will try again");
+            }
             // Until it is read again, nobody may be told that it has come so far.
             self.status.moved(UNKNOWN);
             self.status.update(|health| health.stopped = Some(error.to_string()));

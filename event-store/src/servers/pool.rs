@@ -13,6 +13,7 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::watch;
 
 use crate::ledger::PLANS;
+use crate::outage;
 
 /// How long whoever wants a connection waits for it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,5 +116,9 @@ fn open(connections_max: u32, server: &PgConnectOptions) -> PgPool {
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .after_connect(|_, _| {
+            outage::over();
+            Box::pin(async { Ok(()) })
+        })
         .connect_lazy_with(server.clone().options(PLANS).options([("search_path", "read,public")]))
 }

@@ -7,7 +7,7 @@ use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Program, Query, header_text};
 use accrue_http::page;
 use accrue_http::problem::Problem;
-use accrue_http::receipt::{EventView, write_event};
+use accrue_http::receipt::{EventView, write_read};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -121,11 +121,11 @@ async fn one_page(
     drop(conn);
     let mut body = String::with_capacity(32 + page.events.len() * 400);
     body.push_str("{\"items\":[");
-    for (at, event) in page.events.iter().enumerate() {
-        if at > 0 {
-            body.push(',');
-        }
-        write_event(&mut body, event);
+    for event in &page.events {
+        write_read(&mut body, event, ',');
+    }
+    if body.ends_with(',') {
+        body.pop();
     }
     body.push(']');
     if page.more {

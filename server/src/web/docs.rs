@@ -1,5 +1,6 @@
 //! The contract: OpenAPI, and a page that shows it and loads nothing from elsewhere.
 
+use accrue_http::problem::MEDIA_TYPE;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -8,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 const OPENAPI: &str = "/v1/openapi.json";
@@ -55,7 +56,32 @@ pub(crate) fn openapi() -> OpenApi {
     all.merge(own);
     all.info = info;
     all.servers = servers;
+    guarded(&mut all);
     all
+}
+
+/// Every operation may be refused by [`super::guard`] before it is one.
+fn guarded(all: &mut OpenApi) {
+    const NAME: &str = "NotThisMachine";
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let refused = ResponseBuilder::new()
+        .description(
+            "The request names a host that this server does not serve, or comes from a page of \
+             another origin",
+        )
+        .content(MEDIA_TYPE, problem)
+        .build();
+    all.components.get_or_insert_default().responses.insert(NAME.to_owned(), refused.into());
+    for path in all.paths.paths.values_mut() {
+        let PathItem { get, put, post, delete, patch, head, options, trace, .. } = path;
+        let operations = [get, put, post, delete, patch, head, options, trace];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses
+                .entry("403".to_owned())
+                .or_insert_with(|| Ref::from_response_name(NAME).into());
+        }
+    }
 }
 
 pub(super) fn router() -> Router {

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use accrue_event_store::log_query::{self, Filter};
+use accrue_event_store::outage;
 use accrue_event_store::record::{Position, Recorded};
-use accrue_http::receipt::write_event;
+use accrue_http::receipt::write_read;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::unfold;
@@ -46,7 +47,9 @@ pub(super) fn lines(
     unfold(reading, async |mut reading| {
         let chunk = reading.chunk().await;
         if let Err(error) = &chunk {
-            tracing::warn!(%error, "a stream of events breaks off");
+            if !outage::told(error) {
+                tracing::warn!(%error, "a stream of events breaks off");
+            }
             reading.done = true;
         }
         Some((chunk.transpose()?, reading))
@@ -106,8 +109,7 @@ impl Reading {
 fn written(events: &[Arc<Recorded>]) -> Bytes {
     let mut text = String::with_capacity(events.len() * 400);
     for event in events {
-        write_event(&mut text, event);
-        text.push('\n');
+        write_read(&mut text, event, '\n');
     }
     text.into()
 }

@@ -1,0 +1,111 @@
+//! Says once that the database is out of reach, and once that it is back, however many find out: each
+//! connection, follower and request does for itself.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A long outage is told of again so often.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Connections that are found broken so soon behind an outage were broken by it.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// What is known, in this process.
+static KNOWN: Mutex<Known> = Mutex::new(Known { begun: None, told: None, ended: None });
+
+#[derive(Debug)]
+struct Known {
+    /// When the present outage was noticed, and told of last.
+    begun: Option<Instant>,
+    told: Option<Instant>,
+    /// When the last one ended.
+    ended: Option<Instant>,
+}
+
+impl Known {
+    /// Is that to be told of?
+    fn lost(&mut self, now: Instant) -> bool {
+        let within = |at: Option<Instant>, span| at.is_some_and(|at| now.duration_since(at) < span);
+        if self.begun.is_none() && within(self.ended, AFTERMATH) {
+            return false;
+        }
+        self.begun.get_or_insert(now);
+        let news = !within(self.told, REMINDER);
+        if news {
+            self.told = Some(now);
+        }
+        news
+    }
+
+    /// How long the outage was that has ended.
+    fn over(&mut self, now: Instant) -> Option<Duration> {
+        let begun = self.begun.take()?;
+        (self.told, self.ended) = (None, Some(now));
+        Some(now.duration_since(begun))
+    }
+}
+
+/// Does an error say that the database does not answer at present?
+#[must_use]
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_) => true,
+        // Shutdown and start-up.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P0")),
+        _ => false,
+    }
+}
+
+/// Tells of an outage, if the error is one and it is news. Returns whether it is one, so that
+/// whoever met it need not tell of it.
+pub fn told(error: &sqlx::Error) -> bool {
+    if !is_outage(error) {
+        return false;
+    }
+    if KNOWN.lock().unwrap_or_else(PoisonError::into_inner).lost(Instant::now()) {
+        tracing::warn!(%error, "the database is out of reach; all goes on when it is back");
+    } else {
+        tracing::debug!(%error, "the database is out of reach");
+    }
+    true
+}
+
+/// The database has answered.
+pub(crate) fn over() {
+    if let Some(lasted) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).over(Instant::now())
+    {
+        tracing::info!(seconds = lasted.as_secs_f64(), "the database answers again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_and_again_after_long() {
+        let (mut known, now) = (Known { begun: None, told: None, ended: None }, Instant::now());
+        assert_eq!(known.over(now), None);
+        assert!(known.lost(now));
+        assert!(!known.lost(now + REMINDER / 2));
+        assert!(known.lost(now + REMINDER));
+        assert!(!known.lost(now + REMINDER));
+        assert_eq!(known.over(now + REMINDER * 2), Some(REMINDER * 2));
+        assert_eq!(known.over(now + REMINDER * 2), None);
+    }
+
+    #[test]
+    fn what_is_found_broken_right_behind_an_outage_is_no_other() {
+        let (mut known, now) = (Known { begun: None, told: None, ended: None }, Instant::now());
+        assert!(known.lost(now));
+        known.over(now);
+        assert!(!known.lost(now + AFTERMATH / 2));
+        assert_eq!(known.over(now + AFTERMATH / 2), None);
+        assert!(known.lost(now + AFTERMATH));
+    }
+}
