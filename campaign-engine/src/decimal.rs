@@ -86,6 +86,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_json_is_not_kept_as_the_text_that_it_was() {
+        // With serde_json's `arbitrary_precision`, which any crate of a build could switch on, it
+        // would be, and a rule would see digits that a number does not have.
+        let number: Number = serde_json::from_str("1.10").unwrap();
+        assert_eq!(number.to_string(), "1.1");
+    }
+
+    #[test]
     fn a_number_is_read_as_it_was_written() {
         for (json, text) in [
             ("139.12", "139.12"),

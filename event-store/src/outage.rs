@@ -1,5 +1,5 @@
-//! Says once that the database is out of reach, and once that it is back, however many find out: each
-//! connection, follower and request does for itself.
+//! Says once that a database is out of reach, and once that it is back, however many find out: each
+//! connection and each follower does for itself.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +10,11 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// Connections that are found broken so soon behind an outage were broken by it.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// What is known, in this process.
-static KNOWN: Mutex<Known> = Mutex::new(Known { begun: None, told: None, ended: None });
+/// Whether the database of some servers is out of reach.
+#[derive(Debug, Default)]
+pub struct Outage(Mutex<Known>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     /// When the present outage was noticed, and told of last.
     begun: Option<Instant>,
@@ -45,6 +46,33 @@ impl Known {
     }
 }
 
+impl Outage {
+    /// Tells of an outage, if the error is one and it is news. Returns whether it is one, so that
+    /// whoever met it need not tell of it.
+    pub fn met(&self, error: &sqlx::Error) -> bool {
+        if !is_outage(error) {
+            return false;
+        }
+        let news = self.known().lost(Instant::now());
+        if news {
+            tracing::warn!(%error, "the database is out of reach; all goes on when it is back");
+        }
+        true
+    }
+
+    /// The database has answered. Whoever tells of outages tells of this, too.
+    pub fn over(&self) {
+        let lasted = self.known().over(Instant::now());
+        if let Some(lasted) = lasted {
+            tracing::info!(seconds = lasted.as_secs_f64(), "the database answers again");
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Does an error say that the database does not answer at present?
 #[must_use]
 pub fn is_outage(error: &sqlx::Error) -> bool {
@@ -55,31 +83,11 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_) => true,
-        // Shutdown and start-up.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P0")),
+        // Shutdown, crash, start-up, and a session that was idle for too long.
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "57P05"))
+        }
         _ => false,
-    }
-}
-
-/// Tells of an outage, if the error is one and it is news. Returns whether it is one, so that
-/// whoever met it need not tell of it.
-pub fn told(error: &sqlx::Error) -> bool {
-    if !is_outage(error) {
-        return false;
-    }
-    if KNOWN.lock().unwrap_or_else(PoisonError::into_inner).lost(Instant::now()) {
-        tracing::warn!(%error, "the database is out of reach; all goes on when it is back");
-    } else {
-        tracing::debug!(%error, "the database is out of reach");
-    }
-    true
-}
-
-/// The database has answered.
-pub(crate) fn over() {
-    if let Some(lasted) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).over(Instant::now())
-    {
-        tracing::info!(seconds = lasted.as_secs_f64(), "the database answers again");
     }
 }
 
@@ -89,7 +97,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_once_and_again_after_long() {
-        let (mut known, now) = (Known { begun: None, told: None, ended: None }, Instant::now());
+        let (mut known, now) = (Known::default(), Instant::now());
         assert_eq!(known.over(now), None);
         assert!(known.lost(now));
         assert!(!known.lost(now + REMINDER / 2));
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_found_broken_right_behind_an_outage_is_no_other() {
-        let (mut known, now) = (Known { begun: None, told: None, ended: None }, Instant::now());
+        let (mut known, now) = (Known::default(), Instant::now());
         assert!(known.lost(now));
         known.over(now);
         assert!(!known.lost(now + AFTERMATH / 2));

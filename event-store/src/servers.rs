@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::outage;
+use crate::outage::Outage;
 use pool::Pools;
 
 pub use pool::Pool;
@@ -47,6 +47,7 @@ struct Inner {
     /// All at the chosen server. Held while another is chosen, so that nobody who knows of that
     /// choice reads from the one before.
     pools: Mutex<Pools>,
+    outage: Arc<Outage>,
 }
 
 /// What a server has to be good for.
@@ -95,7 +96,9 @@ impl Servers {
 
     fn of(hosts: Vec<PgConnectOptions>, needed: Needed) -> Self {
         let chosen = watch::Sender::new(Chosen { at: 0, term: 0, moved: 0 });
-        Self(Arc::new(Inner { hosts, needed, chosen, pools: Mutex::default() }))
+        let outage = Arc::new(Outage::default());
+        let pools = Mutex::new(Pools::new(Arc::clone(&outage)));
+        Self(Arc::new(Inner { hosts, needed, chosen, pools, outage }))
     }
 
     /// How to connect to the server that was chosen last: for work that ends soon.
@@ -128,15 +131,21 @@ impl Servers {
             if self.0.hosts.len() == 1 {
                 // Nothing to choose from: what it refuses, it says itself.
                 let conn = adapt(self.host(0)).connect().await?;
-                outage::over();
+                self.0.outage.over();
                 return Ok((before.term, conn));
             }
             let (at, conn) = self.first_fit(before.at, &adapt).await?;
             if let Some(term) = self.choose(at, before.term) {
-                outage::over();
+                self.0.outage.over();
                 return Ok((term, conn));
             }
         }
+    }
+
+    /// Whether none of them can be reached.
+    #[must_use]
+    pub fn outage(&self) -> &Outage {
+        &self.0.outage
     }
 
     /// Counts how often another server was chosen. A connection of an earlier term is not to be used.

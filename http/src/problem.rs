@@ -1,10 +1,11 @@
 //! Problems: every error leaves as RFC 9457 `application/problem+json`, with a stable `type` and,
 //! where one is at fault, the field.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use accrue_domain::aggregate::RefusalKind;
-use accrue_event_store::outage;
+use accrue_event_store::outage::is_outage;
 use accrue_event_store::receipt::{ExecuteError, Refusal};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -130,12 +131,15 @@ impl Problem {
     /// A database that did not answer is "not now", anything else a fault.
     #[must_use]
     pub fn database(error: &sqlx::Error) -> Self {
-        if outage::told(error) {
+        if is_outage(error) {
+            if is_due(&mut TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now()) {
+                tracing::warn!(%error, "a request finds the database out of reach");
+            }
             return Self::unavailable("database-unavailable", "the database does not answer");
         }
         match error {
-            // A statement that was broken off, and lack of resources; on a replica, what it replays was in the way
-            // of the read.
+            // A statement that was broken off, and lack of resources; on a replica, what it replays
+            // was in the way of the read.
             sqlx::Error::Database(database)
                 if database.code().is_some_and(|code| {
                     code.starts_with("57")
@@ -149,6 +153,20 @@ impl Problem {
             error => Self::fault(error),
         }
     }
+}
+
+/// When it was last logged that requests find the database out of reach: each of thousands does.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// How often that is logged, at most.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+fn is_due(told: &mut Option<Instant>, now: Instant) -> bool {
+    let due = told.is_none_or(|at| now.duration_since(at) >= TOLD_EVERY);
+    if due {
+        *told = Some(now);
+    }
+    due
 }
 
 impl From<sqlx::Error> for Problem {

@@ -15,7 +15,6 @@ use accrue_domain::id::{AccountId, ProductId, ProgramId, WalletId};
 use accrue_domain::{account, product, wallet};
 use accrue_event_store::lease::{self, Terms};
 use accrue_event_store::ledger::Ledger;
-use accrue_event_store::outage;
 use accrue_event_store::receipt::ExecuteError;
 use accrue_event_store::stream::StreamKey;
 use accrue_event_store::timers::{self, Due, Of};
@@ -101,11 +100,15 @@ impl Scheduler {
                 () = stop.cancelled() => return,
                 page = self.page() => page,
             };
+            let outage = self.ledger.servers().outage();
+            if page.is_ok() {
+                outage.over();
+            }
             let pause = match page {
                 Ok(count) if count >= PAGE_MAX => Duration::ZERO,
                 Ok(_) => self.every,
                 Err(error) => {
-                    if !matches!(&error, Failure::Database(error) if outage::told(error)) {
+                    if !matches!(&error, Failure::Database(error) if outage.met(error)) {
                         tracing::warn!(%error, "deadlines will be tried again");
                     }
                     self.every.max(PAUSE.0)

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use accrue_event_store::idempotency;
 use accrue_event_store::ledger::Ledger;
-use accrue_event_store::outage;
 use chrono::TimeDelta;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +26,7 @@ pub async fn run(ledger: Ledger, kept: TimeDelta, every: Duration, stop: Cancell
             forgotten = forget(&ledger, kept) => match forgotten {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "answers forgotten"),
-                Err(error) if outage::told(&error) => {}
+                Err(error) if ledger.servers().outage().met(&error) => {}
                 Err(error) => tracing::warn!(%error, "answers will be forgotten later"),
             }
         }

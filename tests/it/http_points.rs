@@ -193,4 +193,30 @@ async fn an_expiry_by_period_ends_with_the_month_in_the_programs_zone() {
     let rounded = json!({"after": "P12M", "round": "month_end"});
     let rounded = json!({"points": 1, "occurred_at": january, "expires": rounded});
     assert_snapshot!(expires_at(rounded).await, @"2027-01-31T23:00:00Z");
+    let rounded = json!({"after": "P1Y", "round": "year_end"});
+    let rounded = json!({"points": 1, "occurred_at": january, "expires": rounded});
+    assert_snapshot!(expires_at(rounded).await, @"2027-12-31T23:00:00Z");
+}
+
+#[tokio::test]
+async fn a_balance_says_when_how_many_points_will_lapse_next() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    let mut position = 0;
+    for (points, expires) in [
+        (5, json!({"at": "2999-06-01T00:00:00Z"})),
+        (1, json!("never")),
+        (30, json!({"at": "2999-01-01T00:00:00Z"})),
+        (2, json!({"at": "2999-06-01T00:00:00Z"})),
+    ] {
+        let issue = json!({"points": points, "expires": expires});
+        position = client.post("/v1/accounts/gil/points/issue", issue).await.position();
+    }
+    let balance = client.get(&format!("/v1/accounts/gil?min_position={position}")).await;
+    let expiring = &balance.expect(200).json()["expiring"];
+    assert_snapshot!(expiring, @r#"[{"at":"2999-01-01T00:00:00Z","points":30},{"at":"2999-06-01T00:00:00Z","points":7}]"#);
+    let spent = client.post("/v1/accounts/gil/points/redeem", json!({"points": 31})).await;
+    let path = format!("/v1/accounts/gil?min_position={}", spent.position());
+    let expiring = &client.get(&path).await.expect(200).json()["expiring"];
+    assert_snapshot!(expiring, @r#"[{"at":"2999-06-01T00:00:00Z","points":6}]"#);
 }

@@ -135,8 +135,19 @@ async fn a_read_is_never_older_than_the_write_it_names() {
         let balance = client.balance("ann", position).await;
         assert!(balance.starts_with(&format!("available {sum};")), "{balance}");
     }
-    for path in ["/v1/accounts/ann", "/v1/accounts", "/v1/accounts/ann/statement", "/v1/campaigns"]
-    {
+    let sale = json!({"id": "s", "account": "ann", "total": {"amount": 1, "currency": "GBP"}});
+    let sold = client.post("/v1/sales", sale).await.expect(201).position();
+    let sale = client.get(&format!("/v1/sales/s?min_position={sold}")).await.expect(200).json();
+    assert_eq!(sale["account"], "ann");
+    client.get(&format!("/v1/program?min_position={sold}")).await.expect(200);
+    for path in [
+        "/v1/accounts/ann",
+        "/v1/accounts",
+        "/v1/accounts/ann/statement",
+        "/v1/campaigns",
+        "/v1/sales/s",
+        "/v1/program",
+    ] {
         let early = client.get(&format!("{path}?min_position=1000000")).await;
         assert_eq!(early.problem(), "503 not-there-yet", "{path}");
         assert_eq!(early.header("retry-after"), "1");

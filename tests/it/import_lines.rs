@@ -8,12 +8,21 @@
 //! was bought before the file begins. Points: `floor(total / 1000)` in pence for each of the 331
 //! sales of a customer above 100.00, and of them `floor(points * returned / total)` reversed.
 
+use std::process::Stdio;
+use std::time::Duration;
+
+use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::history;
 use accrue_tests::program;
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
+
+/// How long the demo may take to its next line, on a machine that is busy with others.
+const DEMO_MAX: Duration = Duration::from_secs(300);
 
 /// Events of the log by their names.
 async fn events(database: &Database) -> String {
@@ -204,6 +213,41 @@ async fn the_demo_offers_what_the_lines_sold_once() {
     database.run("DELETE FROM idempotency").await;
     assert!(figures_of(&demo().await).contains("products 1,985"));
     assert_eq!(database.number("SELECT position FROM log_head").await, before);
+}
+
+#[tokio::test]
+async fn the_demo_shows_what_it_did_and_serves_on_until_it_is_told_to_stop() {
+    let database = Database::create().await;
+    let arguments = ["demo", "--port", "0", "--database-url", &database.url];
+    let mut command = tokio::process::Command::from(program::command(arguments));
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut demo = command.spawn().expect("it runs");
+    let mut lines = BufReader::new(demo.stdout.take().expect("it is piped")).lines();
+    let mut said = String::new();
+    while !said.contains("Serving on") {
+        let line = timeout(DEMO_MAX, lines.next_line()).await.expect("in time").expect("readable");
+        said.push_str(&line.expect("it goes on"));
+        said.push('\n');
+    }
+    let figures = figures_of(&said);
+    for figure in [
+        "customers 4,338",
+        "invoices 18,532",
+        "points issued 872,537",
+        "available ",
+        "expiring in 30 days ",
+        "top accounts",
+    ] {
+        assert!(figures.contains(figure), "{figure}: {said}");
+    }
+    let url = said.split_whitespace().find_map(|it| it.strip_suffix("/v1/accounts/12748"));
+    let url = url.expect("what to try").to_owned();
+    Client::new(&url).get("/readyz").await.expect(200);
+    let pid = demo.id().and_then(|id| i32::try_from(id).ok()).expect("it runs");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told");
+    let status = timeout(DEMO_MAX, demo.wait()).await.expect("in time").expect("it ends");
+    assert_eq!(status.code(), Some(0));
 }
 
 /// The table of the demo stands behind other lines.

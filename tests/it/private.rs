@@ -71,6 +71,15 @@ async fn a_data_folder_outlives_its_server_and_ends_with_it_when_told() {
     .await;
     let verify = ["verify", "--data-dir", data];
     program::run(verify).await.expect_success();
+    let rebuild = ["projections", "rebuild", "balances", "--data-dir", data];
+    program::run(rebuild).await.expect_success();
+    let file = dir.path().join("log.ndjson");
+    let output = file.to_str().expect("a path of text");
+    let export = ["events", "export", "--data-dir", data, "--output", output];
+    let said = program::run(export).await.expect_success();
+    assert_eq!(said.trim(), format!("3 events in {output}"));
+    let with_server = std::fs::read_to_string(&file).expect("it was written");
+    assert_eq!(with_server.lines().count(), 3);
 
     server.sigterm();
     assert_eq!(server.exit().await.code(), Some(0), "{}", server.log());
@@ -78,6 +87,8 @@ async fn a_data_folder_outlives_its_server_and_ends_with_it_when_told() {
     // With the server gone, too.
     let list = program::run(["projections", "list", "--data-dir", data]).await.expect_success();
     assert!(list.contains("balances"), "{list}");
+    let printed = program::run(["events", "export", "--data-dir", data]).await.expect_success();
+    assert_eq!(printed, with_server);
     assert_eq!(postmaster(&data_dir), None, "and with whoever started it");
 }
 

@@ -15,9 +15,8 @@ use crate::codec::{Codec, DecodeError};
 use crate::confirm::Confirming;
 use crate::idempotency::{self, Stored};
 use crate::log;
-use crate::outage;
 use crate::receipt::{ExecuteError, Receipt};
-use crate::servers::Pool;
+use crate::servers::{Pool, Servers};
 use crate::snapshots::{self, Folded};
 use crate::stream::StreamKey;
 
@@ -96,6 +95,7 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Loader {
     runtime: Handle,
+    servers: Servers,
     /// For loads, as many at a time as it has connections.
     loads: Pool,
     /// For snapshots.
@@ -138,22 +138,30 @@ impl Loader {
     ) -> Self {
         let (loads, pool) = (parts.loads.clone(), parts.pool.clone());
         let (codec, confirming) = (parts.codec.clone(), Arc::default());
-        Self { runtime, loads, pool, codec, confirming, loaded }
+        let servers = parts.servers.clone();
+        Self { runtime, servers, loads, pool, codec, confirming, loaded }
     }
 
     /// Loads beside the caller; the result comes over the channel, whatever happens.
     pub(super) fn load(&self, number: u64, wanted: Wanted) -> Load {
         let load = Load { number, streams: wanted.streams.clone(), keys: wanted.keys.clone() };
         let (pool, codec) = (self.loads.clone(), self.codec.clone());
-        let confirming = Arc::clone(&self.confirming);
+        let (servers, confirming) = (self.servers.clone(), Arc::clone(&self.confirming));
         let promise = Promise { loaded: self.loaded.clone(), number, kept: false };
         self.runtime.spawn(async move {
             // A task of its own, so that a panic in it is a load that failed.
             let find = tokio::spawn(async move { find(&pool, &codec, &confirming, &wanted).await });
             let found = match find.await {
-                Ok(Ok(found)) => found,
+                Ok(Ok(found)) => {
+                    servers.outage().over();
+                    found
+                }
                 failed => {
-                    if !matches!(&failed, Ok(Err(error)) if outage::told(error)) {
+                    // One that waited in vain may have waited for the standby, or for its turn.
+                    let outage = |it: &_| {
+                        !matches!(it, sqlx::Error::PoolTimedOut) && servers.outage().met(it)
+                    };
+                    if !matches!(&failed, Ok(Err(error)) if outage(error)) {
                         tracing::warn!(?failed, "aggregates could not be loaded");
                     }
                     Loaded { failed: true, ..Loaded::default() }
@@ -167,10 +175,11 @@ impl Loader {
     /// Takes a snapshot of a stream that has grown, beside everything else.
     pub(super) fn snapshot(&self, stream: StreamKey) {
         let (pool, codec) = (self.pool.clone(), self.codec.clone());
+        let servers = self.servers.clone();
         self.runtime.spawn(async move {
             let taken = pool.ask(async |conn| snapshots::take(conn, &codec, &stream).await).await;
             if let Err(error) = taken
-                && !outage::told(&error)
+                && !servers.outage().met(&error)
             {
                 tracing::warn!(%error, stream = %stream, "no snapshot was taken");
             }

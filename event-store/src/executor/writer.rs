@@ -17,7 +17,6 @@ use crate::confirm::Confirming;
 use crate::ledger::PLANS;
 use crate::log::{self, Batch};
 use crate::metrics::Metrics;
-use crate::outage;
 use crate::receipt::ExecuteError;
 use crate::record::Position;
 use crate::servers::Servers;
@@ -264,6 +263,7 @@ impl Writer {
             };
             match attempt {
                 Attempt::Committed(base) => {
+                    self.servers.outage().over();
                     self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
                     self.committed(&batch);
                     return self.commit(job.pending, Some(base));
@@ -286,7 +286,7 @@ impl Writer {
                     tokio::time::sleep(BACKOFF.0 * transient).await;
                 }
                 Attempt::Unreachable(error) => {
-                    if !outage::told(&error) {
+                    if !self.servers.outage().met(&error) {
                         tracing::warn!(%error, "no connection for an append");
                     }
                     tokio::time::sleep(BACKOFF.0).await;

@@ -16,7 +16,6 @@ use super::{Feed, FollowError, Follower, Next, Status, UNKNOWN};
 use crate::codec::DecodeError;
 use crate::ledger::Ledger;
 use crate::metrics::Of;
-use crate::outage;
 use crate::record::{Position, Recorded};
 
 /// First and longest pause after an error.
@@ -122,8 +121,11 @@ impl<F: Follower> Runner<F> {
                 }
                 Err(error) => error,
             };
-            if !matches!(&error, FollowError::Database(error) if outage::told(error)) {
-                tracing::warn!(follower = self.status.name(), %error, "follower will try again");
+            let (follower, outage) = (self.status.name(), servers.outage());
+            if matches!(&error, FollowError::Database(error) if outage.met(error)) {
+                tracing::debug!(follower, %error, "follower will try again");
+            } else {
+                tracing::warn!(follower, %error, "follower will try again");
             }
             // Until it is read again, nobody may be told that it has come so far.
             self.status.moved(UNKNOWN);

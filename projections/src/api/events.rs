@@ -39,12 +39,12 @@ pub(super) fn routes() -> Router<Views> {
 pub(super) struct ListQuery {
     /// Only events behind this position; from the first where absent.
     after: Option<i64>,
-    /// Only events of this name.
+    /// Only events of this name, as they were written.
     r#type: Option<String>,
     /// Only events of this account.
     #[param(value_type = Option<String>)]
     account: Option<AccountId>,
-    /// Most events: 1 to 500, 100 where absent; in a stream of lines any number, all where absent.
+    /// Most events, as they were written: 1 to 500, 100 where absent; in a stream of lines any number, all where absent.
     limit: Option<i64>,
     /// Only in a stream of lines: stay, and go on with what happens.
     follow: Option<bool>,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use accrue_event_store::log_query::{self, Filter};
-use accrue_event_store::outage;
 use accrue_event_store::record::{Position, Recorded};
 use accrue_http::receipt::write_read;
 use bytes::Bytes;
@@ -47,9 +46,7 @@ pub(super) fn lines(
     unfold(reading, async |mut reading| {
         let chunk = reading.chunk().await;
         if let Err(error) = &chunk {
-            if !outage::told(error) {
-                tracing::warn!(%error, "a stream of events breaks off");
-            }
+            tracing::warn!(%error, "a stream of events breaks off");
             reading.done = true;
         }
         Some((chunk.transpose()?, reading))
