@@ -1,5 +1,6 @@
-//! Says once that a database is out of reach, and once that it is back, however many find out: each
-//! connection and each follower does for itself.
+//! Says once that the log's database is out of reach, and once that it is back, however many find out:
+//! each connection and each follower does for itself. The tail, which looks at the log all the time
+//! in every process, says when it is over.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,18 +51,22 @@ impl Outage {
     /// Tells of an outage, if the error is one and it is news. Returns whether it is one, so that
     /// whoever met it need not tell of it.
     pub fn met(&self, error: &sqlx::Error) -> bool {
-        if !is_outage(error) {
+        // Who waits in vain for a connection may wait for his turn. In an outage it is that.
+        let sure = !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed);
+        let mut known = self.known();
+        if !is_outage(error) || !(sure || known.begun.is_some()) {
             return false;
         }
-        let news = self.known().lost(Instant::now());
+        let news = known.lost(Instant::now());
+        drop(known);
         if news {
             tracing::warn!(%error, "the database is out of reach; all goes on when it is back");
         }
         true
     }
 
-    /// The database has answered. Whoever tells of outages tells of this, too.
-    pub fn over(&self) {
+    /// The database has answered.
+    pub(crate) fn over(&self) {
         let lasted = self.known().over(Instant::now());
         if let Some(lasted) = lasted {
             tracing::info!(seconds = lasted.as_secs_f64(), "the database answers again");
@@ -115,5 +120,16 @@ mod tests {
         assert!(!known.lost(now + AFTERMATH / 2));
         assert_eq!(known.over(now + AFTERMATH / 2), None);
         assert!(known.lost(now + AFTERMATH));
+    }
+
+    #[test]
+    fn a_wait_for_a_connection_is_an_outage_while_there_is_one() {
+        let outage = Outage::default();
+        assert!(!outage.met(&sqlx::Error::PoolTimedOut));
+        assert!(!outage.met(&sqlx::Error::RowNotFound));
+        assert!(outage.met(&sqlx::Error::WorkerCrashed));
+        assert!(outage.met(&sqlx::Error::PoolTimedOut));
+        outage.over();
+        assert!(!outage.met(&sqlx::Error::PoolTimedOut));
     }
 }

@@ -42,7 +42,7 @@ pub struct Recorded {
     pub stream: Option<StreamKey>,
     /// Its place in its stream, from 1.
     pub sequence: i64,
-    /// The row as stored: what hashes are made of, and receipts.
+    /// The row as stored: what hashes and receipts are made of.
     pub row: Arc<Row>,
     /// What it means to this build.
     pub decoded: Result<Decoded, DecodeError>,

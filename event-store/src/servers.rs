@@ -47,7 +47,7 @@ struct Inner {
     /// All at the chosen server. Held while another is chosen, so that nobody who knows of that
     /// choice reads from the one before.
     pools: Mutex<Pools>,
-    outage: Arc<Outage>,
+    outage: Outage,
 }
 
 /// What a server has to be good for.
@@ -96,8 +96,7 @@ impl Servers {
 
     fn of(hosts: Vec<PgConnectOptions>, needed: Needed) -> Self {
         let chosen = watch::Sender::new(Chosen { at: 0, term: 0, moved: 0 });
-        let outage = Arc::new(Outage::default());
-        let pools = Mutex::new(Pools::new(Arc::clone(&outage)));
+        let (pools, outage) = (Mutex::default(), Outage::default());
         Self(Arc::new(Inner { hosts, needed, chosen, pools, outage }))
     }
 
@@ -130,13 +129,10 @@ impl Servers {
             let before = *self.0.chosen.borrow();
             if self.0.hosts.len() == 1 {
                 // Nothing to choose from: what it refuses, it says itself.
-                let conn = adapt(self.host(0)).connect().await?;
-                self.0.outage.over();
-                return Ok((before.term, conn));
+                return Ok((before.term, adapt(self.host(0)).connect().await?));
             }
             let (at, conn) = self.first_fit(before.at, &adapt).await?;
             if let Some(term) = self.choose(at, before.term) {
-                self.0.outage.over();
                 return Ok((term, conn));
             }
         }

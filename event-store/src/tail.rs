@@ -2,6 +2,7 @@
 //! another read; whoever is further behind reads the database.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -182,8 +183,12 @@ impl Tail {
             }
             let looked = self.0.pool.within(self.look(&mut seen, &mut timeline)).await;
             let news = match looked {
-                Ok(news) => news,
+                Ok(news) => {
+                    self.0.servers.outage().over();
+                    news
+                }
                 Err(error) => {
+                    self.0.servers.outage().met(&error);
                     tracing::debug!(%error, "the head of the log cannot be read");
                     continue;
                 }
@@ -208,7 +213,7 @@ impl Tail {
         let Ok(asked) = asked else {
             // A server that has vanished never answers; another one may have taken its place.
             drop(conn.detach());
-            return Err(sqlx::Error::PoolTimedOut);
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         };
         let (head, now) = asked?;
         let moved = *timeline != now;

@@ -100,15 +100,12 @@ impl Scheduler {
                 () = stop.cancelled() => return,
                 page = self.page() => page,
             };
-            let outage = self.ledger.servers().outage();
-            if page.is_ok() {
-                outage.over();
-            }
             let pause = match page {
                 Ok(count) if count >= PAGE_MAX => Duration::ZERO,
                 Ok(_) => self.every,
                 Err(error) => {
-                    if !matches!(&error, Failure::Database(error) if outage.met(error)) {
+                    if !matches!(&error, Failure::Database(error) if self.ledger.servers().outage().met(error))
+                    {
                         tracing::warn!(%error, "deadlines will be tried again");
                     }
                     self.every.max(PAUSE.0)

@@ -37,7 +37,7 @@ pub(crate) struct TailArgs {
     /// Only events behind this position [default: the last 20]
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
-    /// Only events of this type, such as PointsIssued
+    /// Only events of this type as they were written, such as PointsIssued
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Only events of this account

@@ -140,10 +140,11 @@ async fn a_postgres_that_stops_at_once_loses_nothing_and_is_waited_for() {
     let sent = load.stop().await;
     assert!(sent.iter().all(|it| it.fate == Fate::Accepted));
     account_for(&database, &sent).await;
-    // Everybody has noticed. One that follows another at once is part of it.
+    // Everybody has noticed. One that follows another at once is part of it, and what was answered
+    // before may be heard of behind its beginning.
     let log = server.log();
     for line in ["all goes on when it is back", "the database answers again"] {
-        assert!((1..=3).contains(&log.matches(line).count()), "{line}: {log}");
+        assert!((1..=6).contains(&log.matches(line).count()), "{line}: {log}");
     }
     assert_eq!(log.matches("will try again").count(), 0, "{log}");
 }

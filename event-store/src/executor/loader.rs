@@ -152,16 +152,9 @@ impl Loader {
             // A task of its own, so that a panic in it is a load that failed.
             let find = tokio::spawn(async move { find(&pool, &codec, &confirming, &wanted).await });
             let found = match find.await {
-                Ok(Ok(found)) => {
-                    servers.outage().over();
-                    found
-                }
+                Ok(Ok(found)) => found,
                 failed => {
-                    // One that waited in vain may have waited for the standby, or for its turn.
-                    let outage = |it: &_| {
-                        !matches!(it, sqlx::Error::PoolTimedOut) && servers.outage().met(it)
-                    };
-                    if !matches!(&failed, Ok(Err(error)) if outage(error)) {
+                    if !matches!(&failed, Ok(Err(error)) if servers.outage().met(error)) {
                         tracing::warn!(?failed, "aggregates could not be loaded");
                     }
                     Loaded { failed: true, ..Loaded::default() }

@@ -263,7 +263,6 @@ impl Writer {
             };
             match attempt {
                 Attempt::Committed(base) => {
-                    self.servers.outage().over();
                     self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
                     self.committed(&batch);
                     return self.commit(job.pending, Some(base));
@@ -335,7 +334,9 @@ impl Writer {
                 return Report::Moved;
             }
             if let Err(error) = confirmed {
-                tracing::warn!(%error, "it is not known whether the standby has it");
+                if !self.servers.outage().met(&error) {
+                    tracing::warn!(%error, "it is not known whether the standby has it");
+                }
                 self.give_up();
                 fail(pending);
                 return Report::Failed;

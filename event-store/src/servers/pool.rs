@@ -5,7 +5,6 @@
 //! is closed. What hangs there, since its server has vanished, takes nothing from the next.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -14,7 +13,6 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::watch;
 
 use crate::ledger::PLANS;
-use crate::outage::Outage;
 
 /// How long whoever wants a connection waits for it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,28 +86,21 @@ impl Pool {
 }
 
 /// All pools at the chosen server.
-#[derive(Debug)]
-pub(super) struct Pools {
-    of: Vec<(u32, watch::Sender<PgPool>)>,
-    outage: Arc<Outage>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Pools(Vec<(u32, watch::Sender<PgPool>)>);
 
 impl Pools {
-    pub(super) fn new(outage: Arc<Outage>) -> Self {
-        Self { of: Vec::new(), outage }
-    }
-
     pub(super) fn add(&mut self, connections_max: u32, server: &PgConnectOptions) -> Pool {
-        let (pool, current) = watch::channel(self.open(connections_max, server));
-        self.of.push((connections_max, pool));
+        let (pool, current) = watch::channel(open(connections_max, server));
+        self.0.push((connections_max, pool));
         Pool(current)
     }
 
     /// Begins new ones, at that server.
     pub(super) fn renew(&mut self, server: &PgConnectOptions) {
-        self.of.retain(|(_, pool)| !pool.is_closed());
-        for (connections_max, pool) in &self.of {
-            let before = pool.send_replace(self.open(*connections_max, server));
+        self.0.retain(|(_, pool)| !pool.is_closed());
+        for (connections_max, pool) in &self.0 {
+            let before = pool.send_replace(open(*connections_max, server));
             // From now on nobody gets a connection there. To call it is enough for that.
             drop(before.close());
             tokio::spawn(async move {
@@ -117,19 +108,12 @@ impl Pools {
             });
         }
     }
+}
 
-    fn open(&self, connections_max: u32, server: &PgConnectOptions) -> PgPool {
-        let outage = Arc::clone(&self.outage);
-        PgPoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .after_connect(move |_, _| {
-                outage.over();
-                Box::pin(async { Ok(()) })
-            })
-            .connect_lazy_with(
-                server.clone().options(PLANS).options([("search_path", "read,public")]),
-            )
-    }
+fn open(connections_max: u32, server: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(server.clone().options(PLANS).options([("search_path", "read,public")]))
 }
