@@ -6,9 +6,15 @@ use tracing_subscriber::fmt;
 
 use crate::config::{Config, LogFormat};
 
+/// What is told at other levels than its makers chose.
+const QUIET: &str = "sqlx_core::pool=error";
+
 /// As the configuration has it.
 pub(crate) fn start(config: &Config) -> Result<()> {
-    let filter = EnvFilter::builder().parse(&config.log_filter).context("log_filter")?;
+    // Each connection of a pool that is lost is a warning of sqlx's own; an outage is told once. What
+    // the operator says about it counts.
+    let filter = format!("{QUIET},{}", config.log_filter);
+    let filter = EnvFilter::builder().parse(filter).context("log_filter")?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => {
