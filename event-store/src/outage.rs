@@ -5,11 +5,32 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A long outage is told of again so often.
+/// What lasts is told of again so often.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// Connections that are found broken so soon behind an outage were broken by it.
 const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// Says when what lasts is to be told of: at first, and again now and then.
+#[derive(Debug, Default)]
+pub struct Reminder(Option<Instant>);
+
+impl Reminder {
+    /// Of what was not told of yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Is it to be told of? If so, it counts as told.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.0.is_none_or(|told| now.duration_since(told) >= REMINDER);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
 
 /// Whether the database of some servers is out of reach.
 #[derive(Debug, Default)]
@@ -17,9 +38,9 @@ pub struct Outage(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When the present outage was noticed, and told of last.
+    /// When the present outage was noticed.
     begun: Option<Instant>,
-    told: Option<Instant>,
+    reminder: Reminder,
     /// When the last one ended.
     ended: Option<Instant>,
 }
@@ -27,22 +48,18 @@ struct Known {
 impl Known {
     /// Is that to be told of?
     fn lost(&mut self, now: Instant) -> bool {
-        let within = |at: Option<Instant>, span| at.is_some_and(|at| now.duration_since(at) < span);
-        if self.begun.is_none() && within(self.ended, AFTERMATH) {
+        let just_over = self.ended.is_some_and(|at| now.duration_since(at) < AFTERMATH);
+        if self.begun.is_none() && just_over {
             return false;
         }
         self.begun.get_or_insert(now);
-        let news = !within(self.told, REMINDER);
-        if news {
-            self.told = Some(now);
-        }
-        news
+        self.reminder.is_due(now)
     }
 
     /// How long the outage was that has ended.
     fn over(&mut self, now: Instant) -> Option<Duration> {
         let begun = self.begun.take()?;
-        (self.told, self.ended) = (None, Some(now));
+        (self.reminder, self.ended) = (Reminder::new(), Some(now));
         Some(now.duration_since(begun))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use accrue_domain::aggregate::RefusalKind;
-use accrue_event_store::outage::is_outage;
+use accrue_event_store::outage::{Reminder, is_outage};
 use accrue_event_store::receipt::{ExecuteError, Refusal};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -132,7 +132,7 @@ impl Problem {
     #[must_use]
     pub fn database(error: &sqlx::Error) -> Self {
         if is_outage(error) {
-            if is_due(&mut TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now()) {
+            if TOLD.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now()) {
                 tracing::warn!(%error, "a request finds the database out of reach");
             }
             return Self::unavailable("database-unavailable", "the database does not answer");
@@ -156,18 +156,7 @@ impl Problem {
 }
 
 /// When it was last logged that requests find the database out of reach: each of thousands does.
-static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
-
-/// How often that is logged, at most.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
-
-fn is_due(told: &mut Option<Instant>, now: Instant) -> bool {
-    let due = told.is_none_or(|at| now.duration_since(at) >= TOLD_EVERY);
-    if due {
-        *told = Some(now);
-    }
-    due
-}
+static TOLD: Mutex<Reminder> = Mutex::new(Reminder::new());
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {

@@ -78,13 +78,12 @@ pub struct ReceiptView {
 /// the build. Stored texts are copied, not parsed: this is on the way of every answer.
 fn write_event(out: &mut String, event: &Recorded) {
     let row: &Row = &event.row;
-    match row.event_version.parse::<u32>() {
-        Ok(version) => write(out, event, &row.event_type, &version.to_string(), row.data()),
-        Err(_) => {
-            let version = serde_json::Value::from(&*row.event_version).to_string();
-            write(out, event, &row.event_type, &version, row.data());
-        }
-    }
+    // A foreign event's version may be any text.
+    let version = match row.event_version.parse::<u32>() {
+        Ok(version) => version.to_string(),
+        Err(_) => serde_json::Value::from(&*row.event_version).to_string(),
+    };
+    write(out, event, &row.event_type, &version, row.data());
 }
 
 /// Writes an event for readers of the log, and `end` behind it. One that an upcaster had to make

@@ -104,8 +104,8 @@ impl Scheduler {
                 Ok(count) if count >= PAGE_MAX => Duration::ZERO,
                 Ok(_) => self.every,
                 Err(error) => {
-                    if !matches!(&error, Failure::Database(error) if self.ledger.servers().outage().met(error))
-                    {
+                    let outage = self.ledger.servers().outage();
+                    if !matches!(&error, Failure::Database(error) if outage.met(error)) {
                         tracing::warn!(%error, "deadlines will be tried again");
                     }
                     self.every.max(PAUSE.0)

@@ -387,9 +387,9 @@ impl Decider {
     fn again(&mut self, rejected: Vec<Decided>, reason: Reason) {
         let pending = mem::take(&mut self.pending);
         if let Some(InFlight::Batch { touched, .. }) = self.in_flight.take() {
-            let guessed = touched.iter().filter(|it| self.guessed.contains(&it.stream));
-            let kinds: HashSet<Kind> = guessed.map(|it| it.stream.kind()).collect();
             if reason == Reason::Event {
+                let guessed = touched.iter().filter(|it| self.guessed.contains(&it.stream));
+                let kinds: HashSet<Kind> = guessed.map(|it| it.stream.kind()).collect();
                 kinds.into_iter().for_each(|kind| self.newcomers.disappoint(kind));
             }
             touched.iter().for_each(|it| self.forget(&it.stream));

@@ -29,7 +29,10 @@ impl Decider {
         let decided = catch_unwind(AssertUnwindSafe(|| self.decisions(&request, envelope, now)));
         let changes = matches!(&decided, Ok(Ok(it)) if it.iter().any(|(_, e)| !e.is_empty()));
         // A guess is judged by the first event of its stream. What is kept nowhere is judged by nothing.
-        let given = |stream: &StreamKey| matches!(&decided, Ok(Ok(it)) if it.iter().any(|(to, e)| to == stream && !e.is_empty()));
+        let given = |stream: &StreamKey| {
+            let mut decided = decided.iter().flatten().flatten();
+            decided.any(|(to, events)| to == stream && !events.is_empty())
+        };
         let judged = |it: &StreamKey| !request.dry_run && (self.version_of(it) > 0 || given(it));
         let unsure = request.streams.iter().any(|it| self.guessed.contains(it) && !judged(it));
         if (!changes || unsure) && !request.proven {
