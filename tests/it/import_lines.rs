@@ -17,6 +17,7 @@ use accrue_tests::history;
 use accrue_tests::program;
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
@@ -243,9 +244,7 @@ async fn the_demo_shows_what_it_did_and_serves_on_until_it_is_told_to_stop() {
     let url = said.split_whitespace().find_map(|it| it.strip_suffix("/v1/accounts/12748"));
     let url = url.expect("what to try").to_owned();
     Client::new(&url).get("/readyz").await.expect(200);
-    let pid = demo.id().and_then(|id| i32::try_from(id).ok()).expect("it runs");
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told");
+    program::signal(demo.id().expect("it runs"), Signal::TERM);
     let status = timeout(DEMO_MAX, demo.wait()).await.expect("in time").expect("it ends");
     assert_eq!(status.code(), Some(0));
 }

@@ -7,6 +7,7 @@ use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::program::{self, Said};
 use accrue_tests::server::Server;
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -59,8 +60,7 @@ async fn a_data_folder_outlives_its_server_and_ends_with_it_when_told() {
     // A postmaster that dies is started again, and nobody has to restart the server.
     // Its backends may outlive it for a moment and even commit, so a new pid is waited for too.
     let old = postmaster(&data_dir).expect("the cluster runs");
-    let pid = rustix::process::Pid::from_raw(old.parse().expect("a number")).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");
+    program::signal(old.parse().expect("a number"), Signal::KILL);
     eventually("the cluster and the server are back", async || {
         let answer =
             server.client().keyed("k2").post(issue, json!({"points": 1, "lot": "b"})).await;

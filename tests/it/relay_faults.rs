@@ -10,8 +10,9 @@ use accrue_tests::database::Database;
 use accrue_tests::eventually::{eventually, within};
 use accrue_tests::kafka::{broker, expect_same, flags, prefix, published};
 use accrue_tests::load::{Fate, Load, Manner};
+use accrue_tests::program;
 use accrue_tests::server::Server;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use sqlx::Executor as _;
 use tokio::time::{Instant, sleep};
@@ -40,12 +41,7 @@ async fn relay(database: &Database, broker: &Broker, prefix: &str) -> Server {
 }
 
 fn signal(server: &Server, signal: Signal) {
-    signal_to(server.pid(), signal);
-}
-
-fn signal_to(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
-    kill_process(pid, signal).expect("it is there");
+    program::signal(server.pid(), signal);
 }
 
 async fn leads(server: &Server) -> bool {
@@ -174,7 +170,7 @@ impl Trouble {
     async fn begins(self, broker: &Broker) {
         match self {
             Self::Away => broker.kill().await.expect("it can be killed"),
-            Self::Hangs => signal_to(broker.pid().await.expect("it runs"), Signal::STOP),
+            Self::Hangs => program::signal(broker.pid().await.expect("it runs"), Signal::STOP),
             Self::Slow => broker.bound_producers(SLOW).await.expect("it can be told"),
             Self::Full => broker.take_its_room().await.expect("it can be bounded"),
         }
@@ -192,7 +188,7 @@ impl Trouble {
     async fn ends(self, broker: &Broker) {
         match self {
             Self::Away => broker.start().await.expect("it starts again"),
-            Self::Hangs => signal_to(broker.pid().await.expect("it runs"), Signal::CONT),
+            Self::Hangs => program::signal(broker.pid().await.expect("it runs"), Signal::CONT),
             Self::Slow => broker.bound_producers(0).await.expect("it can be told"),
             Self::Full => {
                 broker.ended().await.expect("it ends itself");

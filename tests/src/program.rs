@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
 /// How long a command may take to come to its end, on a machine that is busy with others.
@@ -130,4 +131,13 @@ fn content(mut file: File) -> Vec<u8> {
     file.rewind().expect("a file has a beginning");
     file.read_to_end(&mut content).expect("a file of ours can be read");
     content
+}
+
+/// Sends a signal to a process that a test has begun.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
+    kill_process(pid, signal).expect("it is there");
 }
