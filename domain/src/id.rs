@@ -48,7 +48,7 @@ pub enum Invalid {
 fn check(
     text: &str,
     max: usize,
-    ok: fn(char) -> bool,
+    ok: impl Fn(char) -> bool,
     allowed: &'static str,
 ) -> Result<(), Invalid> {
     if text.is_empty() {
@@ -88,7 +88,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:expr, $ok:expr, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -105,6 +105,20 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The id as a text that is shared.
+            #[must_use]
+            pub fn as_shared(&self) -> &Arc<str> {
+                &self.0
+            }
+        }
+
+        impl TryFrom<Arc<str>> for $name {
+            type Error = Invalid;
+            fn try_from(text: Arc<str>) -> Result<Self, Invalid> {
+                check(&text, $max, $ok, $allowed)?;
+                Ok(Self(text))
             }
         }
 
@@ -227,7 +241,7 @@ impl LotId {
     /// is a lot id too, else a name-based UUID of it, so that a retry names the same lot.
     #[must_use]
     pub fn of_command(command: &CommandId) -> Self {
-        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+        Self::try_from(Arc::clone(&command.0)).unwrap_or_else(|_| Self(named_by(command)))
     }
 }
 
@@ -235,7 +249,7 @@ impl ReturnId {
     /// The return that a command makes when its client named none; as [`LotId::of_command`].
     #[must_use]
     pub fn of_command(command: &CommandId) -> Self {
-        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+        Self::try_from(Arc::clone(&command.0)).unwrap_or_else(|_| Self(named_by(command)))
     }
 }
 
@@ -243,7 +257,7 @@ impl RefundId {
     /// The refund that a command makes when its client named none; as [`LotId::of_command`].
     #[must_use]
     pub fn of_command(command: &CommandId) -> Self {
-        Self::new(command.as_str()).unwrap_or_else(|_| Self(named_by(command)))
+        Self::try_from(Arc::clone(&command.0)).unwrap_or_else(|_| Self(named_by(command)))
     }
 
     /// The return, in the sense of awards, that the refund is.
@@ -314,5 +328,19 @@ mod tests {
         assert_eq!(LotId::of_command(&slash).as_str(), ReturnId::of_command(&slash).as_str());
         assert_ne!(LotId::of_command(&slash), LotId::of_command(&long));
         assert_eq!(LotId::of_command(&long), LotId::of_command(&long));
+    }
+
+    #[test]
+    fn a_command_too_long_for_an_id_of_its_kind_gives_a_name_of_it() {
+        fn kept(id: &str, bytes: usize) -> bool {
+            id == "k".repeat(bytes)
+        }
+        let of = |bytes| CommandId::new(&"k".repeat(bytes)).unwrap();
+        assert!(kept(LotId::of_command(&of(100)).as_str(), 100));
+        assert!(!kept(LotId::of_command(&of(101)).as_str(), 101));
+        assert!(kept(ReturnId::of_command(&of(100)).as_str(), 100));
+        assert!(!kept(ReturnId::of_command(&of(101)).as_str(), 101));
+        assert!(kept(RefundId::of_command(&of(80)).as_str(), 80));
+        assert!(!kept(RefundId::of_command(&of(81)).as_str(), 81));
     }
 }

@@ -1,26 +1,26 @@
 //! An ordered map that is cheap to copy when it is large, and compact while it is small.
 //!
-//! Most members have a handful of lots and holds: two sorted vectors, a few cache lines. The few
-//! with thousands get a persistent (shared) tree, so that a decision may work on a copy.
+//! Most members have a handful of lots and holds: a sorted vector, a few cache lines. The few with
+//! thousands get a persistent (shared) tree, so that a decision may work on a copy.
 
 use std::ops::{Bound, RangeBounds};
 
 use rpds::RedBlackTreeMapSync as Tree;
 
-/// Most entries that are kept in vectors.
+/// Most entries that are kept in a vector.
 const FEW_MAX: usize = 16;
 
 /// A map in the order of its keys.
 #[derive(Debug, Clone)]
 pub(crate) enum SmallMap<K: Ord, V> {
-    /// Keys in order, and their values in the same order.
-    Few(Vec<K>, Vec<V>),
+    /// In the order of their keys.
+    Few(Vec<(K, V)>),
     Many(Tree<K, V>),
 }
 
 impl<K: Ord, V> Default for SmallMap<K, V> {
     fn default() -> Self {
-        Self::Few(Vec::new(), Vec::new())
+        Self::Few(Vec::new())
     }
 }
 
@@ -34,7 +34,7 @@ impl<K: Ord + Clone, V: PartialEq + Clone> PartialEq for SmallMap<K, V> {
 impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Few(keys, _) => keys.len(),
+            Self::Few(entries) => entries.len(),
             Self::Many(tree) => tree.size(),
         }
     }
@@ -45,37 +45,35 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
 
     pub(crate) fn get_key_value(&self, key: &K) -> Option<(&K, &V)> {
         match self {
-            Self::Few(keys, values) => {
-                let at = keys.binary_search(key).ok()?;
-                Some((keys.get(at)?, values.get(at)?))
-            }
+            Self::Few(entries) => entries.get(place(entries, key).ok()?).map(both),
             Self::Many(tree) => tree.get_key_value(key),
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         match self {
-            Self::Few(keys, values) => values.get_mut(keys.binary_search(key).ok()?),
+            Self::Few(entries) => {
+                let at = place(entries, key).ok()?;
+                entries.get_mut(at).map(|(_, value)| value)
+            }
             Self::Many(tree) => tree.get_mut(key),
         }
     }
 
     /// Adds an entry, or replaces the value under its key.
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        if let Self::Few(keys, values) = self {
-            match keys.binary_search(&key) {
+        if let Self::Few(entries) = self {
+            match place(entries, &key) {
                 Ok(at) => {
-                    values[at] = value;
+                    entries[at].1 = value;
                     return;
                 }
-                Err(at) if keys.len() < FEW_MAX => {
-                    grow(keys);
-                    grow(values);
-                    keys.insert(at, key);
-                    values.insert(at, value);
+                Err(at) if entries.len() < FEW_MAX => {
+                    grow(entries);
+                    entries.insert(at, (key, value));
                     return;
                 }
-                Err(_) => *self = Self::Many(keys.drain(..).zip(values.drain(..)).collect()),
+                Err(_) => *self = Self::Many(entries.drain(..).collect()),
             }
         }
         if let Self::Many(tree) = self {
@@ -85,10 +83,9 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
 
     pub(crate) fn remove(&mut self, key: &K) {
         match self {
-            Self::Few(keys, values) => {
-                if let Ok(at) = keys.binary_search(key) {
-                    keys.remove(at);
-                    values.remove(at);
+            Self::Few(entries) => {
+                if let Ok(at) = place(entries, key) {
+                    entries.remove(at);
                 }
             }
             Self::Many(tree) => {
@@ -99,14 +96,14 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
 
     pub(crate) fn first(&self) -> Option<(&K, &V)> {
         match self {
-            Self::Few(keys, values) => keys.first().zip(values.first()),
+            Self::Few(entries) => entries.first().map(both),
             Self::Many(tree) => tree.first(),
         }
     }
 
     pub(crate) fn last(&self) -> Option<(&K, &V)> {
         match self {
-            Self::Few(keys, values) => keys.last().zip(values.last()),
+            Self::Few(entries) => entries.last().map(both),
             Self::Many(tree) => tree.last(),
         }
     }
@@ -118,24 +115,32 @@ impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
     /// The entries whose keys lie within the range, in their order. Lazy.
     pub(crate) fn range<R: RangeBounds<K>>(&self, range: R) -> impl Iterator<Item = (&K, &V)> {
         let (few, many) = match self {
-            Self::Few(keys, values) => {
+            Self::Few(entries) => {
                 let from = match range.start_bound() {
                     Bound::Unbounded => 0,
-                    Bound::Included(start) => keys.partition_point(|key| key < start),
-                    Bound::Excluded(start) => keys.partition_point(|key| key <= start),
+                    Bound::Included(start) => entries.partition_point(|(key, _)| key < start),
+                    Bound::Excluded(start) => entries.partition_point(|(key, _)| key <= start),
                 };
                 let until = match range.end_bound() {
-                    Bound::Unbounded => keys.len(),
-                    Bound::Included(end) => keys.partition_point(|key| key <= end),
-                    Bound::Excluded(end) => keys.partition_point(|key| key < end),
+                    Bound::Unbounded => entries.len(),
+                    Bound::Included(end) => entries.partition_point(|(key, _)| key <= end),
+                    Bound::Excluded(end) => entries.partition_point(|(key, _)| key < end),
                 };
-                let within = from..until.max(from);
-                (Some(keys[within.clone()].iter().zip(&values[within])), None)
+                (Some(entries[from..until.max(from)].iter().map(both)), None)
             }
             Self::Many(tree) => (None, Some(tree.range(range))),
         };
         few.into_iter().flatten().chain(many.into_iter().flatten())
     }
+}
+
+/// Where the key is, or where it would be.
+fn place<K: Ord, V>(entries: &[(K, V)], key: &K) -> Result<usize, usize> {
+    entries.binary_search_by(|(at, _)| at.cmp(key))
+}
+
+fn both<K, V>((key, value): &(K, V)) -> (&K, &V) {
+    (key, value)
 }
 
 /// Makes room for one more, and for half as many again as there are: most maps never hold more than

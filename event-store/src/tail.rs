@@ -20,6 +20,10 @@ use crate::servers::{Pool, Servers};
 /// Most events kept in memory.
 pub const TAIL_EVENTS_MAX: usize = 32_768;
 
+/// As many while nobody has asked for any since so many were added: what is let go of soon is still in
+/// the processor's cache then, and its memory used again.
+const UNREAD_EVENTS_MAX: usize = 1_024;
+
 /// Most bytes of their bodies.
 pub const TAIL_BYTES_MAX: usize = 64 << 20;
 
@@ -48,14 +52,75 @@ struct Inner {
     codec: Codec,
 }
 
-/// A run of events without a gap: `batches` cover `first .. next`.
+/// A run of events without a gap: this process appended all of `ours .. next`, and `batches` hold
+/// `first .. next`.
 #[derive(Debug, Default)]
 struct Ring {
     batches: VecDeque<Vec<Arc<Recorded>>>,
+    ours: Position,
     first: Position,
     next: Position,
     events: usize,
     bytes: usize,
+    /// How many were added since somebody last asked for any.
+    unread: usize,
+}
+
+impl Ring {
+    fn at(next: Position) -> Self {
+        Self { ours: next, first: next, next, ..Self::default() }
+    }
+
+    fn push(&mut self, events: Vec<Arc<Recorded>>) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        // Another process has appended in between: begin anew, the gap is read from disk.
+        if first.position != self.next {
+            *self = Self { unread: self.unread, ..Self::at(first.position) };
+        }
+        self.next = last.position + 1;
+        self.events += events.len();
+        self.unread = self.unread.saturating_add(events.len());
+        self.bytes += bytes(&events);
+        self.batches.push_back(events);
+        while self.is_too_long() {
+            if let Some(old) = self.batches.pop_front() {
+                self.events -= old.len();
+                self.bytes -= bytes(&old);
+                self.first += Position::try_from(old.len()).unwrap_or(0);
+            }
+        }
+    }
+
+    fn is_too_long(&self) -> bool {
+        let is_read = self.unread <= TAIL_EVENTS_MAX;
+        let events_max = if is_read { TAIL_EVENTS_MAX } else { UNREAD_EVENTS_MAX };
+        self.batches.len() > 1 && (self.events > events_max || self.bytes > TAIL_BYTES_MAX)
+    }
+
+    /// The events behind `after`; none where it does not reach back that far.
+    fn read(&mut self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {
+        self.unread = 0;
+        if after + 1 < self.first || after + 1 >= self.next {
+            return None;
+        }
+        let mut found = Vec::new();
+        let behind =
+            |batch: &Vec<Arc<Recorded>>| batch.last().is_none_or(|last| last.position <= after);
+        let first = self.batches.partition_point(behind);
+        for batch in self.batches.iter().skip(first) {
+            let fresh = batch.partition_point(|event| event.position <= after);
+            found.extend(batch[fresh..].iter().take(limit - found.len()).cloned());
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Some(found)
+    }
+
+    /// Did this process append all of `after + 1 ..= until`?
+    fn is_ours(&self, after: Position, until: Position) -> bool {
+        self.ours <= after + 1 && until < self.next
+    }
 }
 
 impl Tail {
@@ -67,7 +132,7 @@ impl Tail {
         head: Position,
         timeline: String,
     ) -> Self {
-        let ring = Ring { first: head + 1, next: head + 1, ..Ring::default() };
+        let ring = Ring::at(head + 1);
         Self(Arc::new(Inner {
             ring: Mutex::new(ring),
             head: watch::Sender::new(head),
@@ -106,28 +171,8 @@ impl Tail {
 
     /// Adds what this process has just committed.
     pub fn push(&self, events: Vec<Arc<Recorded>>) {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        let (first, last) = (first.position, last.position);
-        {
-            let mut ring = self.ring();
-            // Another process has appended in between: begin anew, the gap is read from disk.
-            if first != ring.next {
-                *ring = Ring { first, next: first, ..Ring::default() };
-            }
-            ring.next = last + 1;
-            ring.events += events.len();
-            ring.bytes += bytes(&events);
-            ring.batches.push_back(events);
-            while (ring.events > TAIL_EVENTS_MAX || ring.bytes > TAIL_BYTES_MAX)
-                && ring.batches.len() > 1
-            {
-                if let Some(old) = ring.batches.pop_front() {
-                    ring.events -= old.len();
-                    ring.bytes -= bytes(&old);
-                    ring.first += Position::try_from(old.len()).unwrap_or(0);
-                }
-            }
-        }
+        let Some(last) = events.last().map(|last| last.position) else { return };
+        self.ring().push(events);
         self.advance(last);
     }
 
@@ -140,31 +185,13 @@ impl Tail {
         if after >= *self.0.head.borrow() {
             return Ok(Vec::new());
         }
-        if let Some(events) = self.recent(after, limit) {
+        let recent = self.ring().read(after, limit);
+        if let Some(events) = recent {
             return Ok(events);
         }
         let limit = i64::try_from(limit).unwrap_or(log::PAGE_EVENTS_MAX);
         let codec = &self.0.codec;
         self.0.pool.ask(async |conn| log::read_after(conn, codec, after, limit).await).await
-    }
-
-    fn recent(&self, after: Position, limit: usize) -> Option<Vec<Arc<Recorded>>> {
-        let ring = self.ring();
-        if after + 1 < ring.first || after + 1 >= ring.next {
-            return None;
-        }
-        let mut found = Vec::new();
-        let behind =
-            |batch: &Vec<Arc<Recorded>>| batch.last().is_none_or(|last| last.position <= after);
-        let first = ring.batches.partition_point(behind);
-        for batch in ring.batches.iter().skip(first) {
-            let fresh = batch.partition_point(|event| event.position <= after);
-            found.extend(batch[fresh..].iter().take(limit - found.len()).cloned());
-            if found.len() >= limit {
-                break;
-            }
-        }
-        Some(found)
     }
 
     /// Reads the head now and then, so that what other processes append is noticed; ends with
@@ -225,7 +252,7 @@ impl Tail {
             self.advance(head);
             return Ok(Some(Others::Moved));
         }
-        let changed = if head <= *seen || self.is_ours(*seen, head) {
+        let changed = if head <= *seen || self.ring().is_ours(*seen, head) {
             Vec::new()
         } else {
             log::configured(&mut conn, *seen, head).await?
@@ -261,7 +288,7 @@ impl Tail {
         // Before anybody is told.
         let term = moved.then(|| self.0.servers.moved());
         let head = back_to.unwrap_or(*self.0.head.borrow());
-        *self.ring() = Ring { first: head + 1, next: head + 1, ..Ring::default() };
+        *self.ring() = Ring::at(head + 1);
         if let Some(head) = back_to {
             tracing::error!(head, "the log has gone back: commits were lost in the database");
             self.0.head.send_replace(head);
@@ -271,12 +298,6 @@ impl Tail {
         }
         self.0.moves.send_modify(|count| *count += 1);
         term
-    }
-
-    /// Did this process append all of `after + 1 ..= until`?
-    fn is_ours(&self, after: Position, until: Position) -> bool {
-        let ring = self.ring();
-        ring.first <= after + 1 && until < ring.next
     }
 
     fn advance(&self, head: Position) {
@@ -299,4 +320,72 @@ impl Tail {
 /// Bytes of these events' bodies.
 fn bytes(events: &[Arc<Recorded>]) -> usize {
     events.iter().map(|event| event.row.payload.len() + event.row.metadata.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::record::{Decoded, Row};
+
+    /// The event at a position.
+    fn event(position: Position) -> Arc<Recorded> {
+        let row = Row {
+            program: "default".into(),
+            aggregate_type: "theirs".into(),
+            aggregate_id: "default/1".into(),
+            event_type: "Seen".into(),
+            event_version: "1".into(),
+            payload: "{}".to_owned(),
+            metadata: "{}".to_owned(),
+            recorded_at: DateTime::UNIX_EPOCH,
+        };
+        let (row, decoded) = (Arc::new(row), Ok(Decoded::Foreign));
+        Arc::new(Recorded { position, stream: None, sequence: position, row, decoded })
+    }
+
+    /// Adds batches of a hundred, until `last`.
+    fn push(ring: &mut Ring, last: Position) {
+        while ring.next <= last {
+            ring.push((ring.next..ring.next + 100).map(event).collect());
+        }
+    }
+
+    fn positions(found: Option<Vec<Arc<Recorded>>>) -> Option<Vec<Position>> {
+        found.map(|events| events.iter().map(|event| event.position).collect())
+    }
+
+    #[test]
+    fn what_somebody_reads_is_kept_for_long() {
+        let mut ring = Ring::at(1);
+        push(&mut ring, 30_000);
+        assert_eq!(positions(ring.read(0, 2)), Some(vec![1, 2]));
+        push(&mut ring, 50_000);
+        assert_eq!(ring.events, 32_700);
+        assert_eq!(positions(ring.read(0, 2)), None, "it is gone");
+        assert_eq!(positions(ring.read(17_300, 2)), Some(vec![17_301, 17_302]));
+    }
+
+    #[test]
+    fn what_nobody_reads_is_let_go_of_soon_until_somebody_does() {
+        let mut ring = Ring::at(1);
+        push(&mut ring, 40_000);
+        assert_eq!(ring.events, 1_000);
+        assert_eq!(positions(ring.read(38_999, 2)), None, "it is gone");
+        assert_eq!(positions(ring.read(39_000, 2)), Some(vec![39_001, 39_002]));
+        push(&mut ring, 60_000);
+        assert_eq!(ring.events, 21_000);
+    }
+
+    #[test]
+    fn what_was_let_go_of_is_ours_still_and_what_others_appended_is_not() {
+        let mut ring = Ring::at(1);
+        push(&mut ring, 40_000);
+        assert!(ring.is_ours(0, 40_000));
+        assert!(!ring.is_ours(0, 40_001), "it is not here yet");
+        ring.push(vec![event(40_002)]);
+        assert!(!ring.is_ours(40_000, 40_002));
+        assert!(ring.is_ours(40_001, 40_002));
+    }
 }

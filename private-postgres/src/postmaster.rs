@@ -15,6 +15,11 @@ use crate::os_user::OsUser;
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const LOG_TAIL_BYTES_MAX: u64 = 16 * 1024;
 
+/// From how much memory on a process of Postgres gives what it has freed back to the system, in one
+/// piece or at the end of its heap (glibc's malloc). Each batch needs some hundred kilobytes for a
+/// moment, and what was given back comes again by page faults.
+const FREED_KEPT_BYTES: u32 = 16 * 1024 * 1024;
+
 /// Everything that it takes to run the programs of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Postmaster {
@@ -86,6 +91,9 @@ impl Postmaster {
         let copy = log.try_clone().map_err(Error::io("cannot open", &self.layout.log_file()))?;
         let mut postgres = self.user.command(&self.binaries.program("postgres"));
         postgres.arg("-D").arg(self.layout.postgres_dir());
+        for name in ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"] {
+            postgres.env(name, FREED_KEPT_BYTES.to_string());
+        }
         postgres.args(settings.iter().flat_map(|setting| ["-c", setting.as_str()]));
         postgres.stdout(copy).stderr(log);
         let program = self.binaries.program("postgres");

@@ -326,6 +326,54 @@ async fn settings_changed_by_another_process_hold_here_too() {
 }
 
 #[tokio::test]
+async fn settings_that_were_read_beside_an_append_of_newer_ones_do_not_stay() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    let expiring = |after: &str| {
+        let expiry = serde_json::from_str(after).expect("a policy");
+        Action::Program(program::Command::Configure(Settings { expiry, ..Settings::default() }))
+    };
+    let old = unkeyed("old", vec![expiring(r#"{"after":"P1M"}"#)]);
+    let old = ledger.execute(old).await.expect("configured");
+    let executor = ledger.executor();
+    let new = unkeyed("new", vec![expiring(r#""never""#)]);
+    let new = executor.dry_run(new).await.expect("would be configured");
+    let row = &new.events[0].row;
+    let (stream, event) = (
+        RawStream {
+            aggregate_type: row.aggregate_type.clone(),
+            aggregate_id: row.aggregate_id.clone(),
+        },
+        RawEvent {
+            event_type: row.event_type.clone(),
+            event_version: row.event_version.clone(),
+            payload: row.payload.clone(),
+            metadata: row.metadata.clone(),
+        },
+    );
+    let mut holder = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut holder).await.expect("begun");
+    sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(&mut holder).await.expect("locked");
+    let appended = tokio::spawn({
+        let executor = executor.clone();
+        async move { executor.append(stream, old.version, vec![event]).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND datname = current_database()";
+    while database.number(waiting).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    let probe = executor.dry_run(unkeyed("probe", vec![issue("a", 1)])).await;
+    let seen = probe.expect("would be issued");
+    assert!(seen.events[1].row.payload.contains("expires_at"), "under the old settings");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.expect("let go");
+    appended.await.expect("ends").expect("appended");
+
+    let issued = ledger.execute(unkeyed("i", vec![issue("a", 1)])).await.expect("issued");
+    assert!(!issued.events[1].row.payload.contains("expires_at"), "{:?}", issued.events[1]);
+}
+
+#[tokio::test]
 async fn refusals_of_one_crowd_are_proven_by_few_loads() {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;

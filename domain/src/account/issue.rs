@@ -38,19 +38,20 @@ pub(super) fn check_reference(reference: Option<&str>) -> Result<(), Error> {
     text::check_optional(reference).map_err(|why| Error::InvalidText { field: "/reference", why })
 }
 
-/// What a lot is asked to be, to be compared with one that exists.
-struct Asked<'a> {
+/// What a lot is asked to be, to be compared with one that exists. Few commands meet one, so the digest
+/// is made for those alone.
+struct Asked<'a, D> {
     points: Points,
     available_from: Option<DateTime<Utc>>,
     expires: Option<&'a Policy>,
-    digest: Digest,
+    digest: D,
 }
 
-impl Asked<'_> {
+impl<D: Fn() -> Digest> Asked<'_, D> {
     fn is(&self, seen: &Lot) -> bool {
         self.points == seen.issued
             && self.available_from == seen.available_from
-            && self.digest == seen.digest
+            && (self.digest)() == seen.digest
             && self.lapses_as(seen.expires_at)
     }
 
@@ -74,7 +75,7 @@ impl Draft<'_> {
         let available_from = available_from.map(instant).transpose().map_err(invalid_start)?;
         let lot = lot.unwrap_or_else(|| LotId::of_command(self.context.command_id));
         let points = points.points();
-        let digest = issue_digest(&source, reference.as_deref());
+        let digest = || issue_digest(&source, reference.as_deref());
         let asked = Asked { points, available_from, expires: expires.as_ref(), digest };
         if self.exists(&lot, &asked)? {
             return Ok(());
@@ -97,7 +98,7 @@ impl Draft<'_> {
         let Note { reason, actor, reference } = note;
         let lot = lot.unwrap_or_else(|| LotId::of_command(self.context.command_id));
         let points = points.points();
-        let digest = credit_digest(&reason, &actor, reference.as_deref());
+        let digest = || credit_digest(&reason, &actor, reference.as_deref());
         let asked = Asked { points, available_from: None, expires: expires.as_ref(), digest };
         if self.exists(&lot, &asked)? {
             return Ok(());
@@ -111,7 +112,7 @@ impl Draft<'_> {
     }
 
     /// Was that very lot issued before? Then this is a retry. A new one must fit the balance.
-    fn exists(&self, lot: &LotId, asked: &Asked<'_>) -> Result<bool, Error> {
+    fn exists(&self, lot: &LotId, asked: &Asked<'_, impl Fn() -> Digest>) -> Result<bool, Error> {
         if let Some(seen) = self.state.lots.get(lot) {
             return if asked.is(seen) { Ok(true) } else { Err(Error::LotExists(lot.clone())) };
         }

@@ -49,6 +49,8 @@ pub(super) struct Touched {
     pub(super) stream: StreamKey,
     /// Sequence of its last event in the batch.
     pub(super) sequence: i64,
+    /// It has grown enough for another snapshot.
+    pub(super) due: bool,
 }
 
 /// Decided, not written yet.

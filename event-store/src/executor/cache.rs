@@ -35,6 +35,7 @@ pub(super) struct Cache {
     generation_max: usize,
     /// Aggregates were forgotten since somebody asked.
     forgot: bool,
+    losses: u64,
 }
 
 /// Below this a batch's own aggregates could be forgotten while it is being written.
@@ -44,7 +45,7 @@ impl Cache {
     pub(super) fn new(aggregates_max: usize) -> Self {
         let generation_max = (aggregates_max / 2).max(GENERATION_MIN);
         let (young, old) = (HashMap::default(), HashMap::default());
-        Self { young, old, generation_max, forgot: false }
+        Self { young, old, generation_max, forgot: false, losses: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,9 +76,16 @@ impl Cache {
     pub(super) fn insert(&mut self, key: StreamKey, entry: Box<Entry>) {
         if self.young.len() >= self.generation_max {
             self.forgot |= !self.old.is_empty();
+            self.losses += u64::from(!self.old.is_empty());
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(key, entry);
+    }
+
+    /// How often aggregates have gone, by whatever way. As long as this is the same, all that were here
+    /// are here still.
+    pub(super) const fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// Were aggregates forgotten for want of room since the last call?
@@ -86,11 +94,13 @@ impl Cache {
     }
 
     pub(super) fn clear(&mut self) {
+        self.losses += 1;
         self.young.clear();
         self.old.clear();
     }
 
     pub(super) fn remove(&mut self, key: &StreamKey) {
+        self.losses += 1;
         self.young.remove(key);
         self.old.remove(key);
     }

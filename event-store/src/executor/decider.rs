@@ -88,6 +88,8 @@ pub(super) struct Decider {
     /// Commands whose keys are still to be looked up beforehand.
     checks: u32,
     pending: Pending,
+    /// What memory had lost before the first command of that batch was decided.
+    losses: u64,
     /// Most commands in the next batch. Halved while the database refuses batches, so that the
     /// one command that it cannot digest is found and the others are not refused with it.
     batch_commands_max: usize,
@@ -108,8 +110,8 @@ pub(super) struct Decider {
 enum InFlight {
     /// Waiting for the log's lock.
     Lock,
-    /// A batch with these keys and streams.
-    Batch { keys: Vec<Key>, touched: Vec<Touched> },
+    /// A batch with these keys and streams, and what memory had lost before it.
+    Batch { keys: Vec<Key>, touched: Vec<Touched>, losses: u64 },
 }
 
 /// The log's lock, as far as the decider is concerned.
@@ -166,6 +168,7 @@ impl Decider {
             twins: 0,
             checks: 0,
             pending: Pending::default(),
+            losses: 0,
             batch_commands_max: BATCH_COMMANDS_MAX,
             in_flight: None,
             over: None,
@@ -290,8 +293,9 @@ impl Decider {
         let mut pending = mem::replace(&mut self.pending, next);
         let keys = mem::take(&mut pending.keys);
         let touched = mem::take(&mut pending.touched);
+        let losses = mem::replace(&mut self.losses, self.cache.losses());
         let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
-        self.hand_over(Job::Write(Box::new(write)), InFlight::Batch { keys, touched });
+        self.hand_over(Job::Write(Box::new(write)), InFlight::Batch { keys, touched, losses });
     }
 
     fn hand_over(&mut self, job: Job, in_flight: InFlight) {
@@ -360,13 +364,18 @@ impl Decider {
 
     /// A batch that was in flight is over: its keys are free, and where it failed its streams stale.
     fn settle(&mut self, over: InFlight, failed: bool) {
-        let InFlight::Batch { keys, touched } = over else { return };
+        let InFlight::Batch { keys, touched, losses } = over else { return };
         for key in keys {
             self.release(&key);
         }
-        for Touched { stream, sequence } in touched {
+        // Memory has lost nothing since, so it has all of the batch.
+        let kept = !failed && losses == self.cache.losses();
+        for Touched { stream, sequence, due } in touched {
             if self.guessed.remove(&stream) && !failed {
                 self.newcomers.confirm(stream.kind());
+            }
+            if kept && !due {
+                continue;
             }
             let known = self.cache.get(&stream).map(|entry| entry.sequence);
             // Whoever dropped it meanwhile may have read it again without this batch.

@@ -36,6 +36,7 @@ pub(crate) async fn serve(
     reach: Reach,
     stop: CancellationToken,
 ) {
+    spare_control(&listener);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -65,6 +66,20 @@ pub(crate) async fn serve(
     graceful.shutdown().await;
 }
 
+/// Within one machine nothing is lost on the way, so the plainest control of congestion will do for the
+/// connections of a listener there. One that paces (BBR, where a system has it as its default)
+/// reckons with every segment, and has begun to when a connection is accepted.
+#[cfg(target_os = "linux")]
+fn spare_control(listener: &TcpListener) {
+    let local = listener.local_addr().is_ok_and(|it| it.ip().to_canonical().is_loopback());
+    if local && let Err(error) = rustix::net::sockopt::set_tcp_congestion(listener, "reno") {
+        tracing::debug!(%error, "the listener keeps its control of congestion");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn spare_control(_: &TcpListener) {}
+
 async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Watcher) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
@@ -84,5 +99,29 @@ async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Wa
     let conn = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(conn).await {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn control(socket: impl AsFd) -> String {
+        rustix::net::sockopt::tcp_congestion(socket).expect("readable")
+    }
+
+    #[tokio::test]
+    async fn connections_within_the_machine_have_the_plainest_control_and_others_the_systems() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let system = control(&listener);
+        spare_control(&listener);
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(control(&accepted), "reno");
+        let open_to_others = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
+        spare_control(&open_to_others);
+        assert_eq!(control(&open_to_others), system);
     }
 }

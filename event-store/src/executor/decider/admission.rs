@@ -1,7 +1,7 @@
 //! What a command waits for before it is decided: its streams, its key, and the proof that memory
 //! is as new as itself.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_map};
 use std::mem;
 
 use super::super::cache::Entry;
@@ -21,12 +21,14 @@ impl Decider {
         if !request.holds_key
             && let Some(key) = &request.key
         {
-            if let Some(waiting) = self.keys.get_mut(key) {
-                waiting.push(request);
-                self.twins += 1;
-                return;
-            }
-            self.keys.insert(key.clone(), Vec::new());
+            match self.keys.entry(key.clone()) {
+                hash_map::Entry::Occupied(waiting) => {
+                    waiting.into_mut().push(request);
+                    self.twins += 1;
+                    return;
+                }
+                hash_map::Entry::Vacant(free) => free.insert(Vec::new()),
+            };
             request.holds_key = true;
             request.check |= self.checks > 0;
         }

@@ -15,6 +15,7 @@ use super::super::request::{Request, Work};
 use super::rows::{answer_dry, metadata, raw_row, row};
 use super::{Decider, Decisions};
 use crate::receipt::{ExecuteError, Refusal};
+use crate::snapshots;
 use crate::stream::StreamKey;
 
 impl Decider {
@@ -63,8 +64,9 @@ impl Decider {
         let settle = settles(envelope);
         let mut version = self.version(&request);
         for (stream, events) in decisions {
-            version = self.apply(&stream, events, &metadata, now, settle);
-            self.pending.touched.push(Touched { stream, sequence: version });
+            let touched = self.apply(stream, events, &metadata, now, settle);
+            version = touched.sequence;
+            self.pending.touched.push(touched);
         }
         self.pending.push(request, first, version, None);
     }
@@ -133,18 +135,20 @@ impl Decider {
     /// Folds decided events into the state in memory and adds them to the batch.
     fn apply(
         &mut self,
-        stream: &StreamKey,
+        stream: StreamKey,
         events: Vec<Event>,
         metadata: &str,
         now: DateTime<Utc>,
         settle: bool,
-    ) -> i64 {
-        let Some(entry) = self.cache.get_mut(stream) else { return 0 };
+    ) -> Touched {
+        let Some(entry) = self.cache.get_mut(&stream) else {
+            return Touched { stream, sequence: 0, due: false };
+        };
         let deadline = entry.state.next_deadline();
         for event in events {
             entry.state.evolve(&event);
             entry.sequence += 1;
-            let row = row(&mut self.names, stream, &event, metadata.to_owned(), now);
+            let row = row(&mut self.names, &stream, &event, metadata.to_owned(), now);
             self.pending.push_event(Some(stream.clone()), entry.sequence, row, Some(event));
         }
         let moved = entry.state.next_deadline();
@@ -154,7 +158,8 @@ impl Decider {
             // A timer that fired is always corrected, or a stale row would fire for ever.
             self.pending.corrections.insert(stream.clone(), moved);
         }
-        entry.sequence
+        let due = snapshots::is_due(entry.sequence, entry.snapshot);
+        Touched { stream, sequence: entry.sequence, due }
     }
 
     /// Events decided elsewhere: the unique index judges them. Nothing else of this batch may
@@ -178,7 +183,7 @@ impl Decider {
             self.forget(&ours);
             // What time will do to the stream was not decided here: the scheduler finds out.
             self.pending.timers.insert(ours.clone(), Some(now));
-            self.pending.touched.push(Touched { stream: ours, sequence });
+            self.pending.touched.push(Touched { stream: ours, sequence, due: false });
         }
         self.pending.push(request, first, sequence, None);
     }

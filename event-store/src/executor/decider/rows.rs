@@ -19,7 +19,7 @@ pub(super) fn metadata(
     now: DateTime<Utc>,
 ) -> String {
     let metadata = Metadata {
-        command_id: envelope.id.as_str().into(),
+        command_id: Arc::clone(envelope.id.as_shared()),
         occurred_at: envelope.occurred_at.map_or(now, |at| at.min(now)),
         correlation_id: envelope.correlation_id.clone(),
         causation_id: envelope.causation_id.clone(),
