@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::binaries;
+use crate::elsewhere;
 use crate::error::Error;
 use crate::layout::{DATABASE, Layout, PORT, ROLE};
 use crate::lock;
@@ -76,6 +77,9 @@ impl Cluster {
         options: Options,
     ) -> Result<Self, Error> {
         let deadline = Instant::now() + options.start_wait_max;
+        if let Some(base) = &options.elsewhere {
+            elsewhere::link(data_dir, base)?;
+        }
         let layout = Layout::open(data_dir)?;
         let user = OsUser::for_cluster(&layout.data_dir, &layout.postgres_dir())?;
         let _turn = lock::exclusive(&layout.start_lock(), deadline).await?;

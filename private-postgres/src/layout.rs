@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 const SOCKET_PATH_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// Entered by all, listed by its owner: as root the cluster's user must get through.
-const DATA_DIR_MODE: u32 = 0o711;
+pub(crate) const DATA_DIR_MODE: u32 = 0o711;
 const PRIVATE_MODE: u32 = 0o700;
 
 #[derive(Debug, Clone)]
@@ -151,7 +151,7 @@ fn fits(socket_dir: &Path) -> bool {
 }
 
 /// The name must be the same in every process and release, which std's hasher does not promise.
-fn fnv_1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv_1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }

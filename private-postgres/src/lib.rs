@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod error;
 pub mod options;
 
+mod elsewhere;
 mod layout;
 mod lock;
 mod os_user;

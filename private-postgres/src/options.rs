@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Options {
     /// Folder of `postgres`, `initdb`, `pg_ctl` and `createdb`; searched for when absent.
     pub bin_dir: Option<PathBuf>,
+    /// Where a new data folder is made, with a link to it in the place that was named, when we are root
+    /// and the cluster's user could not get there. `None`: such a place is refused.
+    pub elsewhere: Option<PathBuf>,
     pub shared_buffers_mb: u32,
     pub max_wal_size_mb: u32,
     pub connections_max: u16,
@@ -22,6 +25,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             bin_dir: None,
+            elsewhere: None,
             shared_buffers_mb: 256,
             max_wal_size_mb: 4096,
             connections_max: 200,

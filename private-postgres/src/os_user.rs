@@ -36,7 +36,16 @@ impl OsUser {
                 return Ok(Self { uid, gid, name, switched: ourselves == ROOT });
             }
         }
-        STAND_INS.iter().find_map(|name| Self::named(name)).ok_or(Error::NoUser)
+        Self::first_stand_in().ok_or(Error::NoUser)
+    }
+
+    /// Who runs a new cluster, if we are root.
+    pub(crate) fn stand_in() -> Option<Self> {
+        if id(&["-u"]) == Some(ROOT) { Self::first_stand_in() } else { None }
+    }
+
+    fn first_stand_in() -> Option<Self> {
+        STAND_INS.iter().find_map(|name| Self::named(name))
     }
 
     fn named(name: &str) -> Option<Self> {

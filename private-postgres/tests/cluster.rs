@@ -335,6 +335,42 @@ async fn root_is_told_which_folder_the_clusters_user_cannot_enter() {
 }
 
 #[tokio::test]
+async fn root_may_have_a_closed_folder_linked_to_one_that_the_clusters_user_can_enter() {
+    if !is_root() {
+        return; // anybody else runs the cluster as himself
+    }
+    let folder = Folder::new();
+    let closed = folder.0.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let (data, base) = (closed.join("data"), folder.0.join("open/base"));
+    let options = || Options { elsewhere: Some(base.clone()), ..Options::small() };
+    let start = async || Cluster::start(&data, options()).await.unwrap();
+
+    let cluster = start().await;
+    let made = fs::read_link(&data).unwrap();
+    assert_eq!(made.parent(), Some(&*base));
+    assert_eq!(cluster.data_dir(), made);
+    cluster.release().await.unwrap();
+    let again = start().await;
+    assert_eq!(again.data_dir(), made, "it is kept");
+    again.release().await.unwrap();
+    // Whoever removes what he sees begins anew.
+    fs::remove_file(&data).unwrap();
+    let anew = start().await;
+    assert_ne!(anew.data_dir(), made);
+    anew.release().await.unwrap();
+    // Where there is no need nothing is done, and what is there is left alone.
+    let cluster = Cluster::start(&folder.data(), options()).await.unwrap();
+    assert_eq!(cluster.data_dir(), folder.data());
+    cluster.release().await.unwrap();
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    let refusal = Cluster::start(&data, options()).await.unwrap_err();
+    assert!(matches!(refusal, Error::Unreachable { .. }), "{refusal}");
+}
+
+#[tokio::test]
 async fn a_machine_without_postgres_is_told_how_to_get_it() {
     let folder = Folder::new();
     let options = Options { bin_dir: Some(folder.0.clone()), ..Options::small() };

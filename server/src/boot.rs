@@ -251,7 +251,7 @@ impl Server {
     async fn drain_all(self) -> Result<()> {
         // From here on commands get 503; those in the queue are decided, written and answered.
         self.ledger.executor().close();
-        // No connection is accepted any more, and those that are idle are closed.
+        // Connections that are idle are closed, and `/readyz` says why.
         self.draining.cancel();
         // Answers that would go on for ever end.
         self.reading.end_streams();

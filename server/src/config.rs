@@ -131,8 +131,8 @@ impl Payments {
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// A private Postgres in this folder.
-    Private { data_dir: PathBuf, shared_buffers_mb: u32 },
+    /// A private Postgres in this folder, which nobody has named where it is the default.
+    Private { data_dir: PathBuf, by_default: bool, shared_buffers_mb: u32 },
     /// A given one.
     Given { url: String, servers: Servers },
 }
@@ -204,7 +204,8 @@ impl Place {
             let data_dir = layers.text("data_dir");
             ensure!(!data_dir.is_empty(), layers.wrong("data_dir", "a folder"));
             let shared_buffers_mb = within(layers, "postgres_shared_buffers_mb", 1, 1 << 20)?;
-            return Ok(Self::Private { data_dir: data_dir.into(), shared_buffers_mb });
+            let by_default = *layers.origin("data_dir") == layers::Origin::Default;
+            return Ok(Self::Private { data_dir: data_dir.into(), by_default, shared_buffers_mb });
         }
         let servers = servers(layers, "database_url", Needed::ReadWrite)?;
         Ok(Self::Given { url, servers })

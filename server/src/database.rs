@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use accrue_event_store::ledger::{self, OpenError};
+use accrue_event_store::outage::Reminder;
 use accrue_event_store::servers::Servers;
 use accrue_private_postgres::cluster::{Cluster, Found, Released};
 use accrue_private_postgres::options::Options;
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Place, masked};
 use crate::output;
+
+/// Where data is that root has in a folder closed to all others, such as his home.
+const ROOTS_DATA: &str = "/var/lib/accrue";
 
 /// How often the private Postgres is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,15 +51,17 @@ impl Database {
     /// Starts or joins the private Postgres, or checks that the given one answers.
     pub(crate) async fn open(place: &Place) -> Result<Self> {
         match place {
-            Place::Private { data_dir, shared_buffers_mb } => {
-                Self::private(data_dir, *shared_buffers_mb).await
+            Place::Private { data_dir, by_default, shared_buffers_mb } => {
+                let elsewhere = by_default.then(|| ROOTS_DATA.into());
+                let shared_buffers_mb = *shared_buffers_mb;
+                let options = Options { elsewhere, shared_buffers_mb, ..Options::default() };
+                Self::private(data_dir, options).await
             }
             Place::Given { url, servers } => Self::given(url, servers).await,
         }
     }
 
-    async fn private(data_dir: &Path, shared_buffers_mb: u32) -> Result<Self> {
-        let options = Options { shared_buffers_mb, ..Options::default() };
+    async fn private(data_dir: &Path, options: Options) -> Result<Self> {
         // Its errors are whole sentences with their cause in them already.
         let started = Cluster::start(data_dir, options).await;
         let cluster = started.map_err(|error| anyhow!("{error}"))?;
@@ -139,6 +145,7 @@ pub(crate) async fn migrate(database: &Database) -> Result<()> {
 async fn watch(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(WATCH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reminder = Reminder::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -150,9 +157,15 @@ async fn watch(cluster: Arc<Cluster>, stop: CancellationToken) {
             found = cluster.ensure_running() => found,
         };
         match found {
-            Ok(Found::Running) => {}
-            Ok(Found::Restarted) => tracing::warn!("the private Postgres had died; it runs again"),
-            Err(error) => tracing::error!(%error, "the private Postgres cannot be started again"),
+            Ok(Found::Running) => reminder = Reminder::new(),
+            Ok(Found::Restarted) => {
+                reminder = Reminder::new();
+                tracing::warn!("the private Postgres had died; it runs again");
+            }
+            Err(error) if reminder.is_due(Instant::now()) => {
+                tracing::error!(%error, "the private Postgres cannot be started again");
+            }
+            Err(error) => tracing::debug!(%error, "nor this time"),
         }
     }
 }

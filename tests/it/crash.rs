@@ -198,6 +198,40 @@ async fn a_server_told_to_stop_keeps_its_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_to_a_server_that_is_about_to_leave_is_told_so() {
+    let (database, mut server) = Server::create().await;
+    let (lines, body) = futures::channel::mpsc::unbounded::<std::io::Result<&str>>();
+    let line = r#"{"id":"first","type":"issue_points","account":"ann","points":1}"#;
+    lines.unbounded_send(Ok(line)).expect("it is read");
+    lines.unbounded_send(Ok("\n")).expect("it is read");
+    let body = reqwest::Body::wrap_stream(body);
+    let request = server.client().request(reqwest::Method::POST, "/v1/commands").body(body);
+    let mut bulk = request.send().await.expect("the stream begins");
+    let first = bulk.chunk().await.expect("readable").expect("an answer");
+    let first: serde_json::Value = serde_json::from_slice(&first).expect("a line of JSON");
+    assert_eq!((&first["id"], &first["status"]), (&json!("first"), &json!(201)), "{first}");
+
+    // One request is still in flight, and its client may take its time.
+    server.sigterm();
+    let told = eventually("it says that it is about to leave", async || {
+        let ready = server.client().get("/readyz").await;
+        (ready.status == 503).then_some(ready)
+    })
+    .await;
+    assert_eq!(told.json()["shutting_down"], true, "{}", told.text);
+    let issue = "/v1/accounts/ann/points/issue";
+    let refused = server.client().keyed("late").post(issue, json!({"points": 1})).await;
+    assert_eq!(refused.problem(), "503 shutting-down");
+    assert_ne!(refused.header("retry-after"), "");
+
+    drop(lines);
+    assert_eq!(bulk.chunk().await.expect("the stream ends as it should"), None);
+    assert_eq!(server.exit().await.code(), Some(0), "{}", server.log());
+    let keys = "SELECT metadata->>'command_id' FROM events WHERE event_type = 'PointsIssued'";
+    assert_eq!(database.texts(keys).await, ["first"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_never_show_a_conflict() {
     let (database, first) = Server::create().await;
     let second = Server::start(&database).await;

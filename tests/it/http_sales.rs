@@ -2,6 +2,7 @@
 
 use accrue_tests::client::Client;
 use accrue_tests::eventually::eventually;
+use accrue_tests::program;
 use accrue_tests::server::Server;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -49,6 +50,29 @@ async fn a_sale_over_the_bound_earns_a_tenth_and_names_its_cause() {
     let known = client.get("/v1/sales/s1").await.expect(200).json();
     assert_eq!(known["total"], json!({"amount": 13_912, "currency": "GBP"}));
     assert_eq!(known["account"], "ann");
+}
+
+#[tokio::test]
+async fn entries_of_an_award_and_of_what_comes_back_of_it_name_campaign_version_and_sale() {
+    let (database, server) = Server::create().await;
+    let client = server.client();
+    client.post("/v1/campaigns", tenth("tenth")).await.expect(201);
+    client.post("/v1/sales", sale("s1", "ann", 13_912)).await.expect(201);
+    let caused = async |kind: &str| {
+        let statement = client.get("/v1/accounts/ann/statement").await;
+        let statement = if statement.status == 200 { statement.json() } else { Value::Null };
+        let entries = statement["items"].as_array().cloned().unwrap_or_default();
+        let found = entries.into_iter().find(|it| it["kind"] == kind)?;
+        Some(json!([found["cause"]["campaign"], found["cause"]["version"], found["sale"]]))
+    };
+    let award = json!(["tenth", 1, "s1"]);
+    assert_eq!(eventually("an award", async || caused("issued").await).await, award);
+    client.post("/v1/sales/s1/returns", json!({"all": true})).await.expect(201);
+    assert_eq!(eventually("a reversal", async || caused("reversed").await).await, award);
+    // Also where both are written at once.
+    let rebuild = ["projections", "rebuild", "statement", "--database-url", &database.url];
+    program::run(rebuild).await.expect_success();
+    assert_eq!(caused("reversed").await, Some(award));
 }
 
 #[tokio::test]

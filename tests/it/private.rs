@@ -39,6 +39,16 @@ async fn a_data_folder_outlives_its_server_and_ends_with_it_when_told() {
     let data = data_dir.to_str().expect("a path of text");
     let flags = ["--data-dir", data, "--postgres-shared-buffers-mb", "32"];
     let mut server = Server::start_with(&flags).await;
+    let (url, pid) = (server.url.clone(), server.pid());
+    for line in [
+        format!("API      {url}/v1\n"),
+        format!("Docs     {url}/docs\n"),
+        format!("Health   {url}/readyz\n"),
+        format!("Data     {data} (kept across restarts)\n"),
+        format!("Stop with Ctrl-C (or SIGTERM to process {pid})."),
+    ] {
+        assert!(server.log().contains(&line), "{line}: {}", server.log());
+    }
     let issue = "/v1/accounts/ann/points/issue";
     let issued = server.client().keyed("k").post(issue, json!({"points": 7, "lot": "a"})).await;
     let position = issued.position();

@@ -84,8 +84,7 @@ pub(super) async fn list(
     if query.r#type.as_deref().is_some_and(|name| !is_name(name)) {
         return Err(Problem::invalid("type", "expected the name of an event"));
     }
-    let lines = header_text(&headers, header::ACCEPT.as_str())?
-        .is_some_and(|accept| accept.split([',', ';']).any(|it| it.trim() == NDJSON));
+    let lines = header_text(&headers, header::ACCEPT.as_str())?.is_some_and(prefers_lines);
     let follow = query.follow.unwrap_or(false);
     let filter = Filter {
         event_type: query.r#type,
@@ -108,6 +107,20 @@ pub(super) async fn list(
     let limit = page::limit(query.limit)?;
     let conn = reading::log(&views, query.min_position).await?;
     one_page(&views, conn, &filter, after, limit).await
+}
+
+/// Would whoever accepts that rather have lines than a page?
+fn prefers_lines(accept: &str) -> bool {
+    let quality = |media_type: &str| {
+        let mut ranges = accept.split(',').map(|range| range.split(';').map(str::trim));
+        let mut said = ranges.find_map(|mut range| {
+            range.next().is_some_and(|it| it.eq_ignore_ascii_case(media_type)).then_some(range)
+        })?;
+        let quality = said.find_map(|it| it.strip_prefix("q="));
+        Some(quality.and_then(|it| it.parse::<f32>().ok()).unwrap_or(1.0))
+    };
+    let page = quality("application/json").unwrap_or(0.0);
+    quality(NDJSON).is_some_and(|lines| lines > 0.0 && lines >= page)
 }
 
 async fn one_page(
@@ -133,4 +146,32 @@ async fn one_page(
     }
     body.push('}');
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_for_who_would_rather_have_them() {
+        for accept in [
+            "application/x-ndjson",
+            "Application/X-NDJSON; charset=utf-8",
+            "application/x-ndjson, */*",
+            "application/json;q=0.5, application/x-ndjson",
+            "application/json, application/x-ndjson",
+        ] {
+            assert!(prefers_lines(accept), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "application/json",
+            "application/x-ndjson;q=0",
+            "application/json, application/x-ndjson;q=0.1",
+            "text/html, application/x-ndjson-not",
+        ] {
+            assert!(!prefers_lines(accept), "{accept}");
+        }
+    }
 }

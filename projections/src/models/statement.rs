@@ -23,13 +23,13 @@ mod line;
 mod read;
 
 pub use line::Cause;
-use line::{ISSUED, Line, REVERSED};
+use line::{Award, Line};
 pub use read::{Entry, Key, OfSale, Order, of_account, of_sale};
 
 /// The model.
 pub static MODEL: Model = Model {
     name: "statement",
-    version: 1,
+    version: 2,
     tables: &["statement_entries"],
     kinds: &[Kind::Account],
     ddl: include_str!("statement.sql"),
@@ -43,8 +43,8 @@ const PENDING_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 struct Statement {
     pending: Vec<Pending>,
-    /// The sales of the awards among them.
-    sales: Map<(Arc<str>, String), String>,
+    /// The awards among them, by account and lot.
+    awards: Map<(Arc<str>, String), Award>,
 }
 
 #[derive(Debug)]
@@ -86,66 +86,66 @@ impl Fold for Statement {
         if self.pending.len() < PENDING_MAX {
             return None;
         }
-        self.sales.clear();
+        self.awards.clear();
         let pending = std::mem::take(&mut self.pending);
-        Some(Box::new(Self { pending, sales: Map::default() }))
+        Some(Box::new(Self { pending, awards: Map::default() }))
     }
 
     async fn write(&mut self, conn: &mut PgConnection) -> Result<(), FollowError> {
-        self.sales.clear();
+        self.awards.clear();
         let mut pending = std::mem::take(&mut self.pending);
         attribute_older(conn, &mut pending).await?;
-        Ok(insert(conn, &pending).await?)
+        insert(conn, &pending).await
     }
 }
 
 impl Statement {
-    /// A reversal belongs to the sale of the lot that it reverses, if that is among these events;
-    /// else the database knows.
+    /// A reversal has the cause of the award that it takes back, if that is among these events; else
+    /// the database knows.
     fn attribute(&mut self, id: &Arc<str>, line: &mut Line) {
         let Some(lot) = &line.lot else { return };
         let key = (Arc::clone(id), lot.clone());
-        match (line.kind, &line.sale) {
-            (ISSUED, Some(sale)) => {
-                self.sales.insert(key, sale.clone());
-            }
-            (REVERSED, None) => line.sale = self.sales.get(&key).cloned(),
-            _ => {}
+        if let Some(award) = line.award() {
+            self.awards.insert(key, award);
+        } else if line.is_open()
+            && let Some(award) = self.awards.get(&key)
+        {
+            line.takes_back(award.clone());
         }
     }
 }
 
-/// Finds the sales of lots that were awarded before.
-async fn attribute_older(conn: &mut PgConnection, rows: &mut [Pending]) -> sqlx::Result<()> {
-    let mut open: Vec<_> = rows
-        .iter_mut()
-        .filter(|row| row.line.kind == REVERSED && row.line.sale.is_none())
-        .collect();
+/// Finds the causes of lots that were awarded before.
+async fn attribute_older(conn: &mut PgConnection, rows: &mut [Pending]) -> Result<(), FollowError> {
+    let mut open: Vec<_> = rows.iter_mut().filter(|row| row.line.is_open()).collect();
     if open.is_empty() {
         return Ok(());
     }
-    let known: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT d.ordinal, e.sale
-           FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
-                AS d(program, account, lot, ordinal)
-           JOIN statement_entries e
-             ON e.program = d.program AND e.account = d.account AND e.lot = d.lot
-            AND e.kind = 'issued' AND e.sale IS NOT NULL",
+    let known: Vec<(i64, Option<String>, String, i64)> = sqlx::query_as(
+        r#"SELECT d.ordinal, e.sale, e.cause, e.position
+             FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+                  AS d(program, account, lot, ordinal)
+             JOIN statement_entries e
+               ON e.program = d.program AND e.account = d.account AND e.lot = d.lot
+              AND e.kind = 'issued' AND e.cause LIKE '%"campaign":%'"#,
     )
     .bind(open.iter().map(|row| split(&row.id).0).collect::<Vec<_>>())
     .bind(open.iter().map(|row| split(&row.id).1).collect::<Vec<_>>())
     .bind(open.iter().map(|row| row.line.lot.as_deref()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
-    for (ordinal, sale) in known {
+    for (ordinal, sale, cause, position) in known {
+        let cause: Cause = serde_json::from_str(&cause)
+            .map_err(|error| FollowError::Poison { position, reason: error.to_string() })?;
         if let Some(row) = usize::try_from(ordinal - 1).ok().and_then(|at| open.get_mut(at)) {
-            row.line.sale = Some(sale);
+            let Cause { campaign, version, .. } = cause;
+            row.line.takes_back(Award { campaign, version, sale });
         }
     }
     Ok(())
 }
 
-async fn insert(conn: &mut PgConnection, pending: &[Pending]) -> sqlx::Result<()> {
+async fn insert(conn: &mut PgConnection, pending: &[Pending]) -> Result<(), FollowError> {
     let mut rows = Rows::new(
         "statement_entries (program, account, position, ordinal, kind, points, held, debt, lot,
                             sale, cause, lots, occurred_at, recorded_at)",
@@ -157,8 +157,12 @@ async fn insert(conn: &mut PgConnection, pending: &[Pending]) -> sqlx::Result<()
         rows.text(program).text(account).bigint(it.position).integer(it.ordinal).text(line.kind);
         rows.bigint(line.points).bigint(line.held).bigint(line.debt);
         rows.optional(line.lot.as_deref()).optional(line.sale.as_deref());
-        rows.text(&line.cause).text(&line.lots);
+        let poison = |error: serde_json::Error| {
+            let reason = error.to_string();
+            FollowError::Poison { position: it.position, reason }
+        };
+        rows.text(&serde_json::to_string(&line.cause).map_err(poison)?).text(&line.lots);
         rows.instant(Some(it.occurred_at)).instant(Some(it.recorded_at));
     }
-    rows.send(conn).await
+    Ok(rows.send(conn).await?)
 }

@@ -21,9 +21,9 @@ CREATE TABLE statement_entries (
     recorded_at timestamptz NOT NULL,
     PRIMARY KEY (program, account, position, ordinal)
 );
--- Whose sale a lot was awarded for is asked while the table is filled, too.
+-- Why a lot was awarded is asked while the table is filled, too.
 CREATE INDEX statement_awards ON statement_entries (program, account, lot)
-    WHERE kind = 'issued' AND sale IS NOT NULL;
+    WHERE kind = 'issued' AND cause LIKE '%"campaign":%';
 
 -- After the load.
 CREATE INDEX statement_sales ON statement_entries (program, sale) WHERE sale IS NOT NULL;

@@ -29,7 +29,9 @@ const HEADER_READ_MAX: Duration = Duration::from_secs(60);
 /// Pause when the system gives no more connections, say for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then until the requests in flight are answered; whoever calls sets a bound.
+/// Serves until `stop`, and then until the requests in flight are answered; whoever calls sets a bound.
+/// Whoever comes in between is served as well, so that he hears from the server itself that it
+/// is about to leave.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -37,33 +39,41 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     spare_control(&listener);
-    let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let permit = tokio::select! {
-            () = stop.cancelled() => break,
-            permit = Arc::clone(&room).acquire_owned() => permit,
-        };
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let serving = connection(stream, router.clone(), reach, graceful.watcher());
+    let accept = async || loop {
+        let permit = Arc::clone(&room).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    };
+    let begin = |(stream, permit), watcher| {
+        let serving = connection(stream, router.clone(), reach, watcher);
         tokio::spawn(async move {
             serving.await;
             drop(permit);
-        });
+        })
+    };
+    let (early, late) = (GracefulShutdown::new(), GracefulShutdown::new());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept() => begin(accepted, early.watcher()),
+        };
     }
-    // Before the wait, so that newcomers are refused at once and can go elsewhere.
+    let answered = early.shutdown();
+    tokio::pin!(answered);
+    loop {
+        tokio::select! {
+            () = &mut answered => break,
+            accepted = accept() => begin(accepted, late.watcher()),
+        };
+    }
     drop(listener);
-    graceful.shutdown().await;
+    late.shutdown().await;
 }
 
 /// Within one machine nothing is lost on the way, so the plainest control of congestion will do for the

@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Kind of an entry for a lot that was issued.
-pub(super) const ISSUED: &str = "issued";
+const ISSUED: &str = "issued";
 
 /// Kind of an entry for an issue that was taken back.
-pub(super) const REVERSED: &str = "reversed";
+const REVERSED: &str = "reversed";
 
 /// What led to an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
     /// The command.
     pub command_id: String,
-    /// The campaign whose award it is.
+    /// The campaign whose award it is, or that it takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
     /// The version of the campaign's rules.
@@ -52,9 +52,17 @@ pub(super) struct Line {
     pub(super) debt: i64,
     pub(super) lot: Option<String>,
     pub(super) sale: Option<String>,
-    /// JSON of the cause and of the lots that moved.
-    pub(super) cause: String,
+    pub(super) cause: Cause,
+    /// JSON of the lots that moved.
     pub(super) lots: String,
+}
+
+/// Why a lot was issued: what the reversal of its issue says, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Award {
+    pub(super) campaign: Option<String>,
+    pub(super) version: Option<u32>,
+    pub(super) sale: Option<String>,
 }
 
 impl Line {
@@ -134,13 +142,32 @@ impl Line {
                 Self { points: -points.get(), ..Self::called("expired") }
             }
         };
-        line.cause = serde_json::to_string(&cause)?;
+        line.cause = cause;
         line.lots = serde_json::to_string(lots)?;
         Ok(line)
     }
 
     fn called(kind: &'static str) -> Self {
         Self { kind, ..Self::default() }
+    }
+
+    /// The award that it is the issue of.
+    pub(super) fn award(&self) -> Option<Award> {
+        let Cause { campaign, version, .. } = &self.cause;
+        let (campaign, version) = (campaign.clone(), *version);
+        let given = self.kind == ISSUED && campaign.is_some();
+        given.then(|| Award { campaign, version, sale: self.sale.clone() })
+    }
+
+    /// Takes back what a campaign gave.
+    pub(super) fn takes_back(&mut self, award: Award) {
+        self.sale = award.sale;
+        (self.cause.campaign, self.cause.version) = (award.campaign, award.version);
+    }
+
+    /// An issue is taken back, and it is not known which.
+    pub(super) fn is_open(&self) -> bool {
+        self.kind == REVERSED && self.cause.campaign.is_none()
     }
 }
 
