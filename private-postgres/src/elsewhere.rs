@@ -1,9 +1,9 @@
 //! A place for a data folder that nobody but root can get to, as below root's own home: Postgres does
 //! not run as root.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -14,6 +14,10 @@ use crate::os_user::OsUser;
 /// user that stands in for root could not get to it. What is there already is left as it is.
 pub(crate) fn link(data_dir: &Path, base: &Path) -> Result<(), Error> {
     let Some(user) = OsUser::stand_in() else { return Ok(()) };
+    // One of ours whose folder is gone leads nowhere.
+    if fs::read_link(data_dir).is_ok_and(|folder| folder.starts_with(base) && !folder.exists()) {
+        fs::remove_file(data_dir).map_err(Error::io("cannot remove", data_dir))?;
+    }
     if fs::symlink_metadata(data_dir).is_ok() {
         return Ok(());
     }
@@ -24,23 +28,27 @@ pub(crate) fn link(data_dir: &Path, base: &Path) -> Result<(), Error> {
     }
     if !base.exists() {
         fs::create_dir_all(base).map_err(Error::io("cannot create", base))?;
-        // Whatever root leaves to others otherwise.
-        fs::set_permissions(base, fs::Permissions::from_mode(DATA_DIR_MODE))
-            .map_err(Error::io("cannot set the mode of", base))?;
+        open_to_all(base)?;
     }
     let folder = new_folder(base, &absolute)?;
-    match symlink(&folder, data_dir) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let _removed = fs::remove_dir(&folder);
+    let linked = open_to_all(&folder).and_then(|()| user.check_reach(&folder)).and_then(|()| {
+        match symlink(&folder, data_dir) {
+            Ok(()) => Ok(true),
             // Somebody else was faster, and we join him.
-            if error.kind() == ErrorKind::AlreadyExists {
-                Ok(())
-            } else {
-                Err(Error::io("cannot create", data_dir)(error))
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Error::io("cannot create", data_dir)(error)),
         }
+    });
+    if !matches!(linked, Ok(true)) {
+        let _removed = fs::remove_dir(&folder);
     }
+    linked.map(|_| ())
+}
+
+/// Whatever root's own mask leaves to others.
+fn open_to_all(dir: &Path) -> Result<(), Error> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(DATA_DIR_MODE))
+        .map_err(Error::io("cannot set the mode of", dir))
 }
 
 /// A folder of its own each time: whoever has removed the link begins anew, and nothing is overwritten.
@@ -49,7 +57,7 @@ fn new_folder(base: &Path, data_dir: &Path) -> Result<PathBuf, Error> {
     let mut folder = base.join(&name);
     let mut count = 1;
     loop {
-        match DirBuilder::new().mode(DATA_DIR_MODE).create(&folder) {
+        match fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 count += 1;

@@ -359,7 +359,11 @@ async fn root_may_have_a_closed_folder_linked_to_one_that_the_clusters_user_can_
     fs::remove_file(&data).unwrap();
     let anew = start().await;
     assert_ne!(anew.data_dir(), made);
+    let anew_in = anew.data_dir().to_owned();
     anew.release().await.unwrap();
+    // And so does whoever removes what it leads to.
+    fs::remove_dir_all(&anew_in).unwrap();
+    start().await.release().await.unwrap();
     // Where there is no need nothing is done, and what is there is left alone.
     let cluster = Cluster::start(&folder.data(), options()).await.unwrap();
     assert_eq!(cluster.data_dir(), folder.data());

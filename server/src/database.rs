@@ -21,7 +21,7 @@ use crate::config::{Place, masked};
 use crate::output;
 
 /// Where data is that root has in a folder closed to all others, such as his home.
-const ROOTS_DATA: &str = "/var/lib/accrue";
+const ROOTS_DATA: &str = "/var/lib/accrue-data";
 
 /// How often the private Postgres is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use accrue_tests::history::{self, FIGURES};
 use accrue_tests::load::{Fate, Load, Manner, Sent};
 use accrue_tests::program::Said;
 use accrue_tests::server::Server;
+use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -161,7 +162,7 @@ async fn a_server_told_to_stop_keeps_its_word() {
         .collect();
     let bulk = tokio::spawn(async move {
         // Cut off or not: what came back counts.
-        let request = client.request(reqwest::Method::POST, "/v1/commands").body(lines);
+        let request = client.request(Method::POST, "/v1/commands").body(lines);
         let mut response = request.send().await.expect("the stream begins");
         let mut text = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -205,7 +206,7 @@ async fn whoever_comes_to_a_server_that_is_about_to_leave_is_told_so() {
     lines.unbounded_send(Ok(line)).expect("it is read");
     lines.unbounded_send(Ok("\n")).expect("it is read");
     let body = reqwest::Body::wrap_stream(body);
-    let request = server.client().request(reqwest::Method::POST, "/v1/commands").body(body);
+    let request = server.client().request(Method::POST, "/v1/commands").body(body);
     let mut bulk = request.send().await.expect("the stream begins");
     let first = bulk.chunk().await.expect("readable").expect("an answer");
     let first: serde_json::Value = serde_json::from_slice(&first).expect("a line of JSON");
@@ -213,16 +214,22 @@ async fn whoever_comes_to_a_server_that_is_about_to_leave_is_told_so() {
 
     // One request is still in flight, and its client may take its time.
     server.sigterm();
-    let told = eventually("it says that it is about to leave", async || {
-        let ready = server.client().get("/readyz").await;
-        (ready.status == 503).then_some(ready)
+    eventually("it says that it is about to leave", async || {
+        // One that comes just then may be cut off.
+        let ready = server.client().try_send(Method::GET, "/readyz", None::<String>).await.ok()?;
+        (ready.status == 503 && ready.json()["shutting_down"] == true).then_some(())
     })
     .await;
-    assert_eq!(told.json()["shutting_down"], true, "{}", told.text);
     let issue = "/v1/accounts/ann/points/issue";
     let refused = server.client().keyed("late").post(issue, json!({"points": 1})).await;
     assert_eq!(refused.problem(), "503 shutting-down");
     assert_ne!(refused.header("retry-after"), "");
+    assert_eq!(refused.header("connection"), "close");
+    // What is read to its end is whole.
+    let lines_of = server.client().with("accept", "application/x-ndjson");
+    assert_eq!(lines_of.get("/v1/events").await.expect(200).lines().len(), 2);
+    let follow = lines_of.get("/v1/events?follow=true").await;
+    assert_eq!(follow.problem(), "503 shutting-down");
 
     drop(lines);
     assert_eq!(bulk.chunk().await.expect("the stream ends as it should"), None);

@@ -95,6 +95,9 @@ pub(super) async fn list(
         if query.limit.is_some_and(|limit| limit < 1) {
             return Err(Problem::invalid("limit", "expected a whole number from 1"));
         }
+        if follow && views.streams.is_cancelled() {
+            return Err(Problem::unavailable("shutting-down", "the server is shutting down"));
+        }
         reading::for_log(&views, query.min_position).await?;
         let as_of = query.min_position;
         let lines = stream::lines(views, filter, (after, as_of), query.limit, follow);
@@ -116,10 +119,11 @@ fn prefers_lines(accept: &str) -> bool {
         let mut said = ranges.find_map(|mut range| {
             range.next().is_some_and(|it| it.eq_ignore_ascii_case(media_type)).then_some(range)
         })?;
-        let quality = said.find_map(|it| it.strip_prefix("q="));
+        let quality = said.find_map(|it| it.strip_prefix("q=").or_else(|| it.strip_prefix("Q=")));
         Some(quality.and_then(|it| it.parse::<f32>().ok()).unwrap_or(1.0))
     };
-    let page = quality("application/json").unwrap_or(0.0);
+    let page = quality("application/json").or_else(|| quality("application/*"));
+    let page = page.or_else(|| quality("*/*")).unwrap_or(0.0);
     quality(NDJSON).is_some_and(|lines| lines > 0.0 && lines >= page)
 }
 
@@ -169,6 +173,7 @@ mod tests {
             "application/json",
             "application/x-ndjson;q=0",
             "application/json, application/x-ndjson;q=0.1",
+            "application/x-ndjson;Q=0.1, */*",
             "text/html, application/x-ndjson-not",
         ] {
             assert!(!prefers_lines(accept), "{accept}");

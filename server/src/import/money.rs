@@ -25,18 +25,19 @@ pub(super) fn amount(price: &str, quantity: u32, currency: Currency) -> Result<M
     Ok(Money { amount, currency })
 }
 
-/// Places behind the point that are read. What follows them is noise that no rounding to a minor
-/// unit can see, and a decimal holds no more than 28.
+/// Places behind the point that are read where there are more than a decimal holds, which is 28. What
+/// follows them is noise that no rounding to a minor unit sees.
 const PLACES_MAX: usize = 15;
 
 fn decimal(field: &str, text: &str) -> Result<Decimal, String> {
-    let read = match text.split_once('.') {
+    let cut = || match text.split_once('.') {
         Some((whole, places)) if places.len() > PLACES_MAX && digits(places) => {
-            &text[..whole.len() + 1 + PLACES_MAX]
+            Decimal::from_str_exact(&text[..whole.len() + 1 + PLACES_MAX])
         }
-        _ => text,
+        _ => Err(rust_decimal::Error::Underflow),
     };
-    Decimal::from_str_exact(read)
+    Decimal::from_str_exact(text)
+        .or_else(|_| cut())
         .map_err(|_| format!("{field}: expected a decimal number such as 139.12, got {text:?}"))
 }
 

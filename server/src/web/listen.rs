@@ -50,8 +50,8 @@ pub(crate) async fn serve(
             }
         }
     };
-    let begin = |(stream, permit), watcher| {
-        let serving = connection(stream, router.clone(), reach, watcher);
+    let begin = |(stream, permit), watcher, stays| {
+        let serving = connection(stream, router.clone(), reach, watcher, stays);
         tokio::spawn(async move {
             serving.await;
             drop(permit);
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept() => begin(accepted, early.watcher()),
+            accepted = accept() => begin(accepted, early.watcher(), true),
         };
     }
     let answered = early.shutdown();
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             () = &mut answered => break,
-            accepted = accept() => begin(accepted, late.watcher()),
+            accepted = accept() => begin(accepted, late.watcher(), false),
         };
     }
     drop(listener);
@@ -90,7 +90,14 @@ fn spare_control(listener: &TcpListener) {
 #[cfg(not(target_os = "linux"))]
 fn spare_control(_: &TcpListener) {}
 
-async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Watcher) {
+/// Serves a connection: one that `stays`, for as many requests as it brings.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    reach: Reach,
+    watcher: Watcher,
+    stays: bool,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
@@ -106,6 +113,7 @@ async fn connection(stream: TcpStream, router: Router, reach: Reach, watcher: Wa
     });
     let mut http = http1::Builder::new();
     http.timer(IdleTimer::default()).header_read_timeout(HEADER_READ_MAX).pipeline_flush(true);
+    http.keep_alive(stays);
     let conn = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(conn).await {
         tracing::debug!(%error, "a connection ended early");

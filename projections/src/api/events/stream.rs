@@ -57,7 +57,9 @@ impl Reading {
     /// The next lines; none at the end. An error ends the connection, so that the client does not
     /// take what it has for the whole.
     async fn chunk(&mut self) -> sqlx::Result<Option<Bytes>> {
-        while !self.done && self.left != Some(0) && !self.views.streams.is_cancelled() {
+        // What is read to its end goes on to it, also where the server is about to leave.
+        let ended = |this: &Self| this.follow && this.views.streams.is_cancelled();
+        while !self.done && self.left != Some(0) && !ended(self) {
             let (events, more) = self.page().await?;
             // What was sent before may be there no more, and other events in its place.
             if self.moves.has_changed().unwrap_or(true) {
