@@ -129,12 +129,6 @@ macro_rules! text_id {
             }
         }
 
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0.as_ref().to_owned()
-            }
-        }
-
         impl std::str::FromStr for $name {
             type Err = Invalid;
             fn from_str(text: &str) -> Result<Self, Invalid> {

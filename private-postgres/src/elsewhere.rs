@@ -3,16 +3,20 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::layout::{DATA_DIR_MODE, fnv_1a};
+use crate::layout::{fnv_1a, open_to_all};
 use crate::os_user::OsUser;
 
 /// Makes a folder below `base` and a link to it at `data_dir`, where that is still to be made and the
 /// user that stands in for root could not get to it. What is there already is left as it is.
 pub(crate) fn link(data_dir: &Path, base: &Path) -> Result<(), Error> {
+    // First, since it is nearly always so, and to know who we are takes a program.
+    if data_dir.exists() {
+        return Ok(());
+    }
     let Some(user) = OsUser::stand_in() else { return Ok(()) };
     // One of ours whose folder is gone leads nowhere.
     if fs::read_link(data_dir).is_ok_and(|folder| folder.starts_with(base) && !folder.exists()) {
@@ -43,12 +47,6 @@ pub(crate) fn link(data_dir: &Path, base: &Path) -> Result<(), Error> {
         let _removed = fs::remove_dir(&folder);
     }
     linked.map(|_| ())
-}
-
-/// Whatever root's own mask leaves to others.
-fn open_to_all(dir: &Path) -> Result<(), Error> {
-    fs::set_permissions(dir, fs::Permissions::from_mode(DATA_DIR_MODE))
-        .map_err(Error::io("cannot set the mode of", dir))
 }
 
 /// A folder of its own each time: whoever has removed the link begins anew, and nothing is overwritten.

@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 const SOCKET_PATH_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// Entered by all, listed by its owner: as root the cluster's user must get through.
-pub(crate) const DATA_DIR_MODE: u32 = 0o711;
+const DATA_DIR_MODE: u32 = 0o711;
 const PRIVATE_MODE: u32 = 0o700;
 
 #[derive(Debug, Clone)]
@@ -35,8 +35,7 @@ impl Layout {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, Error> {
         if !data_dir.exists() {
             fs::create_dir_all(data_dir).map_err(Error::io("cannot create", data_dir))?;
-            fs::set_permissions(data_dir, fs::Permissions::from_mode(DATA_DIR_MODE))
-                .map_err(Error::io("cannot set the mode of", data_dir))?;
+            open_to_all(data_dir)?;
         }
         let data_dir = data_dir.canonicalize().map_err(Error::io("cannot open", data_dir))?;
         if data_dir.to_str().is_none() {
@@ -115,6 +114,12 @@ impl Layout {
     fn format_file(&self) -> PathBuf {
         self.data_dir.join("format")
     }
+}
+
+/// Lets everybody through, whatever our own mask leaves to others.
+pub(crate) fn open_to_all(dir: &Path) -> Result<(), Error> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(DATA_DIR_MODE))
+        .map_err(Error::io("cannot set the mode of", dir))
 }
 
 /// A folder that only `user` (and root) can enter.

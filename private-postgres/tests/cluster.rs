@@ -33,6 +33,14 @@ impl Folder {
     fn data(&self) -> PathBuf {
         self.0.join("data")
     }
+
+    /// A folder in it that only its owner can enter.
+    fn closed(&self) -> PathBuf {
+        let closed = self.0.join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        closed
+    }
 }
 
 impl Drop for Folder {
@@ -325,9 +333,7 @@ async fn root_is_told_which_folder_the_clusters_user_cannot_enter() {
         return; // anybody else runs the cluster as himself
     }
     let folder = Folder::new();
-    let closed = folder.0.join("closed");
-    fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let closed = folder.closed();
 
     let refusal = refused(&closed.join("data")).await;
     assert!(refusal.contains(&format!("cannot enter {closed:?}")), "{refusal}");
@@ -340,9 +346,7 @@ async fn root_may_have_a_closed_folder_linked_to_one_that_the_clusters_user_can_
         return; // anybody else runs the cluster as himself
     }
     let folder = Folder::new();
-    let closed = folder.0.join("closed");
-    fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let closed = folder.closed();
     let (data, base) = (closed.join("data"), folder.0.join("open/base"));
     let options = || Options { elsewhere: Some(base.clone()), ..Options::small() };
     let start = async || Cluster::start(&data, options()).await.unwrap();

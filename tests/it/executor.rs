@@ -23,6 +23,15 @@ async fn positions_are_dense(database: &Database) {
     assert_eq!(database.number(gaps).await, 0);
 }
 
+/// Until so many sessions wait for a lock that somebody else has.
+async fn until_waiting(database: &Database, sessions: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND datname = current_database()";
+    while database.number(waiting).await < sessions {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn of_fifty_redeems_of_everything_one_succeeds() {
     let database = Database::create().await;
@@ -212,11 +221,7 @@ async fn a_commit_held_up_by_somebody_else_holds_nobody_back_for_good() {
         let other = other.clone();
         async move { other.execute(unkeyed("c2", vec![issue("b", 1)])).await }
     });
-    let parked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-                  AND datname = current_database()";
-    while database.number(parked).await < 2 {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&database, 2).await;
     let tail = other.tail();
     assert!(tail.read(0, 10).await.expect("readable").is_empty(), "nothing is visible yet");
     sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut holder).await.expect("unlocked");
@@ -240,8 +245,6 @@ async fn what_is_durable_is_answered_while_the_next_batch_waits() {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;
     ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("issued");
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-                   AND datname = current_database()";
     let lock = "SELECT 1 FROM log_head FOR UPDATE";
     // The log's row is locked here, then by the first batch, then here again, and only then by the
     // second batch, which is decided before the first is written.
@@ -253,17 +256,13 @@ async fn what_is_durable_is_answered_while_the_next_batch_waits() {
     let executor = ledger.executor();
     let command = |id| executor.submit(unkeyed(id, vec![issue("a", 1)]));
     let first = command("c1").await.expect("taken");
-    while database.number(waiting).await < 1 {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&database, 1).await;
     let second = tokio::spawn(command("c2").await.expect("taken"));
     let locked = tokio::spawn(async move {
         sqlx::query(lock).execute(&mut between).await.expect("locked");
         between
     });
-    while database.number(waiting).await < 2 {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&database, 2).await;
     // Behind it in the queue, and kept nowhere.
     executor.dry_run(unkeyed("probe", vec![issue("a", 1)])).await.expect("would be issued");
     sqlx::query("ROLLBACK").execute(&mut before).await.expect("let go");
@@ -358,11 +357,7 @@ async fn settings_that_were_read_beside_an_append_of_newer_ones_do_not_stay() {
         let executor = executor.clone();
         async move { executor.append(stream, old.version, vec![event]).await }
     });
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-                   AND datname = current_database()";
-    while database.number(waiting).await < 1 {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&database, 1).await;
     let probe = executor.dry_run(unkeyed("probe", vec![issue("a", 1)])).await;
     let seen = probe.expect("would be issued");
     assert!(seen.events[1].row.payload.contains("expires_at"), "under the old settings");

@@ -32,13 +32,14 @@ const PLACES_MAX: usize = 15;
 fn decimal(field: &str, text: &str) -> Result<Decimal, String> {
     let cut = || match text.split_once('.') {
         Some((whole, places)) if places.len() > PLACES_MAX && digits(places) => {
-            Decimal::from_str_exact(&text[..whole.len() + 1 + PLACES_MAX])
+            Decimal::from_str_exact(&text[..whole.len() + 1 + PLACES_MAX]).ok()
         }
-        _ => Err(rust_decimal::Error::Underflow),
+        _ => None,
     };
     Decimal::from_str_exact(text)
-        .or_else(|_| cut())
-        .map_err(|_| format!("{field}: expected a decimal number such as 139.12, got {text:?}"))
+        .ok()
+        .or_else(cut)
+        .ok_or_else(|| format!("{field}: expected a decimal number such as 139.12, got {text:?}"))
 }
 
 fn digits(text: &str) -> bool {

@@ -58,8 +58,10 @@ impl Reading {
     /// take what it has for the whole.
     async fn chunk(&mut self) -> sqlx::Result<Option<Bytes>> {
         // What is read to its end goes on to it, also where the server is about to leave.
-        let ended = |this: &Self| this.follow && this.views.streams.is_cancelled();
-        while !self.done && self.left != Some(0) && !ended(self) {
+        while !self.done
+            && self.left != Some(0)
+            && !(self.follow && self.views.streams.is_cancelled())
+        {
             let (events, more) = self.page().await?;
             // What was sent before may be there no more, and other events in its place.
             if self.moves.has_changed().unwrap_or(true) {
