@@ -18,6 +18,8 @@ use crate::target::Target;
 
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub(crate) const IF_MATCH: &str = "If-Match";
+/// What `If-Match` is called in an envelope.
+pub(crate) const EXPECTED_VERSION: &str = "expected_version";
 
 /// A kind of command: the body of a single call. Its serialised form is what fingerprints are
 /// made of, so fields that are absent are left out: a field that is added later changes no
@@ -34,6 +36,9 @@ pub(crate) trait Command: Serialize + DeserializeOwned {
     const ID_IN_ENVELOPE: Option<&'static str> = None;
     /// Does the body have an `actor` of its own?
     const HAS_ACTOR: bool = false;
+    /// Does a version of what it changes say anything? Not where it makes that itself, together
+    /// with changes elsewhere.
+    const HAS_VERSION: bool = true;
     /// Its path parameters.
     type Target: Target;
 
@@ -175,6 +180,10 @@ pub(crate) fn in_envelope(id_in_envelope: Option<&str>, mut problem: Problem) ->
         } else if error.pointer == IDEMPOTENCY_KEY {
             "/id".clone_into(&mut error.pointer);
         }
+    }
+    if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
+        let detail = problem.detail.clone();
+        return problem.at(format!("/{EXPECTED_VERSION}"), detail);
     }
     problem
 }

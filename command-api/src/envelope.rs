@@ -23,7 +23,7 @@ use serde::{Deserialize, de};
 use crate::campaigns::{
     ActivateCampaign, CreateCampaign, PauseCampaign, ReplaceRules, RetireCampaign,
 };
-use crate::command::{self, Command, Sender};
+use crate::command::{self, Command, EXPECTED_VERSION, Sender};
 use crate::holds::{CaptureHold, PlaceHold, ReleaseHold};
 use crate::points::{AdjustPoints, IssuePoints, RedeemPoints, ReversePoints};
 use crate::products::{
@@ -268,6 +268,12 @@ impl<'de, A: MapAccess<'de>, C: Command> Filter<'_, A, C> {
             "correlation_id" => once_line(map, key, &mut sender.correlation_id),
             "causation_id" => once_line(map, key, &mut sender.causation_id),
             "actor" => once_line(map, key, &mut sender.actor),
+            EXPECTED_VERSION => {
+                let mut version = sender.expected_version.take().map(Version);
+                once(map, key, &mut version)?;
+                sender.expected_version = version.map(|Version(version)| version);
+                Ok(())
+            }
             // `id` and `type` are read already.
             _ => map.next_value::<IgnoredAny>().map(|_| ()),
         }
@@ -304,6 +310,30 @@ impl<'de> Deserialize<'de> for Line {
         let line = Cow::<'de, str>::deserialize(deserializer)?;
         text::check(&line).map_err(D::Error::custom)?;
         Ok(Self(Arc::from(&*line)))
+    }
+}
+
+/// As `If-Match` takes it: 0 for what is not there yet.
+struct Version(i64);
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(VersionVisitor)
+    }
+}
+
+struct VersionVisitor;
+
+impl Visitor<'_> for VersionVisitor {
+    type Value = Version;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a version, which is a whole number from 0")
+    }
+
+    fn visit_u64<E: Error>(self, version: u64) -> Result<Version, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Unsigned(version), &self);
+        i64::try_from(version).map(Version).map_err(|_| wrong())
     }
 }
 
@@ -352,6 +382,7 @@ fn of_envelope<C: Command>(key: &str) -> Option<&'static str> {
         "correlation_id" => Some("correlation_id"),
         "causation_id" => Some("causation_id"),
         "actor" if !C::HAS_ACTOR => Some("actor"),
+        EXPECTED_VERSION if C::HAS_VERSION => Some(EXPECTED_VERSION),
         _ => None,
     })
 }

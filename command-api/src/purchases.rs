@@ -214,6 +214,7 @@ pub(crate) enum TenderKind {
 
 impl Command for PlacePurchase {
     const TYPE: &'static str = "place_purchase";
+    const HAS_VERSION: bool = false;
     const STATUS: StatusCode = StatusCode::CREATED;
     const STATUS_IN_BULK: StatusCode = StatusCode::ACCEPTED;
     const ID_IN_ENVELOPE: Option<&'static str> = Some("purchase");

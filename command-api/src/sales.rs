@@ -102,6 +102,7 @@ impl From<SaleLine> for Line {
 
 impl Command for RecordSale {
     const TYPE: &'static str = "record_sale";
+    const HAS_VERSION: bool = false;
     const STATUS: StatusCode = StatusCode::CREATED;
     const ID_IN_ENVELOPE: Option<&'static str> = Some("sale");
     type Target = Nothing;

@@ -53,6 +53,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         paths(
             accounts::list,
             accounts::get,
+            accounts::lots,
             statement::get,
             sales::get,
             campaigns::list,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{DatabaseFlags, ServerFlags};
+use crate::config::{AllFlags, DatabaseFlags, ServerFlags};
 use crate::events::{ExportArgs, TailArgs};
 use crate::import::SalesArgs;
 use crate::relay::RepublishArgs;
@@ -177,7 +177,7 @@ pub(crate) enum Projections {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Print every setting, and where its value comes from
-    Show(ServerFlags),
+    Show(AllFlags),
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,21 +4,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use accrue_domain::id::ProgramId;
-use clap::Args;
+use anyhow::{Result, anyhow, ensure};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where the server is, and for which program we speak.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClientFlags {
-    /// URL of a running server
-    #[arg(long, env = "ACCRUE_URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) url: String,
-    /// Program (the tenant) that is spoken for
-    #[arg(long, env = "ACCRUE_PROGRAM", default_value = "default", value_name = "ID")]
-    pub(crate) program: ProgramId,
-}
+use crate::config::{ClientFlags, Layers};
 
 /// A client. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,9 +31,6 @@ pub(crate) enum CallError {
     /// What answered is not ours.
     #[error("{url} does not answer like accrue: {reason}")]
     Foreign { url: String, reason: String },
-    /// The URL is none.
-    #[error("--url: expected a URL such as http://127.0.0.1:8080, got {0:?}")]
-    Url(String),
 }
 
 /// An RFC 9457 problem, as far as it is shown.
@@ -69,7 +57,7 @@ impl CallError {
         match self {
             Self::Connection { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502..=504),
-            Self::Foreign { .. } | Self::Url(_) => false,
+            Self::Foreign { .. } => false,
         }
     }
 
@@ -80,14 +68,28 @@ impl CallError {
 }
 
 impl Client {
-    /// A client of these flags.
-    pub(crate) fn new(flags: &ClientFlags) -> Result<Self, CallError> {
-        let invalid = || CallError::Url(flags.url.clone());
-        let url = Url::parse(&flags.url).map_err(|_| invalid())?;
-        let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
-        if url.scheme() != "http" || !url.has_host() || !plain {
-            return Err(invalid());
-        }
+    /// A client of a command with these flags.
+    pub(crate) fn read(flags: &ClientFlags) -> Result<Self> {
+        Self::of(&Layers::of_client(flags)?)
+    }
+
+    /// A client of the server and the program that are set.
+    pub(crate) fn of(layers: &Layers) -> Result<Self> {
+        let program = layers.text("program");
+        let program = ProgramId::new(&program).map_err(|rule| {
+            anyhow!("program: {rule}, got {program:?} ({})", layers.origin("program"))
+        })?;
+        let url = layers.text("url");
+        let parsed = Url::parse(&url).ok().filter(|url| {
+            let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+            url.scheme() == "http" && url.has_host() && plain
+        });
+        ensure!(parsed.is_some(), layers.wrong("url", "a URL such as http://127.0.0.1:8080"));
+        Self::new(&url, program)
+    }
+
+    /// A client of the server at this URL.
+    pub(crate) fn new(url: &str, program: ProgramId) -> Result<Self> {
         let http = reqwest::Client::builder()
             // The server is on this machine, whatever proxy the environment names.
             .no_proxy()
@@ -96,10 +98,18 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(60))
             .user_agent(concat!("accrue/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| invalid())?;
-        let base = flags.url.trim_end_matches('/').to_owned();
-        Ok(Self { http, base, program: flags.program.clone() })
+            .build()?;
+        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), program })
+    }
+
+    /// The server's URL, without a slash at its end.
+    pub(crate) fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The program that it speaks for.
+    pub(crate) fn program(&self) -> &ProgramId {
+        &self.program
     }
 
     /// Asks for JSON.

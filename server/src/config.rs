@@ -16,7 +16,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 
 pub(crate) use layers::Layers;
 pub(crate) use roles::Roles;
-pub(crate) use settings::{DatabaseFlags, KafkaFlags, ServerFlags};
+pub(crate) use settings::{AllFlags, ClientFlags, DatabaseFlags, KafkaFlags, ServerFlags};
 
 /// What a server runs with.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::boot::{Server, Signals, unless_stopped};
 use crate::cli::DemoArgs;
-use crate::client::{Client, ClientFlags};
+use crate::client::Client;
 use crate::config::{Config, Layers};
 use crate::import::{Catalogue, DateReader, Format, Plan, Source, Tally};
 use crate::output::{self, grouped};
@@ -74,8 +74,7 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
 
 /// Set up, import, wait, show.
 async fn story(server: &Server) -> Result<()> {
-    let flags = ClientFlags { url: server.url.clone(), program: ProgramId::default() };
-    let client = Client::new(&flags)?;
+    let client = Client::new(&server.url, ProgramId::default())?;
     set_up(&client).await.context("the sample campaign cannot be created")?;
     output::line("Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …")?;
     let tally = plan()?.run(&client).await?;
@@ -141,7 +140,7 @@ fn plan() -> Result<Plan> {
 async fn table(client: &Client, tally: &Tally, products: usize, position: i64) -> Result<String> {
     let campaign = format!("/v1/campaigns/{CAMPAIGN}?min_position={position}");
     let campaign = client.get(&campaign).await?;
-    let accounts = accounts(client, position).await?;
+    let accounts = all(client, "/v1/accounts", Some(position)).await?;
     let expiring = expiring(client, &accounts).await?;
     let sum = |field: &str| accounts.iter().map(|it| number(it, field)).sum::<i64>();
     let invoices = i64::try_from(tally.recorded + tally.already).unwrap_or(i64::MAX);
@@ -168,18 +167,28 @@ fn number(value: &Value, field: &str) -> i64 {
     value[field].as_i64().unwrap_or_default()
 }
 
-/// Every account with what it has, page by page.
-async fn accounts(client: &Client, position: i64) -> Result<Vec<Value>> {
-    let mut accounts = Vec::new();
-    let mut path = format!("/v1/accounts?limit=500&min_position={position}");
+/// Everything in a list, page by page, as of this position at least.
+async fn all(client: &Client, list: &str, position: Option<i64>) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    let position = position.map(|position| format!("&min_position={position}"));
+    let mut path = format!("{list}?limit=500{}", position.unwrap_or_default());
     loop {
         let mut page = client.get(&path).await?;
         if let Some(items) = page["items"].as_array_mut() {
-            accounts.append(items);
+            all.append(items);
         }
-        let Some(next) = page["next"].as_str() else { return Ok(accounts) };
-        path = format!("/v1/accounts?limit=500&cursor={next}");
+        let Some(next) = page["next"].as_str() else { return Ok(all) };
+        path = format!("{list}?limit=500&cursor={next}");
     }
+}
+
+/// The sum over those whose instant has come by then.
+fn until(items: &[Value], instant: &str, then: DateTime<Utc>, points: &str) -> i64 {
+    let by_then = |it: &&Value| {
+        let at = it[instant].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+        at.is_some_and(|at| at <= then)
+    };
+    items.iter().filter(by_then).map(|it| number(it, points)).sum()
 }
 
 /// Points that lapse soon, of all accounts.
@@ -189,12 +198,12 @@ async fn expiring(client: &Client, accounts: &[Value]) -> Result<i64> {
     let ids: Vec<String> = ids.collect();
     let of_one = |id: String| async move {
         let balance = client.get(&format!("/v1/accounts/{id}")).await?;
-        let dates = balance["expiring"].as_array().cloned().unwrap_or_default();
-        let is_soon = |it: &&Value| {
-            let at = it["at"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
-            at.is_some_and(|at| at <= soon)
-        };
-        anyhow::Ok(dates.iter().filter(is_soon).map(|it| number(it, "points")).sum::<i64>())
+        if balance["expiring_more"] == true {
+            let lots = all(client, &format!("/v1/accounts/{id}/lots"), None).await?;
+            return Ok(until(&lots, "expires_at", soon, "remaining"));
+        }
+        let dates = balance["expiring"].as_array().map_or(&[][..], Vec::as_slice);
+        anyhow::Ok(until(dates, "at", soon, "points"))
     };
     let asked = stream::iter(ids).map(of_one).buffer_unordered(QUESTIONS_AT_A_TIME);
     asked.try_fold(0, async |sum, points| Ok(sum + points)).await

@@ -16,8 +16,8 @@ use reqwest::Method;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::boot::{Signals, unless_stopped};
-use crate::client::{CallError, Client, ClientFlags};
-use crate::config::{DatabaseFlags, Layers, Place};
+use crate::client::{CallError, Client};
+use crate::config::{ClientFlags, DatabaseFlags, Layers, Place};
 use crate::database::{self, Database};
 use crate::{logging, output};
 
@@ -68,7 +68,7 @@ pub(crate) struct ExportArgs {
 
 /// Prints events, and with `--follow` those that come.
 pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
-    let client = Client::new(&arguments.client)?;
+    let client = Client::read(&arguments.client)?;
     let mut signals = Signals::listen()?;
     let mut after = match arguments.after {
         Some(after) => after,

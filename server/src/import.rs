@@ -29,7 +29,8 @@ use accrue_domain::money::Currency;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
-use crate::client::{Client, ClientFlags};
+use crate::client::Client;
+use crate::config::ClientFlags;
 use crate::output;
 
 pub(crate) use catalogue::Catalogue;
@@ -139,7 +140,7 @@ pub(crate) async fn run(arguments: SalesArgs) -> Result<ExitCode> {
         let fits = tokio::task::spawn_blocking(move || send::print(&plan)).await??;
         return Ok(if fits { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let client = Client::new(&arguments.client)?;
+    let client = Client::read(&arguments.client)?;
     let nothing_fits = if arguments.lines {
         let (charges, cancels) = (arguments.charges.clone(), arguments.cancellations.clone());
         let file = Plan::of(arguments)?;

@@ -30,6 +30,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
+use client::Client;
 use config::{Config, Layers, Place};
 use telemetry::Telemetry;
 
@@ -90,10 +91,11 @@ async fn perform(command: Command) -> Result<ExitCode> {
             return database::with(&place(&flags)?, projections::verify).await;
         }
         Command::Config(cli::Config::Show(flags)) => {
-            let layers = Layers::of_server(&flags)?;
+            let layers = Layers::of_all(&flags)?;
             output::write(output::table(&layers.shown()).as_bytes())?;
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
+            Client::of(&layers)?;
         }
         Command::Relay(cli::Relay::Republish(arguments)) => relay::republish(&arguments).await?,
         Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::client::ClientFlags;
+use crate::config::ClientFlags;
 use crate::output;
 use shop::Shop;
 

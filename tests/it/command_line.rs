@@ -38,6 +38,48 @@ fn a_flag_goes_before_the_environment_and_that_before_a_file() {
 }
 
 #[tokio::test]
+async fn the_server_and_the_program_of_a_command_are_settings_like_others() {
+    let (_database, server) = Server::create().await;
+    let acme = server.client().of_program("acme");
+    acme.post("/v1/accounts/ann/points/issue", json!({"points": 1})).await.expect(201);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("accrue.toml");
+    let said = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = program::command(arguments.iter().copied());
+        let output = command.current_dir(dir.path()).envs(environment.to_vec()).output();
+        Said::from(output.expect("it runs"))
+    };
+    let tail = ["events", "tail", "--after", "0"];
+    std::fs::write(&file, format!("url = '{}'\nprogram = 'acme'\n", server.url)).expect("written");
+    assert_eq!(said(&tail, &[]).expect_success().lines().count(), 2);
+    let other = [("ACCRUE_PROGRAM", "other")];
+    assert_eq!(said(&tail, &other).expect_success().lines().count(), 0);
+    let flag = [&tail[..], &["--program", "acme"]].concat();
+    assert_eq!(said(&flag, &other).expect_success().lines().count(), 2);
+
+    let shown = said(&["config", "show"], &other).expect_success();
+    let row = |name: &str| {
+        let row = shown.lines().find(|line| line.trim_start().starts_with(name));
+        row.expect("it is told").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("url "), format!("url {} (file ./accrue.toml)", server.url));
+    assert_eq!(row("program "), "program other (environment ACCRUE_PROGRAM)");
+
+    std::fs::write(&file, "url = 'https://there/'\n").expect("written");
+    for command in [&tail[..], &["config", "show"]] {
+        let wrong = said(command, &[]);
+        assert_ne!(wrong.code, Some(0));
+        assert!(
+            wrong.err.contains("url: expected a URL such as http://127.0.0.1:8080, got"),
+            "{wrong:?}"
+        );
+    }
+    let wrong = said(&[&tail[..], &["--program", "A b"]].concat(), &[]);
+    assert!(wrong.err.contains("program: expected lower-case letters"), "{wrong:?}");
+    assert!(wrong.err.contains("(flag --program)"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn every_shell_is_told_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = program::run(["completion", shell]).await.expect_success();

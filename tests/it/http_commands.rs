@@ -97,6 +97,49 @@ async fn a_line_and_the_single_call_of_the_same_key_are_one_command() {
 }
 
 #[tokio::test]
+async fn a_line_may_say_which_version_it_changes() {
+    let (database, server) = Server::create().await;
+    let client = server.client();
+    let rules = |more_than: i64| {
+        json!([{"variable": "$.amount",
+                "condition": {"rule": "numeric_greater_than", "value": more_than},
+                "action": {"command": "issue", "formula": "1"}}])
+    };
+    let campaign = json!({"id": "c", "name": "c", "rules": rules(1)});
+    let created = client.post("/v1/campaigns", campaign).await.expect(201);
+    assert_eq!(created.header("etag"), "\"1\"");
+    let replace = |id: &str, more_than: i64, version: i64| {
+        let line = json!({"id": id, "type": "replace_rules", "campaign": "c",
+                          "rules": rules(more_than), "expected_version": version});
+        format!("{line}\n")
+    };
+    let mut body = replace("first", 2, 1);
+    body += &replace("late", 3, 1);
+    body += &replace("negative", 4, -1);
+    body += "{\"id\":\"new\",\"type\":\"issue_points\",\"account\":\"a\",\"points\":1,\"expected_version\":0}\n";
+    let total = json!({"amount": 1, "currency": "GBP"});
+    let sale = json!({"id": "s", "type": "record_sale", "sale": "s", "total": total, "expected_version": 0});
+    body += &sale.to_string();
+    let answers = client.post_lines("/v1/commands", body).await.expect(200).lines();
+    let told = |answer: &Value| {
+        let pointer = &answer["problem"]["errors"][0]["pointer"];
+        (answer["status"].as_u64().unwrap_or(0), pointer.as_str().unwrap_or_default().to_owned())
+    };
+    let told: Vec<_> = answers.iter().map(told).collect();
+    let version = || "/expected_version".to_owned();
+    let wanted = [
+        (200, String::new()),
+        (412, version()),
+        (422, version()),
+        (201, String::new()),
+        (422, version()),
+    ];
+    assert_eq!(told, wanted, "{answers:#?}");
+    let replaced = "SELECT count(*) FROM events WHERE event_type = 'CampaignRulesReplaced'";
+    assert_eq!(database.number(replaced).await, 1);
+}
+
+#[tokio::test]
 async fn lines_that_are_no_text_do_not_end_the_stream() {
     let (_database, server) = Server::create().await;
     let client = server.client();

@@ -241,6 +241,20 @@ async fn the_demo_shows_what_it_did_and_serves_on_until_it_is_told_to_stop() {
     ] {
         assert!(figures.contains(figure), "{figure}: {said}");
     }
+    let lots = "FROM read.balance_lots WHERE expires_at > now()";
+    let soon = "coalesce(sum(free) FILTER (WHERE expires_at <= now() + interval '30 days'), 0)";
+    let top =
+        format!("SELECT account, sum(free) AS points {lots} GROUP BY 1 ORDER BY 2 DESC LIMIT 1");
+    for figure in [
+        format!("SELECT 'available ' || to_char(sum(free), 'FM999,999,999') {lots}"),
+        format!("SELECT 'expiring in 30 days ' || to_char({soon}, 'FM999,999,999') {lots}"),
+        format!(
+            "SELECT 'top accounts' || chr(10) || account || ' ' || to_char(points, 'FM999,999,999') FROM ({top}) AS top"
+        ),
+    ] {
+        let figure = database.text(&figure).await;
+        assert!(figures.contains(&figure), "{figure}: {said}");
+    }
     let url = said.split_whitespace().find_map(|it| it.strip_suffix("/v1/accounts/12748"));
     let url = url.expect("what to try").to_owned();
     Client::new(&url).get("/readyz").await.expect(200);

@@ -82,6 +82,24 @@ fn a_line_says_who_sent_it_and_why() {
 }
 
 #[test]
+fn a_line_says_which_version_it_changes() {
+    for (version, is) in
+        [(r#","expected_version":3"#, Some(3)), (r#","expected_version":0"#, Some(0)), ("", None)]
+    {
+        let text = r#"{"id":"k","type":"activate_campaign","campaign":"c""#;
+        let read = line(&format!("{text}{version}}}")).unwrap();
+        assert_eq!(read.envelope.expected_version, is);
+        same(
+            &format!("{text}{version}}}"),
+            &single::<ActivateCampaign>(
+                crate::target::OfCampaign { campaign: "c".parse().unwrap() },
+                "{}",
+            ),
+        );
+    }
+}
+
+#[test]
 fn a_line_that_is_no_command_names_what_is_wrong() {
     let mut out = String::new();
     for text in [
@@ -93,6 +111,10 @@ fn a_line_that_is_no_command_names_what_is_wrong() {
         r#"{"id":"k","type":"issue_points","account":"a","points":1,"points":1}"#,
         r#"{"id":"k","type":"issue_points","account":"a","points":1,"actor":"x","actor":"y"}"#,
         r#"{"id":"k","type":"issue_points","account":"a","points":1,"actor":"\n"}"#,
+        r#"{"id":"k","type":"issue_points","account":"a","points":1,"expected_version":-1}"#,
+        r#"{"id":"k","type":"issue_points","account":"a","points":1,"expected_version":"3"}"#,
+        r#"{"id":"k","type":"issue_points","account":"a","points":1,"expected_version":3,"expected_version":3}"#,
+        r#"{"id":"k","type":"record_sale","sale":"s","expected_version":0,"total":{"amount":5,"currency":"GBP"}}"#,
         r#"{"id":"k","type":"record_sale","total":{"amount":5,"currency":"GBP"}}"#,
         r#"{"id":"k","type":"record_sale","sale":"a/b","total":{"amount":5,"currency":"GBP"}}"#,
         r#"{"id":"k","type":"record_sale","sale":"a","sale":"b","total":{"amount":5,"currency":"GBP"}}"#,

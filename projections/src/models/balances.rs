@@ -1,6 +1,7 @@
 //! Read model: what each account has.
 //!
-//! Fed by: account events. Read by: `GET /v1/accounts`, `GET /v1/accounts/{account}`.
+//! Fed by: account events. Read by: `GET /v1/accounts`, `GET /v1/accounts/{account}` and its
+//! `/lots`.
 //! Rebuild: drop the tables and replay; nothing here is a source of truth.
 //! Invariants
 //! - Rows are a function of the events alone: no clock. What time does to them (a lot starts or
@@ -30,9 +31,9 @@ mod read;
 mod settled;
 mod write;
 
-pub use at::at;
-pub use balance::{Balance, EXPIRING_MAX, Expiring, LOTS_MAX, LotView};
-pub use read::{Summary, by_account, page};
+pub use at::{at, lots_at};
+pub use balance::{Balance, EXPIRING_MAX, Expiring, LOTS_MAX, LotKey, LotView};
+pub use read::{Summary, by_account, lots, page};
 
 /// The model.
 pub static MODEL: Model = Model {

@@ -28,14 +28,14 @@ async fn an_account_shows_what_it_has_and_what_it_had() {
     let path = format!("/v1/accounts/a?min_position={}", receipt.position);
     let (status, now) = web.json(&path).await;
     assert_eq!(status, StatusCode::OK);
-    let two = json!({"lot": "two", "issued": 12, "remaining": 12, "held": 0, "source": {"kind": "issue"}});
+    let two = json!({"lot": "two", "issued": 12, "remaining": 12, "held": 0, "source": {"kind": "issue"}, "position": 3});
     let source = json!({"kind": "campaign", "campaign": "tenth", "version": 1, "event": 1, "sale": "sale-1"});
     let one = json!({"lot": "one", "issued": 30, "remaining": 30, "held": 0,
-                     "expires_at": "2026-03-01T10:00:00Z", "source": source});
+                     "expires_at": "2026-03-01T10:00:00Z", "source": source, "position": 2});
     let both = json!({
         "account": "a", "available": 42, "pending": 0, "held": 0, "debt": 0, "lots": [one, two],
         "lots_more": false, "expiring": [{"at": "2026-03-01T10:00:00Z", "points": 30}],
-        "version": 3, "position": 3,
+        "expiring_more": false, "version": 3, "position": 3,
     });
     assert_eq!(now, both);
     world.clock.set(hour(10));
@@ -54,6 +54,53 @@ async fn an_account_shows_what_it_has_and_what_it_had() {
     );
     let response = web.send("/v1/accounts/a", false).await;
     assert_eq!(response.headers()["etag"], "\"3\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_lots_of_an_account_come_page_by_page() {
+    let mut world = World::new().await;
+    let web = world.web().await;
+    let mut position = 0;
+    for (lot, expires) in [("third", None), ("second", Some(20)), ("first", Some(10))] {
+        let expires = expires.map(|hours| accrue_domain::expiry::Policy::At(hour(hours)));
+        let lot = accrue_domain::account::command::Issue { expires, ..issue(lot, 5) };
+        position = world.to("a", Command::Issue(lot)).await.position;
+    }
+    let lots = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|it| it["lot"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, one) =
+        web.json(&format!("/v1/accounts/a/lots?limit=2&min_position={position}")).await;
+    assert_eq!((status, lots(&one)), (StatusCode::OK, vec!["first".into(), "second".into()]));
+    let next = one["next"].as_str().unwrap();
+    let (_, two) = web.json(&format!("/v1/accounts/a/lots?limit=2&cursor={next}")).await;
+    assert_eq!((lots(&two), &two["next"]), (vec!["third".into()], &Value::Null));
+    world.clock.set(hour(10));
+    let (_, later) = web.json("/v1/accounts/a/lots").await;
+    assert_eq!(lots(&later), ["second", "third"]);
+    let (_, then) = web.json("/v1/accounts/a/lots?at=2026-03-01T09:00:00Z&limit=2").await;
+    assert_eq!(lots(&then), ["first", "second"]);
+    let next = then["next"].as_str().unwrap();
+    let rest = format!("/v1/accounts/a/lots?at=2026-03-01T09:00:00Z&limit=2&cursor={next}");
+    assert_eq!(lots(&web.json(&rest).await.1), ["third"]);
+
+    let (status, _) = web.json("/v1/accounts/b/lots").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let never = "2e".to_owned() + "31".repeat(20).as_str();
+    for (query, field) in [
+        ("cursor=zz", "cursor"),
+        ("cursor=612e31", "cursor"),
+        ("cursor=393232333337323033363835343737353830372e31", "cursor"),
+        (&format!("cursor={never}"), "cursor"),
+        ("limit=0", "limit"),
+        ("at=2026-03-01T10:00:01Z", "at"),
+        ("color=red", "color"),
+    ] {
+        let (status, body) = web.json(&format!("/v1/accounts/a/lots?{query}")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {body}");
+        assert!(body.to_string().contains(field), "{query}: {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,6 +126,7 @@ async fn nothing_of_another_program_is_shown() {
     }
     for path in [
         "accounts/a",
+        "accounts/a/lots",
         "accounts/a/statement",
         "sales/s",
         "campaigns/c",
@@ -171,6 +219,7 @@ async fn unknown_parameters_are_refused_everywhere() {
     for path in [
         "accounts",
         "accounts/a",
+        "accounts/a/lots",
         "accounts/a/statement",
         "sales/s",
         "campaigns",
@@ -205,6 +254,7 @@ fn the_description_names_every_route() {
         [
             "/v1/accounts",
             "/v1/accounts/{account}",
+            "/v1/accounts/{account}/lots",
             "/v1/accounts/{account}/statement",
             "/v1/campaigns",
             "/v1/campaigns/{campaign}",

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::masked;
-use super::settings::{DatabaseFlags, KafkaFlags, SETTINGS, ServerFlags};
+use super::settings::{AllFlags, ClientFlags, DatabaseFlags, KafkaFlags, SETTINGS, ServerFlags};
 
 /// Read when no `--config` is given, if it is there.
 const DEFAULT_FILE: &str = "./accrue.toml";
@@ -63,6 +63,17 @@ impl Layers {
     /// The layers of a command that only needs the database.
     pub(crate) fn of_database(flags: &DatabaseFlags) -> Result<Self> {
         Self::read(&flags.given(), flags.config.as_deref())
+    }
+
+    /// The layers of a command that goes to a running server.
+    pub(crate) fn of_client(flags: &ClientFlags) -> Result<Self> {
+        Self::read(&flags.server.given(), flags.config.as_deref())
+    }
+
+    /// All of them.
+    pub(crate) fn of_all(flags: &AllFlags) -> Result<Self> {
+        let given = [flags.server.given(), flags.client.given()].concat();
+        Self::read(&given, flags.server.database.config.as_deref())
     }
 
     /// The layers of a command that publishes the database's log.

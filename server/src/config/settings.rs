@@ -12,7 +12,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 34] = [
+pub(super) const SETTINGS: [Setting; 36] = [
     Setting { key: "listen", default: "127.0.0.1" },
     Setting { key: "port", default: "8080" },
     Setting { key: "allow_network", default: "false" },
@@ -47,7 +47,39 @@ pub(super) const SETTINGS: [Setting; 34] = [
     Setting { key: "otlp_endpoint", default: "" },
     Setting { key: "log_format", default: "text" },
     Setting { key: "log_filter", default: "info,sqlx=warn" },
+    Setting { key: "url", default: "http://127.0.0.1:8080" },
+    Setting { key: "program", default: "default" },
 ];
+
+/// Which server a command goes to, and for which program it speaks.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerAtUrl {
+    /// URL of a running server [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Program (the tenant) that is spoken for [default: default]
+    #[arg(long, value_name = "ID")]
+    program: Option<String>,
+}
+
+/// For every command that goes to a running server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ClientFlags {
+    /// TOML file with settings [default: ./accrue.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "ACCRUE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerAtUrl,
+}
+
+/// All settings there are, to be shown.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AllFlags {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    #[command(flatten)]
+    pub(crate) client: ServerAtUrl,
+}
 
 /// Which database, for every command that needs one.
 #[derive(Debug, Clone, Default, Args)]
@@ -176,6 +208,12 @@ impl DatabaseFlags {
     pub(super) fn given(&self) -> Vec<(&'static str, String)> {
         let all = [("data_dir", &self.data_dir), ("database_url", &self.database_url)];
         present(all)
+    }
+}
+
+impl ServerAtUrl {
+    pub(super) fn given(&self) -> Vec<(&'static str, String)> {
+        present([("url", &self.url), ("program", &self.program)])
     }
 }
 

@@ -188,6 +188,12 @@ fn command() -> Value {
                 "properties": {
                     "id": {"type": "string", "description": "The idempotency key."},
                     "type": {"enum": accrue_command_api::COMMAND_TYPES},
+                    "expected_version": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "description": "The version that is changed, as If-Match says it to a \
+                            single call; any where absent. Not for what makes a sale or a purchase.",
+                    },
                 },
                 "description": "Beside these the fields of the type's body in \
                     http/openapi.json, and the parameters of its path by their names.",

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::id;
 use super::voice::Voice;
-use crate::client::{Client, ClientFlags};
+use crate::client::Client;
+use crate::config::ClientFlags;
 use crate::demo;
 
 /// Characters of a run's name, behind the words of its ids.
@@ -50,6 +51,7 @@ struct Holdings {
 
 impl Shop {
     pub(super) fn new(flags: &ClientFlags) -> Result<Self> {
+        let client = Client::read(flags)?;
         let mut name = Uuid::new_v4().simple().to_string();
         name.truncate(NAME_CHARS);
         Ok(Self {
@@ -58,9 +60,9 @@ impl Shop {
             product: format!("unicorn-{name}"),
             name,
             orders: 0,
-            client: Client::new(flags)?,
-            url: flags.url.trim_end_matches('/').to_owned(),
-            program: flags.program.clone(),
+            url: client.url().to_owned(),
+            program: client.program().clone(),
+            client,
             seen: Holdings::default(),
         })
     }

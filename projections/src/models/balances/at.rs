@@ -1,6 +1,6 @@
 //! What an account had at an instant: the fold of its events recorded by then, settled as of then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use accrue_domain::account::event::Event as Account;
 use accrue_domain::account::lots::Lot;
@@ -18,11 +18,12 @@ use chrono::{DateTime, Utc};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::PgConnection;
 
-use super::balance::{Balance, EXPIRING_MAX, Expiring, LOTS_MAX, LotView};
+use super::balance::{Balance, LotKey, LotView, Place, behind, dates};
+use super::settled::Settled;
 
-/// What the state does not keep of a lot: its place in the order of issue, and what made it.
+/// What the state does not keep of a lot: the position of the event that made it, and what did.
 struct Origin {
-    order: usize,
+    position: Position,
     source: Box<RawValue>,
 }
 
@@ -45,21 +46,24 @@ pub async fn at(
     stream: &StreamKey,
     at: DateTime<Utc>,
 ) -> sqlx::Result<Option<Balance>> {
-    let mut history = History::default();
-    loop {
-        let page =
-            read_stream_until(conn, codec, stream, history.version, at, PAGE_EVENTS_MAX).await?;
-        let Some(last) = page.last() else { break };
-        (history.version, history.position) = (last.sequence, last.position);
-        for event in &page {
-            history.take(event)?;
-        }
-    }
-    if history.version == 0 {
-        return Ok(None);
-    }
-    history.settle(at)?;
-    Ok(Some(history.balance(stream.id(), at)))
+    let history = History::until(conn, codec, stream, at).await?;
+    Ok(history.map(|history| history.balance(stream.id(), at)))
+}
+
+/// Its lots with points at that instant, in the order of use, behind `after`.
+///
+/// # Errors
+/// As [`at`].
+pub async fn lots_at(
+    conn: &mut PgConnection,
+    codec: &Codec,
+    stream: &StreamKey,
+    after: Option<LotKey>,
+    limit: i64,
+    at: DateTime<Utc>,
+) -> sqlx::Result<Option<Vec<LotView>>> {
+    let history = History::until(conn, codec, stream, at).await?;
+    Ok(history.map(|mut history| behind(history.lots(), after, limit)))
 }
 
 fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
@@ -67,6 +71,30 @@ fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error 
 }
 
 impl History {
+    /// Settled as of then.
+    async fn until(
+        conn: &mut PgConnection,
+        codec: &Codec,
+        stream: &StreamKey,
+        at: DateTime<Utc>,
+    ) -> sqlx::Result<Option<Self>> {
+        let mut history = Self::default();
+        loop {
+            let page = read_stream_until(conn, codec, stream, history.version, at, PAGE_EVENTS_MAX)
+                .await?;
+            let Some(last) = page.last() else { break };
+            (history.version, history.position) = (last.sequence, last.position);
+            for event in &page {
+                history.take(event)?;
+            }
+        }
+        if history.version == 0 {
+            return Ok(None);
+        }
+        history.settle(at)?;
+        Ok(Some(history))
+    }
+
     fn take(&mut self, it: &Recorded) -> sqlx::Result<()> {
         let decoded = it.decoded.as_ref().map_err(|error| decode(error.clone()))?;
         for event in decoded.events() {
@@ -91,7 +119,7 @@ impl History {
                 | Account::HoldReleased { .. }
                 | Account::PointsExpired { .. } => continue,
             };
-            let origin = Origin { order: self.origins.len(), source: source.map_err(decode)? };
+            let origin = Origin { position: it.position, source: source.map_err(decode)? };
             self.origins.insert(lot.clone(), origin);
         }
         Ok(())
@@ -109,20 +137,24 @@ impl History {
     }
 
     fn balance(mut self, account: &str, now: DateTime<Utc>) -> Balance {
-        let never = DateTime::<Utc>::MAX_UTC;
-        let mut lots: Vec<(&LotId, &Lot)> =
-            self.state.lots().iter().filter(|(_, lot)| !lot.free.is_zero()).collect();
-        let order = |id: &LotId| self.origins.get(id).map_or(0, |origin| origin.order);
-        lots.sort_by_key(|(id, lot)| (lot.expires_at.unwrap_or(never), order(id)));
-        let mut dates = BTreeMap::<_, i64>::new();
-        for (at, points) in lots.iter().filter_map(|(_, lot)| Some((lot.expires_at?, lot.free))) {
-            *dates.entry(at).or_default() += points.get();
-        }
-        let expiring = dates.into_iter().take(EXPIRING_MAX);
-        let lots_more = lots.len() > LOTS_MAX;
-        lots.truncate(LOTS_MAX);
+        let lots = self.lots();
+        let expiring = dates(&lots);
+        let settled = Settled {
+            available: self.state.available(now),
+            pending: self.state.pending(now),
+            held: self.state.held(),
+            debt: self.state.debt().get(),
+            // That is recorded here.
+            repaid_active: 0,
+            repaid_pending: 0,
+        };
+        let place = Place { version: self.version, position: self.position };
+        Balance::new(account.to_owned(), settled, lots, expiring, place)
+    }
+
+    fn lots(&mut self) -> Vec<LotView> {
         let view = |(id, lot): (&LotId, &Lot)| {
-            let source = self.origins.remove(id)?.source;
+            let Origin { position, source } = self.origins.remove(id)?;
             Some(LotView {
                 lot: id.as_str().to_owned(),
                 issued: lot.issued.get(),
@@ -131,19 +163,12 @@ impl History {
                 available_from: lot.available_from,
                 expires_at: lot.expires_at,
                 source,
+                position,
             })
         };
-        Balance {
-            account: account.to_owned(),
-            available: self.state.available(now),
-            pending: self.state.pending(now),
-            held: self.state.held(),
-            debt: self.state.debt().get(),
-            lots: lots.into_iter().filter_map(view).collect(),
-            lots_more,
-            expiring: expiring.map(|(at, points)| Expiring { at, points }).collect(),
-            version: self.version,
-            position: self.position,
-        }
+        let mut lots: Vec<_> = self.state.lots().iter().filter_map(view).collect();
+        lots.retain(LotView::has_points);
+        lots.sort_by_key(|lot| lot.key().order());
+        lots
     }
 }

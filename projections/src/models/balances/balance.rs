@@ -1,11 +1,14 @@
 //! What an account has, as readers see it.
 
+use std::collections::BTreeMap;
+
+use accrue_domain::expiry::instant;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::settled::{Settled, Totals};
+use super::settled::Settled;
 
 /// Most lots in an answer.
 pub const LOTS_MAX: usize = 100;
@@ -27,12 +30,14 @@ pub struct Balance {
     pub held: i64,
     /// Owed from reversals; later points repay it.
     pub debt: i64,
-    /// Lots with points that no hold pins, soonest to expire first, at most 100.
+    /// Lots with points, soonest to expire first, at most 100.
     pub lots: Vec<LotView>,
-    /// Are there more lots than these?
+    /// Are there more lots than these? `/v1/accounts/{account}/lots` has all of them.
     pub lots_more: bool,
     /// The next dates on which points lapse, at most 12.
     pub expiring: Vec<Expiring>,
+    /// Are there more dates than these? All of them are those of the lots.
+    pub expiring_more: bool,
     /// Events of the account so far; also its `ETag`.
     pub version: i64,
     /// Position of its last event.
@@ -40,16 +45,16 @@ pub struct Balance {
 }
 
 /// One lot.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Lot)]
 pub struct LotView {
     /// The lot.
     pub lot: String,
     /// Its size when it was issued.
     pub issued: i64,
-    /// What nobody has spent and no hold pins.
+    /// What nobody has spent, no hold pins and has not lapsed.
     pub remaining: i64,
-    /// What open holds pin.
+    /// What open holds pin. They may still capture it when the lot itself has lapsed.
     pub held: i64,
     /// Pending until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,15 +66,64 @@ pub struct LotView {
     /// where points came back too late for their own lot.
     #[schema(value_type = Object)]
     pub source: Box<RawValue>,
+    /// Position of the event that made it.
+    pub position: i64,
+}
+
+/// A lot's place in the order of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LotKey {
+    /// When it lapses; none is the last of all.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Position of the event that made it.
+    pub position: i64,
+}
+
+impl LotKey {
+    /// The key as text, for a cursor.
+    #[must_use]
+    pub fn text(self) -> String {
+        let micros = self.expires_at.map(|at| at.timestamp_micros().to_string());
+        format!("{}.{}", micros.unwrap_or_default(), self.position)
+    }
+
+    /// The key of that text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (micros, position) = text.split_once('.')?;
+        let expires_at = match micros {
+            "" => None,
+            micros => {
+                let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+                Some(instant(at).ok()?)
+            }
+        };
+        Some(Self { expires_at, position: position.parse().ok()? })
+    }
+
+    /// Its place before or behind others'.
+    pub(super) fn order(self) -> (DateTime<Utc>, i64) {
+        (self.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC), self.position)
+    }
 }
 
 impl LotView {
+    /// Its place.
+    #[must_use]
+    pub fn key(&self) -> LotKey {
+        LotKey { expires_at: self.expires_at, position: self.position }
+    }
+
     pub(super) fn is_lapsed(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
     pub(super) fn is_pending(&self, now: DateTime<Utc>) -> bool {
         self.available_from.is_some_and(|from| from > now)
+    }
+
+    pub(super) fn has_points(&self) -> bool {
+        self.remaining > 0 || self.held > 0
     }
 }
 
@@ -89,53 +143,61 @@ pub(super) struct Place {
     pub(super) position: i64,
 }
 
-/// An account's rows at one instant.
-pub(super) struct Rows {
-    pub(super) totals: Totals,
-    /// Lots that have not lapsed, in the order of use; one more than an answer shows, where there
-    /// is one.
-    pub(super) lots: Vec<LotView>,
-    /// The next dates of expiry; one for each date that the lots name, or more.
-    pub(super) expiring: Vec<Expiring>,
-}
-
-impl Rows {
-    pub(super) fn balance(mut self, account: String, place: Place, now: DateTime<Utc>) -> Balance {
-        let settled = self.totals.settled();
-        self.repay(settled, now);
-        self.lots.retain(|lot| lot.remaining > 0);
-        self.expiring.retain(|expiring| expiring.points > 0);
-        let lots_more = self.lots.len() > LOTS_MAX;
-        self.lots.truncate(LOTS_MAX);
-        self.expiring.truncate(EXPIRING_MAX);
-        Balance {
+impl Balance {
+    /// Of lots and dates there may be one more than an answer shows, or any number more.
+    pub(super) fn new(
+        account: String,
+        settled: Settled,
+        mut lots: Vec<LotView>,
+        mut expiring: Vec<Expiring>,
+        place: Place,
+    ) -> Self {
+        let (lots_more, expiring_more) = (lots.len() > LOTS_MAX, expiring.len() > EXPIRING_MAX);
+        lots.truncate(LOTS_MAX);
+        expiring.truncate(EXPIRING_MAX);
+        Self {
             account,
             available: settled.available,
             pending: settled.pending,
             held: settled.held,
             debt: settled.debt,
-            lots: self.lots,
+            lots,
             lots_more,
-            expiring: self.expiring,
+            expiring,
+            expiring_more,
             version: place.version,
             position: place.position,
         }
     }
+}
 
-    /// Takes from the lots what a debt takes before anything is recorded: only where an overdue
-    /// hold gives points back to an account that owes some.
-    fn repay(&mut self, settled: Settled, now: DateTime<Utc>) {
-        for (pending, mut left) in [(false, settled.repaid_active), (true, settled.repaid_pending)]
-        {
-            for lot in self.lots.iter_mut().filter(|lot| lot.is_pending(now) == pending) {
-                let part = left.min(lot.remaining);
-                left -= part;
-                lot.remaining -= part;
-                let date = self.expiring.iter_mut().find(|it| Some(it.at) == lot.expires_at);
-                if let Some(date) = date {
-                    date.points -= part;
-                }
-            }
+/// Takes from all of an account's lots, in the order of use, what a debt takes before anything is
+/// recorded: only where an overdue hold gives points back to an account that owes some.
+pub(super) fn repay(lots: &mut Vec<LotView>, settled: Settled, now: DateTime<Utc>) {
+    for (pending, mut left) in [(false, settled.repaid_active), (true, settled.repaid_pending)] {
+        for lot in lots.iter_mut().filter(|lot| lot.is_pending(now) == pending) {
+            let part = left.min(lot.remaining);
+            left -= part;
+            lot.remaining -= part;
         }
     }
+    lots.retain(LotView::has_points);
+}
+
+/// The dates on which points of these lots lapse, the next one first.
+pub(super) fn dates(lots: &[LotView]) -> Vec<Expiring> {
+    let mut dates = BTreeMap::<_, i64>::new();
+    for lot in lots.iter().filter(|lot| lot.remaining > 0) {
+        if let Some(at) = lot.expires_at {
+            *dates.entry(at).or_default() += lot.remaining;
+        }
+    }
+    dates.into_iter().map(|(at, points)| Expiring { at, points }).collect()
+}
+
+/// Of all of an account's lots the first `limit` behind one.
+pub(super) fn behind(mut lots: Vec<LotView>, after: Option<LotKey>, limit: i64) -> Vec<LotView> {
+    lots.retain(|lot| after.is_none_or(|after| lot.key().order() > after.order()));
+    lots.truncate(usize::try_from(limit).unwrap_or_default());
+    lots
 }

@@ -1,7 +1,5 @@
 //! Questions to `balances`. Time comes in as a parameter: rows know nothing of it.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +8,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use utoipa::ToSchema;
 
-use super::balance::{Balance, Expiring, LOTS_MAX, LotView, Place, Rows};
+use super::balance::{
+    Balance, EXPIRING_MAX, LOTS_MAX, LotKey, LotView, Place, behind, dates, repay,
+};
 use super::settled::Totals;
 
 /// One account in the list.
@@ -37,7 +37,8 @@ pub struct Summary {
 /// without a hold and with few lots.
 const FEW: &str = "
 SELECT a.free, a.held, a.debt, a.version, a.position,
-       l.lot, l.issued, l.free, l.held, l.available_from, NULLIF(l.expires_at, 'infinity'), l.source
+       l.lot, l.issued, l.free, l.held, l.available_from, NULLIF(l.expires_at, 'infinity'), l.source,
+       l.issued_position
   FROM balance_accounts a
   LEFT JOIN LATERAL (
        SELECT * FROM balance_lots l
@@ -86,44 +87,69 @@ macro_rules! totals {
     };
 }
 
-/// Lots of account $3 that have not lapsed at $2, and what overdue holds give back to each.
-macro_rules! unlapsed {
-    () => {
-        "SELECT l.*, coalesce((SELECT o.points FROM o WHERE o.lot = l.lot), 0) AS back
+/// Lots of account $3 of which that is true, and what overdue holds give back to each. That is asked
+/// lot by lot, not joined: a join would read every lot before the first.
+macro_rules! lots {
+    ($filter:expr) => {
+        concat!(
+            "SELECT l.*, coalesce((SELECT o.points FROM o WHERE o.lot = l.lot), 0) AS back
            FROM balance_lots l
-          WHERE l.program = $1 AND l.account = $3 AND l.expires_at > $2"
+          WHERE l.program = $1 AND l.account = $3 AND ",
+            $filter
+        )
     };
 }
 
-/// One account with everything, whatever it holds and however many lots it has. What overdue
-/// holds give back is asked lot by lot, not joined: a join would read every lot before the first.
-const MANY: &str = concat!(
-    "WITH o AS MATERIALIZED (
+/// Account $3 in program $1 at $2, with its first $4 lots in the order of use, those alone that
+/// are behind a place where one is given; then what else is asked for.
+macro_rules! account {
+    ($behind:literal, $more:expr) => {
+        concat!(
+            "WITH o AS MATERIALIZED (
        SELECT o.* FROM balance_accounts a, LATERAL (",
-    overdue!(),
-    ") o WHERE a.program = $1 AND a.account = $3), t AS (",
-    totals!(),
-    " WHERE a.program = $1 AND a.account = $3)
+            overdue!(),
+            ") o WHERE a.program = $1 AND a.account = $3), t AS (",
+            totals!(),
+            " WHERE a.program = $1 AND a.account = $3)
 SELECT t.*,
        (SELECT json_agg(x) FROM (
            SELECT * FROM (
-               SELECT l.lot, l.issued, l.free + l.back AS remaining, l.held - l.back AS held,
-                      l.available_from, NULLIF(l.expires_at, 'infinity') AS expires_at,
-                      l.source::json AS source
+               SELECT l.lot, l.issued,
+                      CASE WHEN l.expires_at > $2 THEN l.free + l.back ELSE 0 END AS remaining,
+                      l.held - l.back AS held, l.available_from,
+                      NULLIF(l.expires_at, 'infinity') AS expires_at, l.source::json AS source,
+                      l.issued_position AS position
                  FROM (",
-    unlapsed!(),
-    ") l ORDER BY l.expires_at, l.issued_position) l
-            WHERE l.remaining > 0 LIMIT 101) x)::text AS lots,
+            lots!(concat!("(l.expires_at > $2 OR l.held > 0)", $behind)),
+            ") l ORDER BY l.expires_at, l.issued_position) l
+            WHERE l.remaining > 0 OR l.held > 0 LIMIT $4) x)::text AS lots",
+            $more,
+            " FROM t"
+        )
+    };
+}
+
+/// One account with everything, whatever it holds and however many lots it has.
+const MANY: &str = account!(
+    "",
+    concat!(
+        ",
        (SELECT json_agg(x) FROM (
            SELECT l.expires_at AS at, sum(l.free + l.back) AS points
              FROM (",
-    unlapsed!(),
-    ") l
-            WHERE l.expires_at < 'infinity'
+        lots!("l.expires_at > $2 AND l.expires_at < 'infinity'"),
+        ") l
             GROUP BY l.expires_at HAVING sum(l.free + l.back) > 0
-            ORDER BY l.expires_at LIMIT 12) x)::text AS expiring
-  FROM t"
+            ORDER BY l.expires_at LIMIT $5) x)::text AS expiring"
+    )
 );
+
+/// One account and its first lots.
+const LOTS: &str = account!("", "");
+
+/// One account and its lots behind one that lapses at $5 and was made at $6.
+const LOTS_BEHIND: &str =
+    account!(" AND (l.expires_at, l.issued_position) > (coalesce($5, 'infinity'), $6)", "");
 
 /// Accounts in the order of their ids.
 const PAGE: &str =
@@ -145,8 +171,62 @@ pub async fn by_account(
     if held == 0 && rows.len() <= LOTS_MAX {
         return few(account, first, &rows, now).map(Some);
     }
-    let row = sqlx::query(MANY).bind(program).bind(now).bind(account).fetch_optional(conn).await?;
-    row.map(|row| many(&row, now)).transpose()
+    let query = sqlx::query(MANY).bind(program).bind(now).bind(account);
+    let query = query.bind(one_more(LOTS_MAX)).bind(one_more(EXPIRING_MAX));
+    let Some(row) = query.fetch_optional(&mut *conn).await? else { return Ok(None) };
+    let (settled, place) = (totals(&row)?.settled(), place(&row)?);
+    let (lots, expiring) = if settled.repays() {
+        let lots = repaid(conn, program, account, now).await?;
+        let expiring = dates(&lots);
+        (lots, expiring)
+    } else {
+        (json(row.try_get("lots")?)?, json(row.try_get("expiring")?)?)
+    };
+    Ok(Some(Balance::new(account.to_owned(), settled, lots, expiring, place)))
+}
+
+/// Lots of an account at `now` that have points, in the order of use, behind `after`; none when the
+/// account was never opened.
+///
+/// # Errors
+/// As Postgres gives them.
+pub async fn lots(
+    conn: &mut PgConnection,
+    (program, account): (&str, &str),
+    after: Option<LotKey>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Vec<LotView>>> {
+    let query = sqlx::query(if after.is_some() { LOTS_BEHIND } else { LOTS });
+    let mut query = query.bind(program).bind(now).bind(account).bind(limit);
+    if let Some(after) = after {
+        query = query.bind(after.expires_at).bind(after.position);
+    }
+    let Some(row) = query.fetch_optional(&mut *conn).await? else { return Ok(None) };
+    if !totals(&row)?.settled().repays() {
+        return json(row.try_get("lots")?).map(Some);
+    }
+    Ok(Some(behind(repaid(conn, program, account, now).await?, after, limit)))
+}
+
+/// All lots of an account of which a debt takes something: what it takes of one depends on those
+/// before it.
+async fn repaid(
+    conn: &mut PgConnection,
+    program: &str,
+    account: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<LotView>> {
+    let query = sqlx::query(LOTS).bind(program).bind(now).bind(account).bind(i64::MAX);
+    let Some(row) = query.fetch_optional(conn).await? else { return Ok(Vec::new()) };
+    let mut lots = json(row.try_get("lots")?)?;
+    repay(&mut lots, totals(&row)?.settled(), now);
+    Ok(lots)
+}
+
+/// By which one sees that there are more than so many.
+fn one_more(max: usize) -> i64 {
+    i64::try_from(max).map_or(i64::MAX, |max| max.saturating_add(1))
 }
 
 /// Accounts behind `after`, in the order of their ids.
@@ -190,12 +270,15 @@ fn totals(row: &PgRow) -> sqlx::Result<Totals> {
     })
 }
 
+fn place(row: &PgRow) -> sqlx::Result<Place> {
+    Ok(Place { version: row.try_get("version")?, position: row.try_get("position")? })
+}
+
 /// From all of an account's rows: nothing is held, and no lot is missing.
 fn few(account: &str, first: &PgRow, rows: &[PgRow], now: DateTime<Utc>) -> sqlx::Result<Balance> {
     let (free, held, debt) = (first.try_get(0)?, first.try_get(1)?, first.try_get(2)?);
     let mut totals = Totals { free, held, debt, ..Totals::default() };
     let mut lots = Vec::with_capacity(rows.len());
-    let mut dates = BTreeMap::<_, i64>::new();
     for row in rows {
         let Some(lot) = lot(row)? else { continue };
         if lot.is_lapsed(now) {
@@ -205,14 +288,13 @@ fn few(account: &str, first: &PgRow, rows: &[PgRow], now: DateTime<Utc>) -> sqlx
         if lot.is_pending(now) {
             totals.pending += lot.remaining;
         }
-        if let Some(at) = lot.expires_at {
-            *dates.entry(at).or_default() += lot.remaining;
-        }
         lots.push(lot);
     }
-    let expiring = dates.into_iter().map(|(at, points)| Expiring { at, points }).collect();
+    let settled = totals.settled();
+    repay(&mut lots, settled, now);
+    let expiring = dates(&lots);
     let place = Place { version: first.try_get(3)?, position: first.try_get(4)? };
-    Ok(Rows { totals, lots, expiring }.balance(account.to_owned(), place, now))
+    Ok(Balance::new(account.to_owned(), settled, lots, expiring, place))
 }
 
 fn lot(row: &PgRow) -> sqlx::Result<Option<LotView>> {
@@ -226,13 +308,8 @@ fn lot(row: &PgRow) -> sqlx::Result<Option<LotView>> {
         available_from: row.try_get(9)?,
         expires_at: row.try_get(10)?,
         source: source.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        position: row.try_get(12)?,
     }))
-}
-
-fn many(row: &PgRow, now: DateTime<Utc>) -> sqlx::Result<Balance> {
-    let (lots, expiring) = (json(row.try_get("lots")?)?, json(row.try_get("expiring")?)?);
-    let place = Place { version: row.try_get("version")?, position: row.try_get("position")? };
-    Ok(Rows { totals: totals(row)?, lots, expiring }.balance(row.try_get("account")?, place, now))
 }
 
 fn json<T: DeserializeOwned>(text: Option<&str>) -> sqlx::Result<Vec<T>> {

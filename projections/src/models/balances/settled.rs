@@ -39,6 +39,13 @@ pub(crate) struct Settled {
     pub(crate) repaid_pending: i64,
 }
 
+impl Settled {
+    /// Does the debt take something that is not recorded yet?
+    pub(crate) const fn repays(self) -> bool {
+        self.repaid_active > 0 || self.repaid_pending > 0
+    }
+}
+
 impl Totals {
     pub(crate) fn settled(&self) -> Settled {
         let active = self.free - self.lapsed - self.pending + self.back_active;
