@@ -33,6 +33,7 @@ async fn paged(world: &World, id: &str, at: DateTime<Utc>, limit: i64) -> [Vec<S
             let page = page.unwrap().unwrap();
             assert!(page.len() <= usize::try_from(limit).unwrap());
             let Some(last) = page.last() else { break };
+            assert_ne!(after, Some(last.key()), "it goes on");
             // As a client has it.
             after = LotKey::parse(&last.key().text());
             assert_eq!(after, Some(last.key()));
