@@ -188,24 +188,25 @@ impl Call {
         target: C::Target,
         body: C,
     ) -> Result<(bool, Receipt), Problem> {
-        let expected_version = match self.if_match {
+        let call = if C::HAS_VERSION { self } else { self.without_if_match()? };
+        let expected_version = match call.if_match {
             Some(IfMatch::Version(version)) => Some(version),
             Some(IfMatch::Any) | None => None,
         };
-        let sender = Sender { expected_version, ..self.sender };
+        let sender = Sender { expected_version, ..call.sender };
         let keyed = sender.key.is_some();
-        let envelope = command::envelope(self.program, sender, target, body);
+        let envelope = command::envelope(call.program, sender, target, body);
         let envelope = envelope.map_err(command::in_call::<C>)?;
         command::not_ahead(&envelope, ledger.clock().now())?;
         let executor = ledger.executor();
-        let answer = if self.dry_run {
+        let answer = if call.dry_run {
             tokio::time::timeout(WAIT_MAX, executor.dry_run(envelope)).await
         } else {
             tokio::time::timeout(WAIT_MAX, executor.execute(envelope)).await
         };
-        let answer = answer.map_err(|_| late(self.dry_run, keyed))?;
+        let answer = answer.map_err(|_| late(call.dry_run, keyed))?;
         let receipt = answer.map_err(|error| command::in_call::<C>(error.into()))?;
-        Ok((self.dry_run, receipt))
+        Ok((call.dry_run, receipt))
     }
 
     /// Refuses `If-Match` where a version of what the call changes would say nothing.

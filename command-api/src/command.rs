@@ -36,8 +36,7 @@ pub(crate) trait Command: Serialize + DeserializeOwned {
     const ID_IN_ENVELOPE: Option<&'static str> = None;
     /// Does the body have an `actor` of its own?
     const HAS_ACTOR: bool = false;
-    /// Does a version of what it changes say anything? Not where it makes that itself, together
-    /// with changes elsewhere.
+    /// May it say which version it changes? Not where it makes what it is about.
     const HAS_VERSION: bool = true;
     /// Its path parameters.
     type Target: Target;

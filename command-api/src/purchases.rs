@@ -511,7 +511,7 @@ pub(crate) async fn place(
     Json(body): Json<PlacePurchase>,
 ) -> Result<Response, Problem> {
     let id = body.id.clone();
-    wait::execute(&ledger, call.without_if_match()?, prefer, id, Nothing, body).await
+    wait::execute(&ledger, call, prefer, id, Nothing, body).await
 }
 
 /// Stop a purchase that is not completed yet.

@@ -246,7 +246,7 @@ pub(crate) async fn record(
     call: Call,
     Json(body): Json<RecordSale>,
 ) -> Result<Response, Problem> {
-    call.without_if_match()?.execute(&ledger, Nothing, body).await
+    call.execute(&ledger, Nothing, body).await
 }
 
 /// Record a return.

@@ -26,8 +26,7 @@ pub struct Envelope {
     pub causation_id: Option<Arc<str>>,
     /// Who sent it.
     pub actor: Option<Arc<str>>,
-    /// Only when every stream that it touches is at this version: `If-Match`. Compared with the
-    /// first action's stream.
+    /// Only when the first action's stream is at this version: `If-Match`.
     pub expected_version: Option<i64>,
     /// What to do, in order. Never empty.
     pub actions: Vec<Action>,

@@ -4,12 +4,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use accrue_domain::id::ProgramId;
-use anyhow::{Result, anyhow, ensure};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use anyhow::Result;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{ClientFlags, Layers};
+use crate::config::{ClientFlags, Layers, Target};
 
 /// A client. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,26 +70,11 @@ impl CallError {
 impl Client {
     /// A client of a command with these flags.
     pub(crate) fn read(flags: &ClientFlags) -> Result<Self> {
-        Self::of(&Layers::of_client(flags)?)
+        Self::new(Target::read(&Layers::of_client(flags)?)?)
     }
 
-    /// A client of the server and the program that are set.
-    pub(crate) fn of(layers: &Layers) -> Result<Self> {
-        let program = layers.text("program");
-        let program = ProgramId::new(&program).map_err(|rule| {
-            anyhow!("program: {rule}, got {program:?} ({})", layers.origin("program"))
-        })?;
-        let url = layers.text("url");
-        let parsed = Url::parse(&url).ok().filter(|url| {
-            let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
-            url.scheme() == "http" && url.has_host() && plain
-        });
-        ensure!(parsed.is_some(), layers.wrong("url", "a URL such as http://127.0.0.1:8080"));
-        Self::new(&url, program)
-    }
-
-    /// A client of the server at this URL.
-    pub(crate) fn new(url: &str, program: ProgramId) -> Result<Self> {
+    /// A client of that server.
+    pub(crate) fn new(Target { url, program }: Target) -> Result<Self> {
         let http = reqwest::Client::builder()
             // The server is on this machine, whatever proxy the environment names.
             .no_proxy()
@@ -99,7 +84,7 @@ impl Client {
             .read_timeout(Duration::from_secs(60))
             .user_agent(concat!("accrue/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), program })
+        Ok(Self { http, base: url, program })
     }
 
     /// The server's URL, without a slash at its end.

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use accrue_domain::id::ProgramId;
 use accrue_event_store::servers::{Needed, Servers};
 use anyhow::{Result, anyhow, bail, ensure};
+use reqwest::Url;
 
 pub(crate) use layers::Layers;
 pub(crate) use roles::Roles;
@@ -51,6 +53,15 @@ pub(crate) struct Config {
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
+}
+
+/// Where a command goes that goes to a running server.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Without a slash at its end.
+    pub(crate) url: String,
+    /// The tenant that is spoken for.
+    pub(crate) program: ProgramId,
 }
 
 /// Card payments.
@@ -155,6 +166,9 @@ pub(crate) enum LogFormat {
 impl Config {
     /// Reads every layer and checks the whole.
     pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        // No server goes there. But `url` may have been written for `database_url`, and another,
+        // empty database would be served.
+        Target::read(layers)?;
         let allow_network = layers.parse("allow_network", "true or false")?;
         let config = Self {
             listen: listen(layers, allow_network)?,
@@ -193,6 +207,23 @@ impl Config {
             );
         }
         Ok(config)
+    }
+}
+
+impl Target {
+    /// The part of commands that go to a running server.
+    pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        let (url, program) = (layers.text("url"), layers.text("program"));
+        let parsed = Url::parse(&url).ok().filter(|url| {
+            let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            let anybody = url.username().is_empty() && url.password().is_none();
+            url.scheme() == "http" && url.has_host() && bare && anybody
+        });
+        let expected = "the URL of a server such as http://127.0.0.1:8080";
+        let parsed = parsed.ok_or_else(|| anyhow!(layers.wrong("url", expected)))?;
+        let program = ProgramId::new(&program)
+            .map_err(|rule| anyhow!(layers.broken("program", &rule.to_string())))?;
+        Ok(Self { url: parsed.origin().ascii_serialization(), program })
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::boot::{Server, Signals, unless_stopped};
 use crate::cli::DemoArgs;
 use crate::client::Client;
-use crate::config::{Config, Layers};
+use crate::config::{Config, Layers, Target};
 use crate::import::{Catalogue, DateReader, Format, Plan, Source, Tally};
 use crate::output::{self, grouped};
 use crate::{logging, serve};
@@ -74,7 +74,8 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
 
 /// Set up, import, wait, show.
 async fn story(server: &Server) -> Result<()> {
-    let client = Client::new(&server.url, ProgramId::default())?;
+    let (url, program) = (server.url.clone(), ProgramId::default());
+    let client = Client::new(Target { url, program })?;
     set_up(&client).await.context("the sample campaign cannot be created")?;
     output::line("Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …")?;
     let tally = plan()?.run(&client).await?;
@@ -182,13 +183,14 @@ async fn all(client: &Client, list: &str, position: Option<i64>) -> Result<Vec<V
     }
 }
 
-/// The sum over those whose instant has come by then.
-fn until(items: &[Value], instant: &str, then: DateTime<Utc>, points: &str) -> i64 {
-    let by_then = |it: &&Value| {
-        let at = it[instant].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
-        at.is_some_and(|at| at <= then)
-    };
-    items.iter().filter(by_then).map(|it| number(it, points)).sum()
+/// Points of those whose instant has come by then.
+fn sum_by(items: &[Value], instant: &str, then: DateTime<Utc>, points: &str) -> i64 {
+    items.iter().filter(|it| is_by(it, instant, then)).map(|it| number(it, points)).sum()
+}
+
+fn is_by(item: &Value, instant: &str, then: DateTime<Utc>) -> bool {
+    let at = item[instant].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+    at.is_some_and(|at| at <= then)
 }
 
 /// Points that lapse soon, of all accounts.
@@ -198,12 +200,13 @@ async fn expiring(client: &Client, accounts: &[Value]) -> Result<i64> {
     let ids: Vec<String> = ids.collect();
     let of_one = |id: String| async move {
         let balance = client.get(&format!("/v1/accounts/{id}")).await?;
-        if balance["expiring_more"] == true {
-            let lots = all(client, &format!("/v1/accounts/{id}/lots"), None).await?;
-            return Ok(until(&lots, "expires_at", soon, "remaining"));
-        }
         let dates = balance["expiring"].as_array().map_or(&[][..], Vec::as_slice);
-        anyhow::Ok(until(dates, "at", soon, "points"))
+        let all_are_soon = dates.last().is_some_and(|last| is_by(last, "at", soon));
+        if balance["expiring_more"] == true && all_are_soon {
+            let lots = all(client, &format!("/v1/accounts/{id}/lots"), None).await?;
+            return Ok(sum_by(&lots, "expires_at", soon, "remaining"));
+        }
+        anyhow::Ok(sum_by(dates, "at", soon, "points"))
     };
     let asked = stream::iter(ids).map(of_one).buffer_unordered(QUESTIONS_AT_A_TIME);
     asked.try_fold(0, async |sum, points| Ok(sum + points)).await

@@ -30,7 +30,6 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
-use client::Client;
 use config::{Config, Layers, Place};
 use telemetry::Telemetry;
 
@@ -95,7 +94,6 @@ async fn perform(command: Command) -> Result<ExitCode> {
             output::write(output::table(&layers.shown()).as_bytes())?;
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
-            Client::of(&layers)?;
         }
         Command::Relay(cli::Relay::Republish(arguments)) => relay::republish(&arguments).await?,
         Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,

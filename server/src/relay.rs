@@ -30,9 +30,9 @@ pub(crate) struct RepublishArgs {
     /// The topic
     #[arg(long, value_name = "NAME")]
     topic: String,
-    /// Events of this program
-    #[arg(long, value_name = "ID", default_value = "default")]
-    program: String,
+    /// Events of this program [default: default]
+    #[arg(long, value_name = "ID")]
+    program: Option<String>,
     #[command(flatten)]
     kafka: KafkaFlags,
     #[command(flatten)]
@@ -41,7 +41,8 @@ pub(crate) struct RepublishArgs {
 
 /// Publishes the log into another topic.
 pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
-    let layers = Layers::of_relay(&arguments.database, &arguments.kafka)?;
+    let layers =
+        Layers::of_relay(&arguments.database, &arguments.kafka, arguments.program.as_deref())?;
     let place = Place::read(&layers)?;
     let Some(settings) = config::kafka::read(&layers)? else {
         bail!("no Kafka is named: --kafka-bootstrap HOST:PORT");
@@ -58,7 +59,7 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
     logging::quiet();
     let order = Order {
         from: arguments.from,
-        program: arguments.program.clone(),
+        program: layers.text("program"),
         topic: arguments.topic.clone(),
     };
     let done = database::with(&place, async |database: &Database| {

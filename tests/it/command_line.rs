@@ -65,15 +65,20 @@ async fn the_server_and_the_program_of_a_command_are_settings_like_others() {
     assert_eq!(row("url "), format!("url {} (file ./accrue.toml)", server.url));
     assert_eq!(row("program "), "program other (environment ACCRUE_PROGRAM)");
 
-    std::fs::write(&file, "url = 'https://there/'\n").expect("written");
-    for command in [&tail[..], &["config", "show"]] {
-        let wrong = said(command, &[]);
-        assert_ne!(wrong.code, Some(0));
-        assert!(
-            wrong.err.contains("url: expected a URL such as http://127.0.0.1:8080, got"),
-            "{wrong:?}"
-        );
+    std::fs::write(&file, "port = 1\n").expect("written");
+    let shown = said(&["config", "show"], &[]).expect_success();
+    assert!(shown.contains("http://127.0.0.1:1 "), "where it would be served: {shown}");
+    // One that was meant for a database is told of before another database is served.
+    for url in ["https://there/", "http://a:hunter2@there", "postgres://a:hunter2@there/b"] {
+        std::fs::write(&file, format!("url = '{url}'\n")).expect("written");
+        for command in [&tail[..], &["config", "show"], &["serve", "--port", "0"]] {
+            let wrong = said(command, &[]);
+            assert_ne!(wrong.code, Some(0));
+            assert!(wrong.err.contains("url: expected the URL of a server"), "{wrong:?}");
+            assert!(!(wrong.err + &wrong.out).contains("hunter2"), "{command:?}");
+        }
     }
+    std::fs::remove_file(&file).expect("removed");
     let wrong = said(&[&tail[..], &["--program", "A b"]].concat(), &[]);
     assert!(wrong.err.contains("program: expected lower-case letters"), "{wrong:?}");
     assert!(wrong.err.contains("(flag --program)"), "{wrong:?}");

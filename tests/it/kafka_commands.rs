@@ -150,8 +150,10 @@ async fn each_record_is_answered_and_what_is_no_command_is_set_aside() {
     let redeem = r#"{"id":"c-2","type":"redeem_points","account":"a","points":99}"#;
     let nameless = r#"{"type":"issue_points","account":"a","points":10}"#;
     let unknown = r#"{"id":"c-3","type":"give","account":"a"}"#;
+    let stale =
+        r#"{"id":"c-5","type":"issue_points","account":"a","points":1,"expected_version":9}"#;
     let last = r#"{"id":"c-4","type":"redeem_points","account":"a","points":4}"#;
-    let bodies = [issue, issue, other, redeem, "{", nameless, unknown, last];
+    let bodies = [issue, issue, other, redeem, "{", nameless, unknown, stale, last];
     // One key, so one partition: what is no command must not stop those behind it.
     let records: Vec<_> = bodies.iter().map(|body| (Some("a"), *body)).collect();
     write(broker, &of("commands"), &records).await;
@@ -163,7 +165,7 @@ async fn each_record_is_answered_and_what_is_no_command_is_set_aside() {
         .collect();
     by_offset.sort_by_key(|(offset, _)| *offset);
     let statuses: Vec<_> = by_offset.iter().map(|(_, it)| it["status"].as_i64()).collect();
-    let expected = [201, 201, 422, 409, 400, 422, 422, 200].map(Some);
+    let expected = [201, 201, 422, 409, 400, 422, 422, 412, 200].map(Some);
     assert_eq!(statuses, expected, "{by_offset:#?}");
     let (first, again) = (&by_offset[0].1, &by_offset[1].1);
     assert_eq!(first["receipt"], again["receipt"]);

@@ -1,6 +1,7 @@
 //! Accounts: balances, now or as they were.
 
 use accrue_domain::aggregate::Kind;
+use accrue_domain::expiry::instant;
 use accrue_domain::id::AccountId;
 use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Path, Program, Query};
@@ -108,7 +109,10 @@ pub(super) struct LotsQuery {
     at: Option<DateTime<Utc>>,
 }
 
-/// An account's lots with points, soonest to expire first: the order in which they are spent.
+/// An account's lots with points, soonest to expire first.
+///
+/// A lot that has lapsed is among them while an open hold pins something of it. Pages of what was at an
+/// instant are asked for with the same `at`, and each reads the account's events up to then.
 #[utoipa::path(get, path = "/v1/accounts/{account}/lots", tag = "accounts",
     operation_id = "list_lots",
     params(("account" = String, Path, description = "The account"), LotsQuery,
@@ -148,8 +152,10 @@ fn lot_key(cursor: &str) -> Result<LotKey, Problem> {
 }
 
 fn passed(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Problem> {
-    if at.is_some_and(|at| at > now) {
+    let Some(at) = at else { return Ok(None) };
+    if at > now {
         return Err(Problem::invalid("at", "expected an instant that has passed"));
     }
-    Ok(at)
+    // Postgres knows none that are much earlier.
+    instant(at).map(Some).map_err(|error| Problem::invalid("at", error.to_string()))
 }

@@ -95,6 +95,7 @@ async fn all_lots_of_an_account_come_page_by_page() {
         (&format!("cursor={never}"), "cursor"),
         ("limit=0", "limit"),
         ("at=2026-03-01T10:00:01Z", "at"),
+        ("at=-9999-01-01T00:00:00Z", "at"),
         ("color=red", "color"),
     ] {
         let (status, body) = web.json(&format!("/v1/accounts/a/lots?{query}")).await;

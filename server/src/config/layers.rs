@@ -77,8 +77,13 @@ impl Layers {
     }
 
     /// The layers of a command that publishes the database's log.
-    pub(crate) fn of_relay(database: &DatabaseFlags, kafka: &KafkaFlags) -> Result<Self> {
-        let flags = [database.given(), kafka.given()].concat();
+    pub(crate) fn of_relay(
+        database: &DatabaseFlags,
+        kafka: &KafkaFlags,
+        program: Option<&str>,
+    ) -> Result<Self> {
+        let program = program.map(|program| ("program", program.to_owned()));
+        let flags = [database.given(), kafka.given(), program.into_iter().collect()].concat();
         Self::read(&flags, database.config.as_deref())
     }
 
@@ -129,7 +134,13 @@ impl Layers {
             }
         });
         let settings = winning.collect();
-        Ok(Self { settings, properties, file: file.map(|(path, _)| path.to_path_buf()) })
+        let file = file.map(|(path, _)| path.to_path_buf());
+        let mut layers = Self { settings, properties, file };
+        // Whoever serves on another port goes there, too. 0 is none.
+        if let Some(port) = layers.text("port").parse().ok().filter(|port: &u16| *port > 0) {
+            layers.default_to("url", &format!("http://127.0.0.1:{port}"));
+        }
+        Ok(layers)
     }
 
     fn entry(&self, key: &str) -> (&str, &Origin) {
@@ -163,8 +174,13 @@ impl Layers {
 
     /// What is wrong with a setting, in one line.
     pub(crate) fn wrong(&self, key: &str, expected: &str) -> String {
+        self.broken(key, &format!("expected {expected}"))
+    }
+
+    /// Which rule a setting breaks, in one line.
+    pub(crate) fn broken(&self, key: &str, rule: &str) -> String {
         let (value, origin) = self.entry(key);
-        format!("{key}: expected {expected}, got {:?} ({origin})", shown(key, value))
+        format!("{key}: {rule}, got {:?} ({origin})", shown(key, value))
     }
 
     /// Every setting: name, value for people, origin.
@@ -192,7 +208,7 @@ impl Layers {
 
 fn shown(key: &str, value: &str) -> String {
     match key {
-        "database_url" | "read_database_url" => masked(value),
+        "database_url" | "read_database_url" | "url" => masked(value),
         "payments_key" | "payments_webhook_secret" if !value.is_empty() => "(secret)".to_owned(),
         _ => value.to_owned(),
     }

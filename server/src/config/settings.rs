@@ -54,7 +54,7 @@ pub(super) const SETTINGS: [Setting; 36] = [
 /// Which server a command goes to, and for which program it speaks.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServerAtUrl {
-    /// URL of a running server [default: http://127.0.0.1:8080]
+    /// URL of a running server [default: http://127.0.0.1 and the port]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Program (the tenant) that is spoken for [default: default]

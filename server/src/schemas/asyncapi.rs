@@ -188,8 +188,12 @@ fn command() -> Value {
                 "properties": {
                     "id": {"type": "string", "description": "The idempotency key."},
                     "type": {"enum": accrue_command_api::COMMAND_TYPES},
+                    "correlation_id": {"type": "string", "maxLength": 200},
+                    "causation_id": {"type": "string", "maxLength": 200},
+                    "actor": {"type": "string", "maxLength": 200},
                     "expected_version": {
                         "type": "integer",
+                        "format": "int64",
                         "minimum": 0,
                         "description": "The version that is changed, as If-Match says it to a \
                             single call; any where absent. Not for what makes a sale or a purchase.",

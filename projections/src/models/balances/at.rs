@@ -50,7 +50,7 @@ pub async fn at(
     Ok(history.map(|history| history.balance(stream.id(), at)))
 }
 
-/// Its lots with points at that instant, in the order of use, behind `after`.
+/// Its lots with points at that instant, in the order of their expiry, behind `after`.
 ///
 /// # Errors
 /// As [`at`].
@@ -166,8 +166,9 @@ impl History {
                 position,
             })
         };
-        let mut lots: Vec<_> = self.state.lots().iter().filter_map(view).collect();
-        lots.retain(LotView::has_points);
+        let all = self.state.lots().iter();
+        let with_points = all.filter(|(_, lot)| !(lot.free.is_zero() && lot.held.is_zero()));
+        let mut lots: Vec<_> = with_points.filter_map(view).collect();
         lots.sort_by_key(|lot| lot.key().order());
         lots
     }

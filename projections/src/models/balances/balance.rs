@@ -30,7 +30,8 @@ pub struct Balance {
     pub held: i64,
     /// Owed from reversals; later points repay it.
     pub debt: i64,
-    /// Lots with points, soonest to expire first, at most 100.
+    /// Lots with points, soonest to expire first, at most 100. A lot that has lapsed is among them while
+    /// an open hold pins something of it.
     pub lots: Vec<LotView>,
     /// Are there more lots than these? `/v1/accounts/{account}/lots` has all of them.
     pub lots_more: bool,
@@ -45,7 +46,7 @@ pub struct Balance {
 }
 
 /// One lot.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Lot)]
 pub struct LotView {
     /// The lot.
@@ -70,7 +71,7 @@ pub struct LotView {
     pub position: i64,
 }
 
-/// A lot's place in the order of use.
+/// A lot's place among the others of its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LotKey {
     /// When it lapses; none is the last of all.
@@ -171,7 +172,7 @@ impl Balance {
     }
 }
 
-/// Takes from all of an account's lots, in the order of use, what a debt takes before anything is
+/// Takes from all of an account's lots, in the order of their expiry, what a debt takes before anything is
 /// recorded: only where an overdue hold gives points back to an account that owes some.
 pub(super) fn repay(lots: &mut Vec<LotView>, settled: Settled, now: DateTime<Utc>) {
     for (pending, mut left) in [(false, settled.repaid_active), (true, settled.repaid_pending)] {
@@ -200,4 +201,28 @@ pub(super) fn behind(mut lots: Vec<LotView>, after: Option<LotKey>, limit: i64) 
     lots.retain(|lot| after.is_none_or(|after| lot.key().order() > after.order()));
     lots.truncate(usize::try_from(limit).unwrap_or_default());
     lots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LotKey;
+
+    #[test]
+    fn a_key_is_the_same_behind_a_cursor() {
+        let at = |text: &str| Some(text.parse().unwrap());
+        for expires_at in [
+            None,
+            at("2026-03-01T10:00:00.000001Z"),
+            at("1969-12-31T23:59:59.999999Z"),
+            at("0001-01-01T00:00:00Z"),
+            at("9999-12-31T23:59:59.999999Z"),
+        ] {
+            let key = LotKey { expires_at, position: 7 };
+            assert_eq!(LotKey::parse(&key.text()), Some(key));
+        }
+        let year_10000 = "253402300800000000.1";
+        for text in ["", ".", "1", "x.1", "1.x", "1.1.1", year_10000, "9223372036854775807.1"] {
+            assert_eq!(LotKey::parse(text), None, "{text}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Questions to `balances`. Time comes in as a parameter: rows know nothing of it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -11,7 +13,7 @@ use utoipa::ToSchema;
 use super::balance::{
     Balance, EXPIRING_MAX, LOTS_MAX, LotKey, LotView, Place, behind, dates, repay,
 };
-use super::settled::Totals;
+use super::settled::{Settled, Totals};
 
 /// One account in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -90,7 +92,7 @@ macro_rules! totals {
 /// Lots of account $3 of which that is true, and what overdue holds give back to each. That is asked
 /// lot by lot, not joined: a join would read every lot before the first.
 macro_rules! lots {
-    ($filter:expr) => {
+    ($filter:literal) => {
         concat!(
             "SELECT l.*, coalesce((SELECT o.points FROM o WHERE o.lot = l.lot), 0) AS back
            FROM balance_lots l
@@ -100,17 +102,15 @@ macro_rules! lots {
     };
 }
 
-/// Account $3 in program $1 at $2, with its first $4 lots in the order of use, those alone that
-/// are behind a place where one is given; then what else is asked for.
-macro_rules! account {
-    ($behind:literal, $more:expr) => {
-        concat!(
-            "WITH o AS MATERIALIZED (
+/// One account with everything, whatever it holds and however many lots it has; the first $4 of
+/// these, and of the dates the first $5.
+const MANY: &str = concat!(
+    "WITH o AS MATERIALIZED (
        SELECT o.* FROM balance_accounts a, LATERAL (",
-            overdue!(),
-            ") o WHERE a.program = $1 AND a.account = $3), t AS (",
-            totals!(),
-            " WHERE a.program = $1 AND a.account = $3)
+    overdue!(),
+    ") o WHERE a.program = $1 AND a.account = $3), t AS (",
+    totals!(),
+    " WHERE a.program = $1 AND a.account = $3)
 SELECT t.*,
        (SELECT json_agg(x) FROM (
            SELECT * FROM (
@@ -120,36 +120,47 @@ SELECT t.*,
                       NULLIF(l.expires_at, 'infinity') AS expires_at, l.source::json AS source,
                       l.issued_position AS position
                  FROM (",
-            lots!(concat!("(l.expires_at > $2 OR l.held > 0)", $behind)),
-            ") l ORDER BY l.expires_at, l.issued_position) l
-            WHERE l.remaining > 0 OR l.held > 0 LIMIT $4) x)::text AS lots",
-            $more,
-            " FROM t"
+    lots!("(l.expires_at > $2 OR l.held > 0)"),
+    ") l ORDER BY l.expires_at, l.issued_position) l
+            WHERE l.remaining > 0 OR l.held > 0 LIMIT $4) x)::text AS lots,
+       (SELECT json_agg(x) FROM (
+           SELECT l.expires_at AS at, sum(l.free + l.back) AS points
+             FROM (",
+    lots!("l.expires_at > $2 AND l.expires_at < 'infinity'"),
+    ") l
+            GROUP BY l.expires_at HAVING sum(l.free + l.back) > 0
+            ORDER BY l.expires_at LIMIT $5) x)::text AS expiring
+  FROM t"
+);
+
+/// One account, the first $4 of its lots as their rows are (a free point of a lapsed one counts for
+/// nothing), and what overdue holds give back, whatever lots that is of.
+macro_rules! raw {
+    ($behind:literal) => {
+        concat!(
+            "SELECT a.debt, a.version, a.position,
+       (SELECT json_agg(o) FROM (",
+            overdue!(),
+            ") o)::text AS overdue,
+       (SELECT json_agg(x) FROM (
+           SELECT l.lot, l.issued, l.free AS remaining, l.held, l.available_from,
+                  NULLIF(l.expires_at, 'infinity') AS expires_at, l.source::json AS source,
+                  l.issued_position AS position
+             FROM balance_lots l
+            WHERE l.program = a.program AND l.account = a.account
+              AND (l.expires_at > $2 AND l.free > 0 OR l.held > 0) ",
+            $behind,
+            " ORDER BY l.expires_at, l.issued_position LIMIT $4) x)::text AS lots
+  FROM balance_accounts a WHERE a.program = $1 AND a.account = $3"
         )
     };
 }
 
-/// One account with everything, whatever it holds and however many lots it has.
-const MANY: &str = account!(
-    "",
-    concat!(
-        ",
-       (SELECT json_agg(x) FROM (
-           SELECT l.expires_at AS at, sum(l.free + l.back) AS points
-             FROM (",
-        lots!("l.expires_at > $2 AND l.expires_at < 'infinity'"),
-        ") l
-            GROUP BY l.expires_at HAVING sum(l.free + l.back) > 0
-            ORDER BY l.expires_at LIMIT $5) x)::text AS expiring"
-    )
-);
+const LOTS: &str = raw!("");
 
-/// One account and its first lots.
-const LOTS: &str = account!("", "");
-
-/// One account and its lots behind one that lapses at $5 and was made at $6.
+/// Behind the lot that lapses at $5 and was made at $6.
 const LOTS_BEHIND: &str =
-    account!(" AND (l.expires_at, l.issued_position) > (coalesce($5, 'infinity'), $6)", "");
+    raw!("AND (l.expires_at, l.issued_position) > (coalesce($5, 'infinity'), $6)");
 
 /// Accounts in the order of their ids.
 const PAGE: &str =
@@ -174,54 +185,128 @@ pub async fn by_account(
     let query = sqlx::query(MANY).bind(program).bind(now).bind(account);
     let query = query.bind(one_more(LOTS_MAX)).bind(one_more(EXPIRING_MAX));
     let Some(row) = query.fetch_optional(&mut *conn).await? else { return Ok(None) };
-    let (settled, place) = (totals(&row)?.settled(), place(&row)?);
-    let (lots, expiring) = if settled.repays() {
-        let lots = repaid(conn, program, account, now).await?;
-        let expiring = dates(&lots);
-        (lots, expiring)
-    } else {
-        (json(row.try_get("lots")?)?, json(row.try_get("expiring")?)?)
-    };
-    Ok(Some(Balance::new(account.to_owned(), settled, lots, expiring, place)))
+    let settled = totals(&row)?.settled();
+    if settled.repays() {
+        let all = repaid(conn, (program, account), now).await?;
+        return Ok(all.map(|Repaid { settled, place, lots }| {
+            let expiring = dates(&lots);
+            Balance::new(account.to_owned(), settled, lots, expiring, place)
+        }));
+    }
+    let (lots, expiring) = (json(row.try_get("lots")?)?, json(row.try_get("expiring")?)?);
+    Ok(Some(Balance::new(account.to_owned(), settled, lots, expiring, place(&row)?)))
 }
 
-/// Lots of an account at `now` that have points, in the order of use, behind `after`; none when the
-/// account was never opened.
+/// Lots of an account at `now` that have points, in the order of their expiry, behind `after`; none
+/// when the account was never opened.
 ///
 /// # Errors
 /// As Postgres gives them.
 pub async fn lots(
     conn: &mut PgConnection,
-    (program, account): (&str, &str),
+    account: (&str, &str),
     after: Option<LotKey>,
     limit: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Vec<LotView>>> {
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut from = after;
+    loop {
+        let Some(part) = raw(conn, account, from, limit, now).await? else { return Ok(None) };
+        if part.debt > 0 && !part.overdue.is_empty() {
+            let all = repaid(conn, account, now).await?;
+            return Ok(all.map(|all| behind(all.lots, after, limit)));
+        }
+        let read = part.lots.len();
+        from = part.lots.last().map(LotView::key);
+        found.extend(part.given_back(now));
+        // Where holds are overdue, lapsed lots may drop out of what was read.
+        if read < wanted || found.len() >= wanted {
+            found.truncate(wanted);
+            return Ok(Some(found));
+        }
+    }
+}
+
+/// An account's rows, before anything is given back.
+struct Raw {
+    debt: i64,
+    place: Place,
+    lots: Vec<LotView>,
+    /// Points by lot.
+    overdue: HashMap<String, i64>,
+}
+
+#[derive(Deserialize)]
+struct Overdue {
+    lot: String,
+    points: i64,
+}
+
+async fn raw(
+    conn: &mut PgConnection,
+    (program, account): (&str, &str),
+    after: Option<LotKey>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Raw>> {
     let query = sqlx::query(if after.is_some() { LOTS_BEHIND } else { LOTS });
     let mut query = query.bind(program).bind(now).bind(account).bind(limit);
     if let Some(after) = after {
         query = query.bind(after.expires_at).bind(after.position);
     }
-    let Some(row) = query.fetch_optional(&mut *conn).await? else { return Ok(None) };
-    if !totals(&row)?.settled().repays() {
-        return json(row.try_get("lots")?).map(Some);
-    }
-    Ok(Some(behind(repaid(conn, program, account, now).await?, after, limit)))
+    let Some(row) = query.fetch_optional(conn).await? else { return Ok(None) };
+    let overdue: Vec<Overdue> = json(row.try_get("overdue")?)?;
+    Ok(Some(Raw {
+        debt: row.try_get("debt")?,
+        place: place(&row)?,
+        lots: json(row.try_get("lots")?)?,
+        overdue: overdue.into_iter().map(|it| (it.lot, it.points)).collect(),
+    }))
 }
 
-/// All lots of an account of which a debt takes something: what it takes of one depends on those
-/// before it.
+impl Raw {
+    /// The lots with points, as they are once overdue holds are over.
+    fn given_back(self, now: DateTime<Utc>) -> impl Iterator<Item = LotView> {
+        let Self { lots, overdue, .. } = self;
+        let given_back = move |mut lot: LotView| {
+            let back = overdue.get(&lot.lot).copied().unwrap_or_default();
+            lot.held -= back;
+            lot.remaining = if lot.is_lapsed(now) { 0 } else { lot.remaining + back };
+            lot
+        };
+        lots.into_iter().map(given_back).filter(LotView::has_points)
+    }
+}
+
+/// An account of which a debt takes something.
+struct Repaid {
+    settled: Settled,
+    place: Place,
+    /// All of them: what the debt takes of one depends on those before it.
+    lots: Vec<LotView>,
+}
+
 async fn repaid(
     conn: &mut PgConnection,
-    program: &str,
-    account: &str,
+    account: (&str, &str),
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<LotView>> {
-    let query = sqlx::query(LOTS).bind(program).bind(now).bind(account).bind(i64::MAX);
-    let Some(row) = query.fetch_optional(conn).await? else { return Ok(Vec::new()) };
-    let mut lots = json(row.try_get("lots")?)?;
-    repay(&mut lots, totals(&row)?.settled(), now);
-    Ok(lots)
+) -> sqlx::Result<Option<Repaid>> {
+    let Some(raw) = raw(conn, account, None, i64::MAX, now).await? else { return Ok(None) };
+    let (debt, place) = (raw.debt, raw.place);
+    let mut lots: Vec<LotView> = raw.given_back(now).collect();
+    let mut totals = Totals { debt, ..Totals::default() };
+    for lot in &lots {
+        totals.free += lot.remaining;
+        totals.held += lot.held;
+        if lot.is_pending(now) {
+            totals.pending += lot.remaining;
+        }
+    }
+    let settled = totals.settled();
+    repay(&mut lots, settled, now);
+    Ok(Some(Repaid { settled, place, lots }))
 }
 
 /// By which one sees that there are more than so many.
