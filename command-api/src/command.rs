@@ -36,7 +36,7 @@ pub(crate) trait Command: Serialize + DeserializeOwned {
     const ID_IN_ENVELOPE: Option<&'static str> = None;
     /// Does the body have an `actor` of its own?
     const HAS_ACTOR: bool = false;
-    /// May it say which version it changes? Not where it makes what it is about.
+    /// May it say which version it changes? Not for a sale or a purchase that is new.
     const HAS_VERSION: bool = true;
     /// Its path parameters.
     type Target: Target;

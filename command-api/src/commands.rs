@@ -44,7 +44,9 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
 /// `sale`, `hold`, `campaign`, `product`, `wallet`, `purchase`, `saga`), and with the body's own
 /// `id` under the name of what it is (`sale`, `return`, `hold`, `campaign`, `product`, `purchase`,
 /// `refund`). `expected_version` is what `If-Match` is to a single call: the version that is changed,
-/// any where it is absent; a line with another version is another command, and needs another `id`. `correlation_id`, `causation_id` and `actor` stand for the headers of those
+/// any where it is absent; sales and purchases that are new take none. It is no part of what is
+/// compared when an `id` comes again: the first answer is given again, also a 412, and a new attempt
+/// needs a new `id`. `correlation_id`, `causation_id` and `actor` stand for the headers of those
 /// names. A purchase is answered 202 when it is placed; its end is read, or awaited by the
 /// single call. One result a line out, in order:
 /// `{"id": …, "status": 201, "receipt": {…}}`, or `{"id": …, "line": 7, "status": 409,

@@ -168,7 +168,8 @@ impl Config {
     pub(crate) fn read(layers: &Layers) -> Result<Self> {
         // No server goes there. But `url` may have been written for `database_url`, and another,
         // empty database would be served.
-        Target::read(layers)?;
+        let url = layers.text("url");
+        ensure!(!url.starts_with("postgres"), layers.wrong("url", Target::URL));
         let allow_network = layers.parse("allow_network", "true or false")?;
         let config = Self {
             listen: listen(layers, allow_network)?,
@@ -210,20 +211,25 @@ impl Config {
     }
 }
 
+/// The program that a command speaks for, or is about.
+pub(crate) fn program(layers: &Layers) -> Result<ProgramId> {
+    ProgramId::new(&layers.text("program"))
+        .map_err(|rule| anyhow!(layers.broken("program", &rule.to_string())))
+}
+
 impl Target {
+    const URL: &'static str = "the URL of a server such as http://127.0.0.1:8080";
+
     /// The part of commands that go to a running server.
     pub(crate) fn read(layers: &Layers) -> Result<Self> {
-        let (url, program) = (layers.text("url"), layers.text("program"));
+        let url = layers.text("url");
         let parsed = Url::parse(&url).ok().filter(|url| {
             let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
             let anybody = url.username().is_empty() && url.password().is_none();
             url.scheme() == "http" && url.has_host() && bare && anybody
         });
-        let expected = "the URL of a server such as http://127.0.0.1:8080";
-        let parsed = parsed.ok_or_else(|| anyhow!(layers.wrong("url", expected)))?;
-        let program = ProgramId::new(&program)
-            .map_err(|rule| anyhow!(layers.broken("program", &rule.to_string())))?;
-        Ok(Self { url: parsed.origin().ascii_serialization(), program })
+        let parsed = parsed.ok_or_else(|| anyhow!(layers.wrong("url", Self::URL)))?;
+        Ok(Self { url: parsed.origin().ascii_serialization(), program: program(layers)? })
     }
 }
 
@@ -327,7 +333,10 @@ impl FromStr for LogFormat {
 
 /// A URL without its password, for people.
 pub(crate) fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // What it is nobody knows, only that it may hold a password.
+        return if url.contains(['@', '=']) { "***".to_owned() } else { url.to_owned() };
+    };
     // The last `@` before the path: a password may hold one itself.
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);

@@ -67,7 +67,8 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
     if let Some(path) = &arguments.serve.ready_file {
         serve::tell(path, &server.url)?;
     }
-    output::line(&next_steps(&server.url))?;
+    let elsewhere = layers.text("program") != ProgramId::default().as_str();
+    output::line(&next_steps(&server.url, if elsewhere { " --program default" } else { "" }))?;
     signals.stop().await;
     serve::stop(server, signals).await.map(|()| ExitCode::SUCCESS)
 }
@@ -212,11 +213,11 @@ async fn expiring(client: &Client, accounts: &[Value]) -> Result<i64> {
     asked.try_fold(0, async |sum, points| Ok(sum + points)).await
 }
 
-fn next_steps(url: &str) -> String {
+fn next_steps(url: &str, program: &str) -> String {
     format!(
         "Try:\n  curl {url}/v1/accounts/12748\n  curl {url}/v1/accounts/12748/statement\n  \
          curl {url}/v1/accounts/12748/points/redeem -H 'Content-Type: application/json' \
-         -d '{{\"points\": 100}}'\n  accrue tour --url {url}      \
+         -d '{{\"points\": 100}}'\n  accrue tour --url {url}{program}      \
          purchases: completed, refused, given back\n\nServing on; stop with Ctrl-C.\n"
     )
 }

@@ -30,7 +30,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
-use config::{Config, Layers, Place};
+use config::{Config, Layers, Place, Target};
 use telemetry::Telemetry;
 
 /// Commands, events and answers are many small allocations that one thread makes and another
@@ -94,6 +94,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             output::write(output::table(&layers.shown()).as_bytes())?;
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
+            Target::read(&layers)?;
         }
         Command::Relay(cli::Relay::Republish(arguments)) => relay::republish(&arguments).await?,
         Command::PaymentsSimulator(arguments) => simulator::run(&arguments).await?,

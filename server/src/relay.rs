@@ -59,7 +59,7 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
     logging::quiet();
     let order = Order {
         from: arguments.from,
-        program: layers.text("program"),
+        program: config::program(&layers)?.as_str().to_owned(),
         topic: arguments.topic.clone(),
     };
     let done = database::with(&place, async |database: &Database| {
@@ -78,8 +78,9 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
     .await?;
     clear();
     output::line(&format!(
-        "{} events published to {}, {} were there; up to position {}",
+        "{} events of {} published to {}, {} were there; up to position {}",
         count(done.published),
+        order.program,
         order.topic,
         count(done.there),
         grouped(done.position)

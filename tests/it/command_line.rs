@@ -68,10 +68,19 @@ async fn the_server_and_the_program_of_a_command_are_settings_like_others() {
     std::fs::write(&file, "port = 1\n").expect("written");
     let shown = said(&["config", "show"], &[]).expect_success();
     assert!(shown.contains("http://127.0.0.1:1 "), "where it would be served: {shown}");
+    let shown = said(&["config", "show", "--listen", "::1"], &[]).expect_success();
+    assert!(shown.contains("http://[::1]:1 "), "where it would be served: {shown}");
     // One that was meant for a database is told of before another database is served.
-    for url in ["https://there/", "http://a:hunter2@there", "postgres://a:hunter2@there/b"] {
+    let serve = ["serve", "--port", "0"];
+    let show = ["config", "show"];
+    for (url, commands) in [
+        ("https://there/", &[&tail[..], &show[..]][..]),
+        ("http://a:hunter2@there", &[&tail[..], &show[..]][..]),
+        ("a:hunter2@there", &[&tail[..], &show[..]][..]),
+        ("postgres://a:hunter2@there/b", &[&tail[..], &show[..], &serve[..]][..]),
+    ] {
         std::fs::write(&file, format!("url = '{url}'\n")).expect("written");
-        for command in [&tail[..], &["config", "show"], &["serve", "--port", "0"]] {
+        for command in commands {
             let wrong = said(command, &[]);
             assert_ne!(wrong.code, Some(0));
             assert!(wrong.err.contains("url: expected the URL of a server"), "{wrong:?}");

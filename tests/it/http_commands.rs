@@ -135,6 +135,9 @@ async fn a_line_may_say_which_version_it_changes() {
         (422, version()),
     ];
     assert_eq!(told, wanted, "{answers:#?}");
+    // It is no part of what a line is known again by.
+    let again = client.post_lines("/v1/commands", replace("late", 3, 2)).await.expect(200).lines();
+    assert_eq!((&again[0]["status"], &again[0]["replayed"]), (&json!(412), &json!(true)));
     let replaced = "SELECT count(*) FROM events WHERE event_type = 'CampaignRulesReplaced'";
     assert_eq!(database.number(replaced).await, 1);
 }

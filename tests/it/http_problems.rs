@@ -128,6 +128,17 @@ async fn paths_methods_headers_and_parameters_that_are_not_what_they_must_be() {
         let answer = client.with(name, value).post(ISSUE, body.clone()).await;
         assert_eq!(answer.problem(), expected, "{name}: {value}");
     }
+    // What makes a sale or a purchase, and changes an account or goods with it.
+    let total = json!({"amount": 5, "currency": "GBP"});
+    let sale = json!({"id": "s", "account": "a", "total": total});
+    let order = json!({"id": "p", "account": "a", "lines": [{"product": "x", "quantity": 1}],
+                       "tenders": [{"kind": "wallet", "wallet": "a"}]});
+    for (path, body) in [("/v1/sales", sale), ("/v1/purchases", order)] {
+        for version in ["\"0\"", "*"] {
+            let answer = client.with("if-match", version).post(path, body.clone()).await;
+            assert_eq!(answer.problem(), "422 invalid-request If-Match", "{path}: {}", answer.text);
+        }
+    }
     assert_eq!(client.events_count().await, 0);
 }
 

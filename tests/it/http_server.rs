@@ -70,6 +70,7 @@ async fn the_contract_lists_every_route_and_the_server_serves_every_path_of_it()
     /v1/accounts/{account}/holds POST
     /v1/accounts/{account}/holds/{hold}/capture POST
     /v1/accounts/{account}/holds/{hold}/release POST
+    /v1/accounts/{account}/lots GET
     /v1/accounts/{account}/points/adjust POST
     /v1/accounts/{account}/points/issue POST
     /v1/accounts/{account}/points/redeem POST

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use accrue_domain::account::Account;
 use accrue_domain::account::command::{Change, Command, Issue, Source};
+use accrue_domain::account::lots::Lot;
 use accrue_domain::action::Action;
 use accrue_domain::aggregate::{Aggregate, Context};
 use accrue_domain::event::Event;
@@ -265,10 +266,13 @@ impl Life {
         let expected =
             (state.available(self.now), state.pending(self.now), state.held(), state.debt().get());
         assert_eq!((shown.available, shown.pending, shown.held, shown.debt), expected);
-        let mut lots: Vec<_> = shown.lots.iter().map(|it| (it.lot.clone(), it.remaining)).collect();
+        let lots = shown.lots.iter().map(|it| (it.lot.clone(), it.remaining, it.held));
+        let mut lots: Vec<_> = lots.collect();
         lots.sort();
-        let free = state.lots().iter().filter(|(_, lot)| !lot.free.is_zero());
-        let mut expected: Vec<_> = free.map(|(id, lot)| (id.to_string(), lot.free.get())).collect();
+        let all = state.lots().iter();
+        let with_points = all.filter(|(_, lot)| !(lot.free.is_zero() && lot.held.is_zero()));
+        let points = |(id, lot): (&LotId, &Lot)| (id.to_string(), lot.free.get(), lot.held.get());
+        let mut expected: Vec<_> = with_points.map(points).collect();
         expected.sort();
         assert_eq!(lots, expected);
     }

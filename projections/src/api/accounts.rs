@@ -111,8 +111,8 @@ pub(super) struct LotsQuery {
 
 /// An account's lots with points, soonest to expire first.
 ///
-/// A lot that has lapsed is among them while an open hold pins something of it. Pages of what was at an
-/// instant are asked for with the same `at`, and each reads the account's events up to then.
+/// A lot that has lapsed is among them while an open hold pins something of it. Pages of what was at
+/// an instant are asked for with the same `at`, and each reads the account's events up to then.
 #[utoipa::path(get, path = "/v1/accounts/{account}/lots", tag = "accounts",
     operation_id = "list_lots",
     params(("account" = String, Path, description = "The account"), LotsQuery,

@@ -1,6 +1,7 @@
 //! Where values come from, and which of them wins.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -136,9 +137,11 @@ impl Layers {
         let settings = winning.collect();
         let file = file.map(|(path, _)| path.to_path_buf());
         let mut layers = Self { settings, properties, file };
-        // Whoever serves on another port goes there, too. 0 is none.
-        if let Some(port) = layers.text("port").parse().ok().filter(|port: &u16| *port > 0) {
-            layers.default_to("url", &format!("http://127.0.0.1:{port}"));
+        // Whoever serves elsewhere on this machine goes there, too. Port 0 is none.
+        let address = layers.text("listen").trim().parse().ok().filter(IpAddr::is_loopback);
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        if let Some(port) = layers.text("port").trim().parse().ok().filter(|port: &u16| *port > 0) {
+            layers.default_to("url", &format!("http://{}", SocketAddr::new(address, port)));
         }
         Ok(layers)
     }

@@ -30,8 +30,8 @@ pub struct Balance {
     pub held: i64,
     /// Owed from reversals; later points repay it.
     pub debt: i64,
-    /// Lots with points, soonest to expire first, at most 100. A lot that has lapsed is among them while
-    /// an open hold pins something of it.
+    /// Lots with points, soonest to expire first, at most 100. A lot that has lapsed is among them
+    /// while an open hold pins something of it.
     pub lots: Vec<LotView>,
     /// Are there more lots than these? `/v1/accounts/{account}/lots` has all of them.
     pub lots_more: bool,
@@ -71,7 +71,7 @@ pub struct LotView {
     pub position: i64,
 }
 
-/// A lot's place among the others of its account.
+/// A lot's place among the others of its account. An event in the log makes one lot at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LotKey {
     /// When it lapses; none is the last of all.
@@ -172,8 +172,8 @@ impl Balance {
     }
 }
 
-/// Takes from all of an account's lots, in the order of their expiry, what a debt takes before anything is
-/// recorded: only where an overdue hold gives points back to an account that owes some.
+/// Takes from all of an account's lots, in the order of their expiry, what a debt takes before
+/// anything is recorded: only where an overdue hold gives points back to an account that owes some.
 pub(super) fn repay(lots: &mut Vec<LotView>, settled: Settled, now: DateTime<Utc>) {
     for (pending, mut left) in [(false, settled.repaid_active), (true, settled.repaid_pending)] {
         for lot in lots.iter_mut().filter(|lot| lot.is_pending(now) == pending) {

@@ -212,22 +212,27 @@ pub async fn lots(
     let wanted = usize::try_from(limit).unwrap_or_default();
     let mut found = Vec::new();
     let mut from = after;
+    let mut rows = limit;
     loop {
-        let Some(part) = raw(conn, account, from, limit, now).await? else { return Ok(None) };
+        let Some(part) = raw(conn, account, from, rows, now).await? else { return Ok(None) };
         if part.debt > 0 && !part.overdue.is_empty() {
             let all = repaid(conn, account, now).await?;
             return Ok(all.map(|all| behind(all.lots, after, limit)));
         }
-        let read = part.lots.len();
+        let is_all = i64::try_from(part.lots.len()).is_ok_and(|read| read < rows);
         from = part.lots.last().map(LotView::key);
         found.extend(part.given_back(now));
         // Where holds are overdue, lapsed lots may drop out of what was read.
-        if read < wanted || found.len() >= wanted {
+        rows = rows.max(ROWS_MORE);
+        if is_all || found.len() >= wanted {
             found.truncate(wanted);
             return Ok(Some(found));
         }
     }
 }
+
+/// Rows that are read at a time where those before did not make a page.
+const ROWS_MORE: i64 = 500;
 
 /// An account's rows, before anything is given back.
 struct Raw {
