@@ -69,7 +69,7 @@ async fn the_log_is_published_again_from_any_position_and_once_however_often_it_
     let head = database.number("SELECT position FROM log_head").await;
     let said = program::run(words()).await.expect_success();
     let expected = |sent: i64, there: i64| {
-        format!("{sent} events published to {topic}, {there} were there; up to position")
+        format!("{sent} events of default published to {topic}, {there} were there; up to position")
     };
     assert!(said.replace(',', "").contains(&expected(head - 499, 0).replace(',', "")), "{said}");
     let within = Within { topic: Some(&topic), first: Some(500) };
