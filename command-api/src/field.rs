@@ -1,15 +1,14 @@
 //! Fields of bodies: whole numbers, texts and instants, each refused with a sentence that says
 //! what was expected.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use accrue_domain::money::{Currency, Minor, Money};
 use accrue_domain::percent::Percent;
 use accrue_domain::points::{Amount, Points};
 use accrue_domain::quantity::{Delta, Quantity, UNITS_MAX};
-use accrue_domain::{expiry, text};
-use chrono::{DateTime, Utc};
+use accrue_domain::text;
+pub(crate) use accrue_http::instant::optional as optional_instant;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Deserialize as Derive, Serialize};
 use serde_json::value::RawValue;
@@ -215,26 +214,6 @@ pub(crate) fn optional_secret<'de, D: Deserializer<'de>>(
         Some(serde_json::Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Error::custom("expected a text")),
     }
-}
-
-/// An instant as the ledger keeps it, or nothing.
-pub(crate) fn optional_instant<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-    text.map(|text| parse_instant(&text)).transpose().map_err(Error::custom)
-}
-
-fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
-    let wrong = |why: &dyn Display| {
-        let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-        format!("expected an RFC 3339 instant such as 2026-05-01T12:00:00Z, got {shown:?}: {why}")
-    };
-    let at = DateTime::parse_from_rfc3339(text).map_err(|error| wrong(&error))?;
-    // Micros count a leap second into the next minute, as the log's database would.
-    let at = DateTime::from_timestamp_micros(at.timestamp_micros());
-    let at = at.ok_or_else(|| wrong(&expiry::Error::OutOfRange))?;
-    expiry::instant(at).map_err(|error| wrong(&error))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod extract;
 pub mod fallback;
+pub mod instant;
 pub mod money;
 pub mod object;
 pub mod page;

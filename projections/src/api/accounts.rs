@@ -1,10 +1,10 @@
 //! Accounts: balances, now or as they were.
 
 use accrue_domain::aggregate::Kind;
-use accrue_domain::expiry::instant;
 use accrue_domain::id::AccountId;
 use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Path, Program, Query};
+use accrue_http::instant;
 use accrue_http::page::{self, Page, limit};
 use accrue_http::problem::Problem;
 use axum::extract::State;
@@ -64,6 +64,7 @@ pub(super) struct GetQuery {
     /// Wait until the answer contains this position of the log.
     min_position: Option<i64>,
     /// As it was then; now where absent.
+    #[serde(default, deserialize_with = "instant::optional")]
     at: Option<DateTime<Utc>>,
 }
 
@@ -106,6 +107,7 @@ pub(super) struct LotsQuery {
     /// Wait until the answer contains this position of the log.
     min_position: Option<i64>,
     /// As it was then; now where absent.
+    #[serde(default, deserialize_with = "instant::optional")]
     at: Option<DateTime<Utc>>,
 }
 
@@ -152,10 +154,8 @@ fn lot_key(cursor: &str) -> Result<LotKey, Problem> {
 }
 
 fn passed(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Problem> {
-    let Some(at) = at else { return Ok(None) };
-    if at > now {
+    if at.is_some_and(|at| at > now) {
         return Err(Problem::invalid("at", "expected an instant that has passed"));
     }
-    // Postgres knows none that are much earlier.
-    instant(at).map(Some).map_err(|error| Problem::invalid("at", error.to_string()))
+    Ok(at)
 }

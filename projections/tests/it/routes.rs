@@ -95,7 +95,9 @@ async fn all_lots_of_an_account_come_page_by_page() {
         (&format!("cursor={never}"), "cursor"),
         ("limit=0", "limit"),
         ("at=2026-03-01T10:00:01Z", "at"),
-        ("at=-9999-01-01T00:00:00Z", "at"),
+        ("at=-9999-01-01T00:00:00Z", "expected an RFC 3339 instant"),
+        ("at=0000-01-01T00:00:00Z", "in the years 1 to 9999"),
+        ("at=yesterday", "expected an RFC 3339 instant"),
         ("color=red", "color"),
     ] {
         let (status, body) = web.json(&format!("/v1/accounts/a/lots?{query}")).await;
