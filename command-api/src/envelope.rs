@@ -14,7 +14,7 @@ use accrue_domain::id::{CommandId, ProgramId};
 use accrue_domain::text;
 use accrue_http::extract::json_problem;
 use accrue_http::object::Object;
-use accrue_http::problem::Problem;
+use accrue_http::problem::{Problem, SHOWN_CHARS_MAX};
 use axum::http::StatusCode;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -120,7 +120,7 @@ fn by_type(
         RefundWallet::TYPE => read_as::<RefundWallet>(id, program, line),
         ConfigureProgram::TYPE => read_as::<ConfigureProgram>(id, program, line),
         other => {
-            let shown: String = other.chars().take(40).collect();
+            let shown: String = other.chars().take(SHOWN_CHARS_MAX).collect();
             let detail = format!("expected one of {}, got {shown:?}", TYPES.join(", "));
             Err(Problem::invalid("/type", detail))
         }

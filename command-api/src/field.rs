@@ -9,13 +9,11 @@ use accrue_domain::points::{Amount, Points};
 use accrue_domain::quantity::{Delta, Quantity, UNITS_MAX};
 use accrue_domain::text;
 pub(crate) use accrue_http::instant::optional as optional_instant;
+use accrue_http::problem::SHOWN_CHARS_MAX;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Deserialize as Derive, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-
-/// Most characters of a wrong value that are shown.
-const SHOWN_CHARS_MAX: usize = 40;
 
 /// Reads a number by its text, so that `1e400`, `13.5` and `"13"` all get the same sentence, and
 /// no digit goes through a float.

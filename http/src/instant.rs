@@ -7,8 +7,7 @@ use accrue_domain::expiry;
 use chrono::{DateTime, Utc};
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// Most characters of a wrong value that are shown.
-const SHOWN_CHARS_MAX: usize = 40;
+use crate::problem::SHOWN_CHARS_MAX;
 
 /// An instant as the ledger keeps it, or nothing: for serde's `deserialize_with`.
 ///

@@ -12,6 +12,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Most characters of a wrong value that a problem shows.
+pub const SHOWN_CHARS_MAX: usize = 40;
+
 /// Media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 

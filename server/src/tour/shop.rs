@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use accrue_domain::id::ProgramId;
 use accrue_domain::money::{Currency, Minor, Money};
 use anyhow::{Context, Result, anyhow, ensure};
 use reqwest::Method;
@@ -34,8 +33,6 @@ pub(super) struct Shop {
     name: String,
     orders: u32,
     client: Client,
-    url: String,
-    program: ProgramId,
     seen: Holdings,
 }
 
@@ -60,8 +57,6 @@ impl Shop {
             product: format!("unicorn-{name}"),
             name,
             orders: 0,
-            url: client.url().to_owned(),
-            program: client.program().clone(),
             client,
             seen: Holdings::default(),
         })
@@ -155,11 +150,11 @@ impl Shop {
     }
 
     fn curl(&self, path: &str) -> String {
-        let of_program = match self.program.as_str() {
+        let of_program = match self.client.program().as_str() {
             "default" => String::new(),
             program => format!(" -H 'Accrue-Program: {program}'"),
         };
-        format!("curl -s {}{path}{of_program}", self.url)
+        format!("curl -s {}{path}{of_program}", self.client.url())
     }
 
     /// Shows the steps that a purchase has taken, and returns them in words.
