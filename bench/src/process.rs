@@ -153,10 +153,9 @@ pub(crate) async fn run_accrue(
     Ok(started.elapsed())
 }
 
-/// Where a release build of the workspace puts the binary.
+/// Beside this program: built as it is.
 pub(crate) fn default_binary() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    target.join("release/accrue")
+    std::env::current_exe().unwrap_or_default().with_file_name("accrue")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ const ALL_ROLES_AND_RELAY: &str = "api,projections,saga,campaigns,relay,timers";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
-    /// The accrue binary, a release build
+    /// The accrue binary, built as this one is
     #[arg(long, default_value_os_t = process::default_binary())]
     pub accrue: PathBuf,
     /// Postgres to use, as a superuser; databases named accrue_bench_* are replaced in it

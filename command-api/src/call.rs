@@ -9,11 +9,12 @@ use accrue_domain::text;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
 use accrue_http::extract::{IdempotencyKey, Program, Query, header_text};
+use accrue_http::header::{self, Header};
 use accrue_http::problem::{FieldError, Problem};
 use accrue_http::receipt::{self, Shown};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses};
@@ -117,12 +118,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
             Some(_) => Query::from_request_parts(parts, state).await?.0,
         };
         let headers = &parts.headers;
-        let if_match = header_text(headers, header::IF_MATCH.as_str())?;
+        let if_match = header_text(headers, &header::IF_MATCH)?;
         let sender = Sender {
             key,
-            correlation_id: line(headers, "Accrue-Correlation-Id")?,
-            causation_id: line(headers, "Accrue-Causation-Id")?,
-            actor: line(headers, "Accrue-Actor")?,
+            correlation_id: line(headers, &header::CORRELATION_ID)?,
+            causation_id: line(headers, &header::CAUSATION_ID)?,
+            actor: line(headers, &header::ACTOR)?,
             expected_version: None,
         };
         let if_match = if_match.map(str::parse).transpose();
@@ -131,9 +132,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
     }
 }
 
-fn line(headers: &HeaderMap, name: &str) -> Result<Option<Arc<str>>, Problem> {
-    let Some(line) = header_text(headers, name)? else { return Ok(None) };
-    text::check(line).map_err(|error| Problem::invalid(name, error.to_string()))?;
+fn line(headers: &HeaderMap, header: &Header) -> Result<Option<Arc<str>>, Problem> {
+    let Some(line) = header_text(headers, header)? else { return Ok(None) };
+    text::check(line).map_err(|error| Problem::invalid(header.shown, error.to_string()))?;
     Ok(Some(Arc::from(line)))
 }
 

@@ -9,11 +9,12 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::value::MapDeserializer;
 use serde::de::{Deserialize, DeserializeOwned};
 
+use crate::header::{self, Header};
 use crate::object::Object;
 use crate::problem::Problem;
 
@@ -52,13 +53,17 @@ pub struct Query<T>(pub T);
 ///
 /// # Errors
 /// A problem that names the header.
-pub fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
+pub fn header_text<'a>(
+    headers: &'a HeaderMap,
+    header: &Header,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(&header.name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::invalid(name, "expected the header once"));
+        return Err(Problem::invalid(header.shown, "expected the header once"));
     }
-    let text = value.to_str().map_err(|_| Problem::invalid(name, "expected visible ASCII"))?;
+    let wrong = |_| Problem::invalid(header.shown, "expected visible ASCII");
+    let text = value.to_str().map_err(wrong)?;
     Ok(Some(text.trim()))
 }
 
@@ -68,25 +73,26 @@ pub fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
 /// A problem that names the header.
 pub fn header_value<T: FromStr<Err: Display>>(
     headers: &HeaderMap,
-    name: &str,
+    header: &Header,
 ) -> Result<Option<T>, Problem> {
-    let Some(text) = header_text(headers, name)? else { return Ok(None) };
+    let Some(text) = header_text(headers, header)? else { return Ok(None) };
     // The IETF draft writes keys as structured-field strings, in quotes; most clients do not.
     let text = text.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(text);
-    text.parse().map(Some).map_err(|error: T::Err| Problem::invalid(name, error.to_string()))
+    let wrong = |error: T::Err| Problem::invalid(header.shown, error.to_string());
+    text.parse().map(Some).map_err(wrong)
 }
 
 impl<S: Sync> FromRequestParts<S> for Program {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self(header_value(&parts.headers, "Accrue-Program")?.unwrap_or_default()))
+        Ok(Self(header_value(&parts.headers, &header::PROGRAM)?.unwrap_or_default()))
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self(header_value(&parts.headers, "Idempotency-Key")?))
+        Ok(Self(header_value(&parts.headers, &header::IDEMPOTENCY_KEY)?))
     }
 }
 
@@ -121,7 +127,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     // A body without a type is taken as JSON: there is nothing else it could be.
-    let Some(text) = header_text(headers, header::CONTENT_TYPE.as_str())? else { return Ok(()) };
+    let Some(text) = header_text(headers, &header::CONTENT_TYPE)? else { return Ok(()) };
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || essence.ends_with("+json") {
         return Ok(());

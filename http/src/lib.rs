@@ -3,6 +3,7 @@
 
 pub mod extract;
 pub mod fallback;
+pub mod header;
 pub mod instant;
 pub mod money;
 pub mod object;

@@ -128,6 +128,19 @@ async fn paths_methods_headers_and_parameters_that_are_not_what_they_must_be() {
         let answer = client.with(name, value).post(ISSUE, body.clone()).await;
         assert_eq!(answer.problem(), expected, "{name}: {value}");
     }
+    for (name, shown, value) in [
+        ("accrue-program", "Accrue-Program", "default"),
+        ("idempotency-key", "Idempotency-Key", "k"),
+        ("accrue-correlation-id", "Accrue-Correlation-Id", "c"),
+        ("accrue-causation-id", "Accrue-Causation-Id", "c"),
+        ("accrue-actor", "Accrue-Actor", "till"),
+        ("if-match", "If-Match", "*"),
+        ("content-type", "Content-Type", "application/json"),
+    ] {
+        let answer = client.with_twice(name, value).post(ISSUE, body.clone()).await;
+        assert_eq!(answer.problem(), format!("422 invalid-request {shown}"), "{}", answer.text);
+        assert!(answer.text.contains("expected the header once"), "{}", answer.text);
+    }
     // What makes a sale or a purchase, and changes an account or goods with it.
     let total = json!({"amount": 5, "currency": "GBP"});
     let sale = json!({"id": "s", "account": "a", "total": total});

@@ -55,6 +55,15 @@ impl Client {
         client
     }
 
+    /// The same client with this header twice.
+    #[must_use]
+    pub fn with_twice(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.with(name, value);
+        let value = HeaderValue::from_str(value).expect("a header's value");
+        client.headers.append(HeaderName::from_static(name), value);
+        client
+    }
+
     /// The same client in another program.
     #[must_use]
     pub fn of_program(&self, program: &str) -> Self {

@@ -71,8 +71,10 @@ fn perform(chore: &Chore, passed_on: &[String]) -> Result<()> {
             run(cargo().args(["run", "-p", "accrue", "--", "schemas", "write", "schemas/"]))
         }
         Chore::Bench(_) => {
-            let bench = ["run", "--release", "-p", "accrue-bench", "--"];
-            run(cargo().args(bench).args(passed_on))
+            // The one finds the other beside itself.
+            let release = ["--release", "-p"];
+            run(cargo().arg("build").args(release).arg("accrue"))?;
+            run(cargo().arg("run").args(release).args(["accrue-bench", "--"]).args(passed_on))
         }
     }
 }

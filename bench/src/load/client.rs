@@ -48,23 +48,22 @@ impl Client {
         body: &mut impl FnMut(&[u8]),
     ) -> Result<u16, Lost> {
         let (mut read, mut write) = self.stream.split();
+        let answer = receive(&mut read, &mut self.inbox, &mut self.reader, body);
         let mut written = request.len() <= WRITE_FIRST_BYTES;
-        if written {
+        let answer = if written {
             write.write_all(request).await?;
-        }
-        let answer = {
+            answer.await?
+        } else {
             let send = async {
-                if !written {
-                    write.write_all(request).await?;
-                    written = true;
-                }
+                write.write_all(request).await?;
+                written = true;
                 std::future::pending::<io::Result<()>>().await
             };
             // A large request is read while it is written: the server answers line by line.
             tokio::select! {
                 biased;
                 sent = send => Err(Lost::from(sent.err().unwrap_or(io::ErrorKind::Other.into()))),
-                answer = receive(&mut read, &mut self.inbox, &mut self.reader, body) => answer,
+                answer = answer => answer,
             }?
         };
         if answer.close || !written {

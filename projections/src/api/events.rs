@@ -5,6 +5,7 @@ use accrue_domain::id::AccountId;
 use accrue_event_store::log_query::{self, Filter};
 use accrue_event_store::stream::StreamKey;
 use accrue_http::extract::{Program, Query, header_text};
+use accrue_http::header::ACCEPT;
 use accrue_http::page;
 use accrue_http::problem::Problem;
 use accrue_http::receipt::{EventView, write_read};
@@ -84,7 +85,7 @@ pub(super) async fn list(
     if query.r#type.as_deref().is_some_and(|name| !is_name(name)) {
         return Err(Problem::invalid("type", "expected the name of an event"));
     }
-    let lines = header_text(&headers, header::ACCEPT.as_str())?.is_some_and(prefers_lines);
+    let lines = header_text(&headers, &ACCEPT)?.is_some_and(prefers_lines);
     let follow = query.follow.unwrap_or(false);
     let filter = Filter {
         event_type: query.r#type,

@@ -3,6 +3,7 @@
 use accrue_event_store::ledger::Ledger;
 use accrue_gateways::payment::stripe::webhook::{self, Invalid, Secret, TOLERANCE_SECONDS};
 use accrue_http::extract::{Raw, header_text};
+use accrue_http::header::Header;
 use accrue_http::problem::Problem;
 use accrue_saga::purchases::hooks::{Hooks, Missed};
 use axum::extract::State;
@@ -15,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::payments::WEBHOOK_PATH;
 
-const SIGNATURE: &str = "Stripe-Signature";
+static SIGNATURE: Header = Header::new("stripe-signature", "Stripe-Signature");
 
 /// What the route needs.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ pub(super) async fn payments(
     let Webhooks { secret, hooks, ledger } = webhooks;
     let secret = secret.ok_or_else(not_configured)?;
     let hooks = hooks.ok_or_else(no_sagas)?;
-    let header = header_text(&headers, SIGNATURE)?.ok_or_else(|| wrong(Invalid::Header))?;
+    let header = header_text(&headers, &SIGNATURE)?.ok_or_else(|| wrong(Invalid::Header))?;
     let tolerance = TimeDelta::seconds(TOLERANCE_SECONDS);
     let now = ledger.clock().now();
     let event = webhook::verify(&body, header, &secret, now, tolerance).map_err(wrong)?;
@@ -95,14 +96,14 @@ fn no_sagas() -> Problem {
 
 fn wrong(invalid: Invalid) -> Problem {
     let (code, field, expected) = match invalid {
-        Invalid::Header => ("invalid-signature", SIGNATURE, "expected t=…,v1=…".to_owned()),
+        Invalid::Header => ("invalid-signature", SIGNATURE.shown, "expected t=…,v1=…".to_owned()),
         Invalid::Signature => {
             let detail = "expected a signature of this body with payments_webhook_secret";
-            ("invalid-signature", SIGNATURE, detail.to_owned())
+            ("invalid-signature", SIGNATURE.shown, detail.to_owned())
         }
         Invalid::Time => {
             let detail = format!("expected one of the last {TOLERANCE_SECONDS} s");
-            ("stale-signature", SIGNATURE, detail)
+            ("stale-signature", SIGNATURE.shown, detail)
         }
         Invalid::Payload => {
             let detail = "expected an event with id, type, created and data.object";

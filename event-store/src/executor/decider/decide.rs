@@ -62,12 +62,13 @@ impl Decider {
             return answer_dry(&mut self.names, *request, &decisions, &metadata, now);
         }
         let settle = settles(envelope);
-        let mut version = self.version(&request);
+        let mut last = None;
         for (stream, events) in decisions {
             let touched = self.apply(stream, events, &metadata, now, settle);
-            version = touched.sequence;
+            last = Some(touched.sequence);
             self.pending.touched.push(touched);
         }
+        let version = last.unwrap_or_else(|| self.version(&request));
         self.pending.push(request, first, version, None);
     }
 

@@ -1,0 +1,41 @@
+//! The headers that requests are asked for. A name that is a text at the place where it is wanted would
+//! be parsed for each request, and a request is asked for eight of them.
+
+use axum::http::{HeaderName, header};
+
+/// A header's name, to find it by and to be told of it.
+#[derive(Debug)]
+pub struct Header {
+    /// As maps of headers have it.
+    pub name: HeaderName,
+    /// As people write it.
+    pub shown: &'static str,
+}
+
+impl Header {
+    /// One that no standard has.
+    ///
+    /// # Panics
+    /// Where `lower` is not the name in lower case, which the compiler sees.
+    #[must_use]
+    pub const fn new(lower: &'static str, shown: &'static str) -> Self {
+        Self { name: HeaderName::from_static(lower), shown }
+    }
+}
+
+/// The program (tenant).
+pub static PROGRAM: Header = Header::new("accrue-program", "Accrue-Program");
+/// The command's id.
+pub static IDEMPOTENCY_KEY: Header = Header::new("idempotency-key", "Idempotency-Key");
+/// The conversation that a command belongs to.
+pub static CORRELATION_ID: Header = Header::new("accrue-correlation-id", "Accrue-Correlation-Id");
+/// What caused a command.
+pub static CAUSATION_ID: Header = Header::new("accrue-causation-id", "Accrue-Causation-Id");
+/// Who sends a command.
+pub static ACTOR: Header = Header::new("accrue-actor", "Accrue-Actor");
+/// The version that a command changes.
+pub static IF_MATCH: Header = Header { name: header::IF_MATCH, shown: "If-Match" };
+/// What the client understands.
+pub static ACCEPT: Header = Header { name: header::ACCEPT, shown: "Accept" };
+/// What the body is.
+pub static CONTENT_TYPE: Header = Header { name: header::CONTENT_TYPE, shown: "Content-Type" };
