@@ -110,7 +110,7 @@ pub(super) async fn deliver_all(
     mut on_bad: impl FnMut(&BadRow),
 ) -> Result<()> {
     let deliver = |chunk| deliver(target, chunk);
-    // The first alone: once any row is there, the first one is, and tells a later import how far
+    // The first alone: once any row is there, the first ones are, and tell a later import how far
     // history was moved.
     if let Some(first) = read.recv().await {
         count(tally, deliver(first).await?, target.progress, &mut on_bad);
@@ -156,15 +156,16 @@ pub(super) async fn shift(
     history: Option<&History>,
     client: &Client,
 ) -> Result<Shift, CallError> {
-    let Some(History { sale, first, last }) = history else { return Ok(Shift::default()) };
-    let Some(known) = client.find(&format!("/v1/sales/{sale}")).await? else {
-        return Ok(dates.until(*last, Utc::now()));
-    };
-    let at = known["occurred_at"].as_str().unwrap_or_default();
-    let at: DateTime<Utc> =
-        at.parse().map_err(|_| client.foreign(format!("sale {sale} has no occurred_at")))?;
-    let there = at.with_timezone(&dates.zone).date_naive();
-    Ok(Shift::between(dates.day(*first), there))
+    let Some(History { first, last }) = history else { return Ok(Shift::default()) };
+    for (sale, moment) in first {
+        let Some(known) = client.find(&format!("/v1/sales/{sale}")).await? else { continue };
+        let at = known["occurred_at"].as_str().unwrap_or_default();
+        let at: DateTime<Utc> =
+            at.parse().map_err(|_| client.foreign(format!("sale {sale} has no occurred_at")))?;
+        let there = at.with_timezone(&dates.zone).date_naive();
+        return Ok(Shift::between(dates.day(*moment), there));
+    }
+    Ok(dates.until(*last, Utc::now()))
 }
 
 /// Reads the file in chunks, until it ends or nobody wants them.

@@ -15,13 +15,15 @@ pub(super) struct Survey {
     pub(super) history: Option<History>,
 }
 
+/// Sales at the beginning of a file that are looked for, to see how far it was moved before.
+const FIRST_SALES: usize = 20;
+
 /// Where the history of a file begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct History {
-    /// The first sale in the order of the file.
-    pub(super) sale: SaleId,
-    /// When that one took place.
-    pub(super) first: Moment,
+    /// The first sales in the order of the file, and when they took place. More than one, since a
+    /// server may refuse what the file has right.
+    pub(super) first: Vec<(SaleId, Moment)>,
     /// The latest moment of all.
     pub(super) last: Moment,
 }
@@ -30,9 +32,12 @@ impl History {
     /// Takes in one more sale.
     pub(super) fn add(known: &mut Option<Self>, dates: &DateReader, sale: &SaleId, at: Moment) {
         let Some(history) = known else {
-            *known = Some(Self { sale: sale.clone(), first: at, last: at });
+            *known = Some(Self { first: vec![(sale.clone(), at)], last: at });
             return;
         };
+        if history.first.len() < FIRST_SALES {
+            history.first.push((sale.clone(), at));
+        }
         let instant = |at| dates.instant(at, Shift::default());
         if instant(at) > instant(history.last) {
             history.last = at;
