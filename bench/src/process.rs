@@ -153,7 +153,7 @@ pub(crate) async fn run_accrue(
     Ok(started.elapsed())
 }
 
-/// Beside this program: built as it is.
+/// Beside this program, so that both are of one profile and one target folder.
 pub(crate) fn default_binary() -> PathBuf {
     std::env::current_exe().unwrap_or_default().with_file_name("accrue")
 }

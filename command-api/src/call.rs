@@ -9,7 +9,7 @@ use accrue_domain::text;
 use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
 use accrue_http::extract::{IdempotencyKey, Program, Query, header_text};
-use accrue_http::header::{self, Header};
+use accrue_http::header::{self, Header, IF_MATCH};
 use accrue_http::problem::{FieldError, Problem};
 use accrue_http::receipt::{self, Shown};
 use axum::extract::FromRequestParts;
@@ -19,7 +19,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses};
 
-use crate::command::{self, Command, IF_MATCH, Sender};
+use crate::command::{self, Command, Sender};
 use crate::prefer;
 
 /// How long a caller waits for its answer.
@@ -118,7 +118,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
             Some(_) => Query::from_request_parts(parts, state).await?.0,
         };
         let headers = &parts.headers;
-        let if_match = header_text(headers, &header::IF_MATCH)?;
+        let if_match = header_text(headers, &IF_MATCH)?;
         let sender = Sender {
             key,
             correlation_id: line(headers, &header::CORRELATION_ID)?,
@@ -127,7 +127,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
             expected_version: None,
         };
         let if_match = if_match.map(str::parse).transpose();
-        let if_match = if_match.map_err(|detail: String| Problem::invalid(IF_MATCH, detail))?;
+        let if_match =
+            if_match.map_err(|detail: String| Problem::invalid(IF_MATCH.shown, detail))?;
         Ok(Self { program, dry_run, if_match, shown: prefer::receipts(headers), sender })
     }
 }
@@ -214,7 +215,9 @@ impl Call {
     pub(crate) fn without_if_match(self) -> Result<Self, Problem> {
         match self.if_match {
             None => Ok(self),
-            Some(_) => Err(Problem::invalid(IF_MATCH, "expected none: this call takes no version")),
+            Some(_) => {
+                Err(Problem::invalid(IF_MATCH.shown, "expected none: this call takes no version"))
+            }
         }
     }
 
@@ -228,9 +231,9 @@ impl Call {
             StatusCode::PRECONDITION_REQUIRED,
             "precondition-required",
             "The request must say which version it changes",
-            format!("{IF_MATCH}: {detail}"),
+            format!("{}: {detail}", IF_MATCH.shown),
         );
-        Err(problem.at(IF_MATCH, detail))
+        Err(problem.at(IF_MATCH.shown, detail))
     }
 }
 

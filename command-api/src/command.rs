@@ -6,6 +6,7 @@ use std::sync::Arc;
 use accrue_domain::action::Action;
 use accrue_domain::envelope::Envelope;
 use accrue_domain::id::{CommandId, OF_PURCHASE, ProgramId};
+use accrue_http::header::{IDEMPOTENCY_KEY, IF_MATCH};
 use accrue_http::problem::Problem;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,8 +17,6 @@ use uuid::Uuid;
 
 use crate::target::Target;
 
-pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-pub(crate) const IF_MATCH: &str = "If-Match";
 /// What `If-Match` is called in an envelope.
 pub(crate) const EXPECTED_VERSION: &str = "expected_version";
 
@@ -165,7 +164,7 @@ pub(crate) fn in_call<C: Command>(mut problem: Problem) -> Problem {
     }
     if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
         let detail = problem.detail.clone();
-        return problem.at(IF_MATCH, detail);
+        return problem.at(IF_MATCH.shown, detail);
     }
     problem
 }
@@ -176,7 +175,7 @@ pub(crate) fn in_envelope(id_in_envelope: Option<&str>, mut problem: Problem) ->
     for error in &mut problem.errors {
         if let ("/id", Some(name)) = (error.pointer.as_str(), id_in_envelope) {
             error.pointer = format!("/{name}");
-        } else if error.pointer == IDEMPOTENCY_KEY {
+        } else if error.pointer == IDEMPOTENCY_KEY.shown {
             "/id".clone_into(&mut error.pointer);
         }
     }

@@ -8,6 +8,7 @@ use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
 use accrue_event_store::trace;
 use accrue_http::extract::Program;
+use accrue_http::header::IDEMPOTENCY_KEY;
 use accrue_http::problem::Problem;
 use accrue_http::receipt::Shown;
 use axum::body::{Body, BodyDataStream};
@@ -20,7 +21,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::call::{Call, Options};
-use crate::command::IDEMPOTENCY_KEY;
 use crate::envelope;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::prefer::ReturnHeader;
@@ -78,7 +78,7 @@ pub(crate) async fn execute(
 ) -> Result<Response, Problem> {
     if call.sender.key.is_some() {
         let detail = "expected none: each line has its own `id`";
-        return Err(Problem::invalid(IDEMPOTENCY_KEY, detail));
+        return Err(Problem::invalid(IDEMPOTENCY_KEY.shown, detail));
     }
     let Call { dry_run, shown, .. } = call.without_if_match()?;
     let (chunks, results) = mpsc::channel(CHUNKS_MAX);

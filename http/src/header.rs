@@ -1,19 +1,19 @@
-//! The headers that requests are asked for. A name that is a text at the place where it is wanted would
-//! be parsed for each request, and a request is asked for eight of them.
+//! The headers that requests are asked for. A name that is a text at the place where it is wanted
+//! would be parsed for each request, and a command is asked for several.
 
-use axum::http::{HeaderName, header};
+use axum::http::HeaderName;
 
 /// A header's name, to find it by and to be told of it.
 #[derive(Debug)]
 pub struct Header {
     /// As maps of headers have it.
-    pub name: HeaderName,
+    pub(crate) name: HeaderName,
     /// As people write it.
     pub shown: &'static str,
 }
 
 impl Header {
-    /// One that no standard has.
+    /// By its name in lower case, and as people write it.
     ///
     /// # Panics
     /// Where `lower` is not the name in lower case, which the compiler sees.
@@ -34,8 +34,8 @@ pub static CAUSATION_ID: Header = Header::new("accrue-causation-id", "Accrue-Cau
 /// Who sends a command.
 pub static ACTOR: Header = Header::new("accrue-actor", "Accrue-Actor");
 /// The version that a command changes.
-pub static IF_MATCH: Header = Header { name: header::IF_MATCH, shown: "If-Match" };
+pub static IF_MATCH: Header = Header::new("if-match", "If-Match");
 /// What the client understands.
-pub static ACCEPT: Header = Header { name: header::ACCEPT, shown: "Accept" };
+pub static ACCEPT: Header = Header::new("accept", "Accept");
 /// What the body is.
-pub static CONTENT_TYPE: Header = Header { name: header::CONTENT_TYPE, shown: "Content-Type" };
+pub static CONTENT_TYPE: Header = Header::new("content-type", "Content-Type");

@@ -93,7 +93,8 @@ pub(crate) struct SalesArgs {
     /// Currency of totals whose row names none
     #[arg(long, default_value = "GBP", value_name = "CODE")]
     currency: Currency,
-    /// Move all dates by the same number of days, so that the last is today
+    /// Move all dates by the same number of days, so that the last is today, or yesterday where its
+    /// clock time is still to come; a file that was imported before, as far as then
     #[arg(long)]
     shift_to_today: bool,
     /// Print the commands, one a line, instead of sending them: for a topic of commands

@@ -176,27 +176,36 @@ async fn history_is_moved_so_that_it_ends_today_and_stays_where_it_is() {
 }
 
 #[tokio::test]
-async fn history_stays_where_it_is_though_its_first_row_was_refused() {
+async fn history_stays_where_it_is_though_its_first_rows_were_refused() {
     let (database, server) = Server::create().await;
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("sales.csv");
     let import = async |last: &str| {
-        // Only the server knows that the program has another currency than the first row.
-        let rows = "no,time,member,total,in\ns0,2011-12-06,ann,1,EUR\ns1,2011-12-07,ann,1,GBP\n";
-        std::fs::write(&file, format!("{rows}{last}\n")).expect("written");
+        // Only the server knows that the program has another currency than the first row, and that
+        // the second one's id is a sale at the till.
+        let rows = [
+            "no,time,member,total,in",
+            "s0,2011-12-06,ann,1,EUR",
+            "till,2011-12-06,ann,1,GBP",
+            "s1,2011-12-07,ann,1,GBP",
+            last,
+        ];
+        std::fs::write(&file, rows.join("\n")).expect("written");
         let map = "id=no,occurred_at=time,account=member,total=total,currency=in";
         let words = ["import", "sales", text(&file), "--map", map, "--url", &server.url];
         let said = program::run(words.into_iter().chain(["--shift-to-today"])).await;
-        assert!(said.err.contains("line 2: "), "{}", said.err);
+        assert!(said.err.contains("line 2: ") && said.err.contains("line 3: "), "{}", said.err);
         said.expect_success()
     };
+    let total = json!({"amount": 5, "currency": "GBP"});
+    server.client().post("/v1/sales", json!({"id": "till", "total": total})).await.expect(201);
     let said = import("s2,2011-12-09,ann,2,GBP").await;
     assert!(said.contains("2 sales recorded, 0 already there"), "{said}");
     let said = import("s3,2011-12-08,ann,3,GBP").await;
     assert!(said.contains("1 sales recorded, 1 already there"), "{said}");
     let of_each = "left(metadata->>'occurred_at', 10)";
     let days = sales(&database, of_each).await;
-    assert_eq!(days.len(), 3, "{days:?}");
+    assert_eq!(days.len(), 4, "{days:?}");
     let between = format!("SELECT (date '{}' - date '{}')::bigint", days[1], days[0]);
     assert_eq!(database.number(&between).await, 1, "{days:?}");
 }

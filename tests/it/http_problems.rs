@@ -141,6 +141,8 @@ async fn paths_methods_headers_and_parameters_that_are_not_what_they_must_be() {
         assert_eq!(answer.problem(), format!("422 invalid-request {shown}"), "{}", answer.text);
         assert!(answer.text.contains("expected the header once"), "{}", answer.text);
     }
+    let events = client.with_twice("accept", "application/json").get("/v1/events").await;
+    assert_eq!(events.problem(), "422 invalid-request Accept", "{}", events.text);
     // What makes a sale or a purchase, and changes an account or goods with it.
     let total = json!({"amount": 5, "currency": "GBP"});
     let sale = json!({"id": "s", "account": "a", "total": total});

@@ -32,7 +32,7 @@ enum Chore {
     Ci,
     /// Write `schemas/` from the types
     Schemas,
-    /// Run the load generator
+    /// Build accrue and the load generator, and run it
     Bench(PassedOn),
 }
 
@@ -71,7 +71,7 @@ fn perform(chore: &Chore, passed_on: &[String]) -> Result<()> {
             run(cargo().args(["run", "-p", "accrue", "--", "schemas", "write", "schemas/"]))
         }
         Chore::Bench(_) => {
-            // The one finds the other beside itself.
+            // The load generator takes the one beside itself, which may be older.
             let release = ["--release", "-p"];
             run(cargo().arg("build").args(release).arg("accrue"))?;
             run(cargo().arg("run").args(release).args(["accrue-bench", "--"]).args(passed_on))

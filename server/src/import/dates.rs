@@ -2,7 +2,9 @@
 
 use anyhow::{Result, ensure};
 use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 
 /// Tried in this order where no format is given, after RFC 3339.
@@ -58,6 +60,20 @@ impl DateReader {
         let shift = Shift::between(self.day(last), today);
         let ahead = self.instant(last, shift).is_some_and(|at| at > now);
         if ahead { Shift(shift.0.saturating_sub(1)) } else { shift }
+    }
+
+    /// How far a moment was moved that is at this instant now; none where no number of days leads
+    /// there, so that it must be another's.
+    pub(super) fn moved(&self, moment: Moment, to: DateTime<Utc>) -> Option<Shift> {
+        let near = Shift::between(self.day(moment), to.with_timezone(&self.zone).date_naive()).0;
+        // The log has microseconds.
+        let leads = |shift: &Shift| {
+            let at = self.instant(moment, *shift);
+            at.is_some_and(|at| at.trunc_subsecs(6) == to.trunc_subsecs(6))
+        };
+        // Days of an instant have 24 hours, and its date in the zone may move by one more or less.
+        let days = [near, near.saturating_sub(1), near.saturating_add(1)];
+        days.map(Shift).into_iter().find(leads)
     }
 
     /// The day of a moment in the zone.
@@ -180,6 +196,24 @@ mod tests {
         assert_eq!(shifted("2010-12-05", now), "2026-01-31T00:00:00+00:00");
         assert_eq!(shifted("2010-12-05 10:00", now), "2026-01-31T10:00:00+00:00");
         assert_eq!(shifted("2010-12-05 10:01", now), "2026-01-30T10:01:00+00:00");
+    }
+
+    #[test]
+    fn how_far_a_moment_was_moved_is_seen_from_where_it_is_now() {
+        let reader = DateReader::new(None, chrono_tz::Europe::London).unwrap();
+        let moved = |from: &str, to: &str| {
+            let shift = reader.moved(reader.read(from).unwrap(), to.parse().unwrap());
+            shift.map(|it| it.0)
+        };
+        // Local midnight, from winter to summer.
+        assert_eq!(moved("2011-12-09", "2026-06-30T23:00:00Z"), Some(5_318));
+        // The second of July in London, and from there the sixth of December.
+        assert_eq!(moved("2011-07-01T23:30:00Z", "2011-12-06T23:30:00Z"), Some(158));
+        assert_eq!(moved("2011-12-06T23:30:00Z", "2011-07-01T23:30:00Z"), Some(-158));
+        assert_eq!(moved("2011-12-09T10:00:00.1234567Z", "2011-12-10T10:00:00.123456Z"), Some(1));
+        // Another clock time is another's.
+        assert_eq!(moved("2011-12-09", "2026-06-30T23:00:01Z"), None);
+        assert_eq!(moved("2011-12-09 10:00", "2026-07-01T10:00:00Z"), None);
     }
 
     #[test]

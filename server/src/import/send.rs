@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::dates::{DateReader, Shift};
 use super::rows::{BadRow, Sale};
-use super::survey::{History, Survey};
+use super::survey::{FIRST_SALES_MAX, History, Survey};
 use super::{Plan, Progress, Tally};
 use crate::client::{CallError, Client, Problem};
 use crate::output;
@@ -110,10 +110,14 @@ pub(super) async fn deliver_all(
     mut on_bad: impl FnMut(&BadRow),
 ) -> Result<()> {
     let deliver = |chunk| deliver(target, chunk);
-    // The first alone: once any row is there, the first ones are, and tell a later import how far
+    // The first ones alone: once any other is there they are, and tell a later import how far
     // history was moved.
-    if let Some(first) = read.recv().await {
-        count(tally, deliver(first).await?, target.progress, &mut on_bad);
+    let mut sent = 0;
+    while sent < FIRST_SALES_MAX
+        && let Some(chunk) = read.recv().await
+    {
+        sent += chunk.iter().filter(|it| it.is_ok()).count();
+        count(tally, deliver(chunk).await?, target.progress, &mut on_bad);
     }
     let rest = stream::unfold(read, async |mut read| read.recv().await.map(|it| (it, read)));
     let mut delivered = std::pin::pin!(rest.map(deliver).buffer_unordered(at_a_time));
@@ -162,8 +166,10 @@ pub(super) async fn shift(
         let at = known["occurred_at"].as_str().unwrap_or_default();
         let at: DateTime<Utc> =
             at.parse().map_err(|_| client.foreign(format!("sale {sale} has no occurred_at")))?;
-        let there = at.with_timezone(&dates.zone).date_naive();
-        return Ok(Shift::between(dates.day(*moment), there));
+        // Another's sale of that id says nothing of ours, which the server has refused.
+        if let Some(shift) = dates.moved(*moment, at) {
+            return Ok(shift);
+        }
     }
     Ok(dates.until(*last, Utc::now()))
 }

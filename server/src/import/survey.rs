@@ -15,8 +15,9 @@ pub(super) struct Survey {
     pub(super) history: Option<History>,
 }
 
-/// Sales at the beginning of a file that are looked for, to see how far it was moved before.
-const FIRST_SALES: usize = 20;
+/// Sales at the beginning of a file that are looked for, to see how far it was moved before: more
+/// than are refused in a row, unless all are, and few enough to be asked for one by one.
+pub(super) const FIRST_SALES_MAX: usize = 20;
 
 /// Where the history of a file begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl History {
             *known = Some(Self { first: vec![(sale.clone(), at)], last: at });
             return;
         };
-        if history.first.len() < FIRST_SALES {
+        if history.first.len() < FIRST_SALES_MAX {
             history.first.push((sale.clone(), at));
         }
         let instant = |at| dates.instant(at, Shift::default());
@@ -58,4 +59,24 @@ pub(super) fn survey(plan: &Plan) -> Result<Survey> {
         History::add(&mut survey.history, &plan.dates, &sale.id, sale.at);
     }
     Ok(survey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sales_are_kept_and_the_latest_moment_of_all() {
+        let dates = DateReader::new(None, chrono_tz::Tz::UTC).unwrap();
+        let mut history = None;
+        for number in 1..=FIRST_SALES_MAX + 1 {
+            let at = dates.read(&format!("2011-01-{number:02}")).unwrap();
+            History::add(&mut history, &dates, &SaleId::new(&format!("s{number}")).unwrap(), at);
+        }
+        let History { first, last } = history.unwrap();
+        let ids: Vec<_> = first.iter().map(|(sale, _)| sale.as_str().to_owned()).collect();
+        assert_eq!(ids.len(), FIRST_SALES_MAX);
+        assert_eq!((&*ids[0], &*ids[19]), ("s1", "s20"));
+        assert_eq!(last, dates.read("2011-01-21").unwrap());
+    }
 }
