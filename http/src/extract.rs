@@ -139,7 +139,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
         "The body has another media type",
         detail.clone(),
     )
-    .at("Content-Type", detail))
+    .at(header::CONTENT_TYPE.shown, detail))
 }
 
 /// The whole body, as far as one may be long. Read here and not by axum's extractor, whose limit is

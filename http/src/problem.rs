@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::header::IDEMPOTENCY_KEY;
+
 /// Most characters of a wrong value that a problem shows.
 pub const SHOWN_CHARS_MAX: usize = 40;
 
@@ -196,7 +198,7 @@ impl From<ExecuteError> for Problem {
                 "The idempotency key belongs to another request",
                 detail.clone(),
             )
-            .at("Idempotency-Key", detail),
+            .at(IDEMPOTENCY_KEY.shown, detail),
             ExecuteError::Busy { retry_after } => {
                 Self::unavailable("busy", &detail).retry_after(retry_after)
             }

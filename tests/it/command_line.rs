@@ -103,8 +103,13 @@ async fn every_shell_is_told_the_commands() {
     }
 }
 
+const MAP: &str = "id=no,occurred_at=time,account=member,total=total";
+
 async fn import(server: &Server, file: &Path, more: &[&str]) -> Said {
-    let map = "id=no,occurred_at=time,account=member,total=total";
+    import_as(MAP, server, file, more).await
+}
+
+async fn import_as(map: &str, server: &Server, file: &Path, more: &[&str]) -> Said {
     let import = ["import", "sales", text(file), "--map", map, "--url", &server.url];
     program::run(import.into_iter().chain(more.iter().copied())).await
 }
@@ -191,9 +196,8 @@ async fn history_stays_where_it_is_though_its_first_rows_were_refused() {
             last,
         ];
         std::fs::write(&file, rows.join("\n")).expect("written");
-        let map = "id=no,occurred_at=time,account=member,total=total,currency=in";
-        let words = ["import", "sales", text(&file), "--map", map, "--url", &server.url];
-        let said = program::run(words.into_iter().chain(["--shift-to-today"])).await;
+        let map = format!("{MAP},currency=in");
+        let said = import_as(&map, &server, &file, &["--shift-to-today"]).await;
         assert!(said.err.contains("line 2: ") && said.err.contains("line 3: "), "{}", said.err);
         said.expect_success()
     };

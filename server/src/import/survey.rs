@@ -32,10 +32,7 @@ pub(super) struct History {
 impl History {
     /// Takes in one more sale.
     pub(super) fn add(known: &mut Option<Self>, dates: &DateReader, sale: &SaleId, at: Moment) {
-        let Some(history) = known else {
-            *known = Some(Self { first: vec![(sale.clone(), at)], last: at });
-            return;
-        };
+        let history = known.get_or_insert_with(|| Self { first: Vec::new(), last: at });
         if history.first.len() < FIRST_SALES_MAX {
             history.first.push((sale.clone(), at));
         }
