@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::executor::{Executor, LOADS_MAX, Limits, Parts};
+use crate::fold;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::servers::{Pool, Servers};
-use crate::snapshots;
 use crate::state::FromState;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
@@ -240,7 +240,7 @@ pub async fn load<A: FromState>(
     id: &str,
 ) -> sqlx::Result<Option<(A, i64)>> {
     let stream = StreamKey::new(A::KIND, program, id);
-    let folded = snapshots::load(conn, codec, std::slice::from_ref(&stream)).await?;
+    let folded = fold::load(conn, codec, std::slice::from_ref(&stream)).await?;
     let Some(folded) = folded.into_iter().next() else { return Ok(None) };
     let folded = folded.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     let sequence = folded.sequence;

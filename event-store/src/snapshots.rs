@@ -9,29 +9,13 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::chain::Hash;
-use crate::codec::{Codec, DecodeError};
+use crate::codec::Codec;
+use crate::fold::{self, Fold, Folded};
 use crate::state::State;
 use crate::stream::StreamKey;
 
 /// A stream shorter than this has no snapshot.
 pub const SNAPSHOT_EVENTS_MIN: i64 = 1_000;
-
-/// A state folded from a stream.
-#[derive(Debug, Clone)]
-pub struct Folded {
-    /// The state.
-    pub state: State,
-    /// Sequence of the last event folded in.
-    pub sequence: i64,
-    /// Sequence of the snapshot it began with; 0 for none.
-    pub snapshot: i64,
-}
-
-impl Folded {
-    fn empty(kind: Kind) -> Self {
-        Self { state: State::empty(kind), sequence: 0, snapshot: 0 }
-    }
-}
 
 /// Has a stream grown enough since its snapshot? The distance grows with the stream, so that all
 /// snapshots of a stream together cost a constant factor of its length.
@@ -40,24 +24,9 @@ pub fn is_due(sequence: i64, snapshot: i64) -> bool {
     sequence - snapshot >= SNAPSHOT_EVENTS_MIN.max(snapshot / 4)
 }
 
-/// The present state of each of these streams, in their order: the empty state for one without
-/// events, an error for one that holds an event which this build does not understand.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn load(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    streams: &[StreamKey],
-) -> sqlx::Result<Vec<Result<Folded, DecodeError>>> {
-    load_beside(conn, codec, streams, &[]).await.map(|(folded, _)| folded)
-}
-
-/// One round trip. Per stream its snapshot, if that has our shape, and the events behind it; then,
-/// with negative ordinals, the last sequences of streams that are only compared. One lateral probe
-/// a stream: a join would read and sort whole streams. Without an `ORDER BY`, which cost a third of
-/// the query: the probes give each stream's rows in order, and where they ever do not, the reader
-/// sees it by their sequences.
+/// One round trip. Per stream its snapshot, if that has our shape, and the events behind it.
+/// Without an `ORDER BY`, which cost a third of the query: the probes give each stream's rows in
+/// order, and where they ever do not, the reader sees it by their sequences.
 const LOAD: &str = "
 SELECT k.ordinal, found.sequence, found.event_type, found.event_version, found.body
   FROM unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY AS k(t, id, shape, ordinal)
@@ -69,47 +38,27 @@ SELECT k.ordinal, found.sequence, found.event_type, found.event_version, found.b
         UNION ALL
        SELECT sequence, event_type, event_version, payload::text FROM events
         WHERE aggregate_type = k.t AND aggregate_id = k.id
-          AND sequence > coalesce(s.sequence, 0)) AS found
- UNION ALL
-SELECT -v.ordinal,
-       coalesce((SELECT max(sequence) FROM events
-                  WHERE aggregate_type = v.t AND aggregate_id = v.id), 0),
-       NULL, NULL, NULL
-  FROM unnest($4::text[], $5::text[]) WITH ORDINALITY AS v(t, id, ordinal)";
+          AND sequence > coalesce(s.sequence, 0)) AS found";
 
-/// As [`load`], and beside it the sequences of the last events of `compared`, in their order; 0
-/// for a stream without events.
-///
-/// # Errors
-/// As Postgres gives them.
-pub async fn load_beside(
+/// The present state of streams that may be long, in their order.
+pub(crate) async fn load(
     conn: &mut PgConnection,
     codec: &Codec,
     streams: &[StreamKey],
-    compared: &[StreamKey],
-) -> sqlx::Result<(Vec<Result<Folded, DecodeError>>, Vec<i64>)> {
+) -> sqlx::Result<Vec<Fold>> {
     let mut folded = Vec::with_capacity(streams.len());
     folded.extend(streams.iter().map(|key| Ok(Folded::empty(key.kind()))));
-    let mut versions = vec![0; compared.len()];
     // Streams that are read once more: their snapshot does not parse, or a row is out of order.
     let mut again = BTreeSet::new();
     let mut rows = sqlx::query(LOAD)
-        .bind(kinds(streams))
-        .bind(ids(streams))
+        .bind(fold::kinds(streams))
+        .bind(fold::ids(streams))
         .bind(streams.iter().map(|key| shape_of(key.kind())).collect::<Vec<_>>())
-        .bind(kinds(compared))
-        .bind(ids(compared))
         .fetch(&mut *conn);
-    // Row by row: many long streams together are more than memory should hold.
+    // Row by row: a long stream is more than memory should hold.
     while let Some(row) = rows.try_next().await? {
-        let ordinal: i64 = row.try_get(0)?;
-        if ordinal < 0 {
-            if let Some(version) = index(-ordinal).and_then(|at| versions.get_mut(at)) {
-                *version = row.try_get(1)?;
-            }
-            continue;
-        }
-        let Some(at) = index(ordinal).filter(|at| *at < streams.len()) else { continue };
+        let at = fold::index(row.try_get(0)?).filter(|at| *at < streams.len());
+        let Some(at) = at else { continue };
         let sequence: i64 = row.try_get(1)?;
         let is_event = row.try_get::<Option<&str>, _>(2)?.is_some();
         let before = folded[at].as_ref().map_or(sequence - 1, |it| it.sequence);
@@ -127,15 +76,11 @@ pub async fn load_beside(
     for at in again {
         folded[at] = whole(conn, codec, &streams[at]).await?;
     }
-    Ok((folded, versions))
+    Ok(folded)
 }
 
 /// A stream from its start: a snapshot that does not parse is as good as none.
-async fn whole(
-    conn: &mut PgConnection,
-    codec: &Codec,
-    stream: &StreamKey,
-) -> sqlx::Result<Result<Folded, DecodeError>> {
+async fn whole(conn: &mut PgConnection, codec: &Codec, stream: &StreamKey) -> sqlx::Result<Fold> {
     let mut rows = sqlx::query(
         "SELECT 1::bigint, sequence, event_type, event_version, payload::text FROM events
           WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence",
@@ -154,38 +99,18 @@ async fn whole(
 fn take_event(
     codec: &Codec,
     stream: &StreamKey,
-    folded: &mut Result<Folded, DecodeError>,
+    folded: &mut Fold,
     row: &PgRow,
 ) -> sqlx::Result<()> {
-    let Ok(entry) = folded else { return Ok(()) };
-    let (name, version, payload) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-    match codec.decode(stream.kind().as_str(), name, version, payload) {
-        Ok(decoded) => {
-            decoded.events().iter().for_each(|event| entry.state.evolve(event));
-            entry.sequence = row.try_get(1)?;
-        }
-        Err(error) => *folded = Err(error),
-    }
+    let event = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    fold::take_event(codec, stream, folded, event);
     Ok(())
-}
-
-fn kinds(streams: &[StreamKey]) -> Vec<&'static str> {
-    streams.iter().map(|key| key.kind().as_str()).collect()
-}
-
-fn ids(streams: &[StreamKey]) -> Vec<&str> {
-    streams.iter().map(|key| &**key.aggregate_id()).collect()
-}
-
-/// An ordinal, which counts from 1, as an index.
-fn index(ordinal: i64) -> Option<usize> {
-    usize::try_from(ordinal - 1).ok()
 }
 
 /// Takes a snapshot of a stream from what is committed.
 ///
 /// # Errors
-/// As [`load`].
+/// As Postgres gives them.
 pub async fn take(conn: &mut PgConnection, codec: &Codec, stream: &StreamKey) -> sqlx::Result<()> {
     for folded in load(conn, codec, std::slice::from_ref(stream)).await? {
         let folded = folded.map_err(|e| sqlx::Error::Decode(Box::new(e)))?;

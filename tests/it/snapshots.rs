@@ -63,3 +63,47 @@ async fn a_snapshot_of_another_shape_or_a_damaged_one_is_ignored() {
         second.execute(unkeyed("more", vec![issue("a", 1)])).await.expect("goes on");
     }
 }
+
+#[tokio::test]
+async fn a_stream_of_any_length_comes_out_the_same() {
+    let database = Database::create().await;
+    let first = ledger::open(&database).await;
+    // Around the length up to which a stream is read in one go; the first command opens, too.
+    for points in [1, 2, 62, 63, 64, 65, 66, 200] {
+        let id = format!("m{points}");
+        let command = |at| {
+            let (key, id) = (format!("{id}-{at}"), id.as_str());
+            let first = &first;
+            async move { first.execute(unkeyed(&key, vec![issue(id, 1)])).await }
+        };
+        for answer in join_all((0..points).map(command)).await {
+            answer.expect("issued");
+        }
+    }
+    let second = ledger::open(&database).await;
+    for points in [1, 2, 62, 63, 64, 65, 66, 200] {
+        let id = format!("m{points}");
+        let loaded = second.load::<Account>(&ProgramId::default(), &id).await.expect("readable");
+        let (account, version) = loaded.expect("there");
+        assert_eq!((account.balance(), version), (points, points + 1), "{id}");
+        let more = unkeyed(&format!("{id}-more"), vec![issue(&id, 1)]);
+        second.execute(more).await.expect("goes on from there");
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_never_read_under_a_part_of_its_name() {
+    let database = Database::create().await;
+    let first = ledger::open(&database).await;
+    grow(&first, 0, 2).await;
+    first.close().await;
+    // The byte that stands between names where several are read at a time.
+    let spoil = "ALTER TABLE events DISABLE TRIGGER USER;
+                 UPDATE events SET event_type = event_type || chr(30) || event_type
+                  WHERE sequence = 2";
+    database.run(spoil).await;
+    let second = ledger::open(&database).await;
+    let loaded = second.load::<Account>(&ProgramId::default(), "a").await;
+    let error = loaded.expect_err("unknown").to_string();
+    assert!(error.contains("is unknown to this build"), "{error}");
+}

@@ -1,5 +1,7 @@
 //! How events make the state.
 
+use std::sync::LazyLock;
+
 use super::command::Source;
 use super::event::{Event, Grace, Part};
 use super::lots::Lot;
@@ -137,7 +139,10 @@ impl Account {
 
 /// Stands for an issue's source and note.
 pub(super) fn issue_digest(source: &Source, reference: Option<&str>) -> Digest {
+    /// Of nearly every issue: one without a note.
+    static PLAIN: LazyLock<Digest> = LazyLock::new(|| Digest::of(&[Some("issue"), None]));
     match source {
+        Source::Issue if reference.is_none() => *PLAIN,
         Source::Issue => Digest::of(&[Some("issue"), reference]),
         Source::Adjustment => Digest::of(&[Some("adjustment"), reference]),
         Source::Campaign { campaign, version, event, sale } => Digest::of(&[

@@ -13,11 +13,12 @@ use super::request::{Key, RawStream, Request, Work};
 use super::{LOADS_MAX, Parts};
 use crate::codec::{Codec, DecodeError};
 use crate::confirm::Confirming;
+use crate::fold::{self, Folded};
 use crate::idempotency::{self, Stored};
 use crate::log;
 use crate::receipt::{ExecuteError, Receipt};
 use crate::servers::{Pool, Servers};
-use crate::snapshots::{self, Folded};
+use crate::snapshots;
 use crate::stream::StreamKey;
 
 /// How long a load may take; a half-open connection answers never.
@@ -236,7 +237,7 @@ async fn find_on(
     if !(wanted.streams.is_empty() && wanted.versions.is_empty()) {
         let streams: Vec<_> = wanted.streams.iter().cloned().collect();
         let compared: Vec<_> = wanted.versions.iter().cloned().collect();
-        let (folded, versions) = snapshots::load_beside(conn, codec, &streams, &compared).await?;
+        let (folded, versions) = fold::load_beside(conn, codec, &streams, &compared).await?;
         loaded.versions = compared.into_iter().zip(versions).collect();
         for (key, folded) in streams.into_iter().zip(folded) {
             match folded {
