@@ -13,13 +13,13 @@ use crate::stream::StreamKey;
 
 /// A state folded from a stream.
 #[derive(Debug, Clone)]
-pub struct Folded {
+pub(crate) struct Folded {
     /// The state.
-    pub state: State,
+    pub(crate) state: State,
     /// Sequence of the last event folded in.
-    pub sequence: i64,
+    pub(crate) sequence: i64,
     /// Sequence of the snapshot it began with; 0 for none.
-    pub snapshot: i64,
+    pub(crate) snapshot: i64,
 }
 
 impl Folded {
@@ -36,30 +36,33 @@ pub(crate) type Fold = Result<Folded, DecodeError>;
 ///
 /// # Errors
 /// As Postgres gives them.
-pub async fn load(
+pub(crate) async fn load(
     conn: &mut PgConnection,
     codec: &Codec,
     streams: &[StreamKey],
-) -> sqlx::Result<Vec<Result<Folded, DecodeError>>> {
+) -> sqlx::Result<Vec<Fold>> {
     load_beside(conn, codec, streams, &[]).await.map(|(folded, _)| folded)
 }
 
-/// Most events of a stream that are read in one row. Nearly all streams are shorter; of one that is
-/// longer these were read in vain.
+/// Most events of a stream that come in one row. Nearly all streams are shorter; of one that is
+/// longer these were read in vain, and are not sent.
 const SHORT_EVENTS_MAX: i64 = 64;
 
 /// Between the parts of a column. No JSON holds it but escaped.
 const SEPARATOR: char = '\u{1e}';
 
-/// One round trip, one row a stream: a row costs what some events cost. Then, with negative ordinals,
-/// the last sequences of streams that are only compared. One lateral probe a stream: a join would read
-/// and sort whole streams. The index gives a stream's events in order.
+/// One row a stream: a row costs what some events cost. Then, with negative ordinals, the last
+/// sequences of streams that are only compared. One lateral probe a stream: a join would read and
+/// sort whole streams. The inner `ORDER BY` is what the order of events rests on, nothing checks it
+/// here; the index makes it free. Postgres puts no more than 1 GB together, which is 16 MB an event.
 const LOAD: &str = "
 SELECT k.ordinal, found.last, found.types, found.versions, found.bodies
   FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(t, id, ordinal)
  CROSS JOIN LATERAL (
-       SELECT max(sequence) AS last, string_agg(event_type, $5) AS types,
-              string_agg(event_version, $5) AS versions, string_agg(body, $5) AS bodies
+       SELECT max(sequence) AS last,
+              CASE WHEN max(sequence) < $6 THEN string_agg(event_type, $5) END AS types,
+              CASE WHEN max(sequence) < $6 THEN string_agg(event_version, $5) END AS versions,
+              CASE WHEN max(sequence) < $6 THEN string_agg(body, $5) END AS bodies
          FROM (SELECT sequence, event_type, event_version, payload::text AS body FROM events
                 WHERE aggregate_type = k.t AND aggregate_id = k.id
                 ORDER BY sequence LIMIT $6) AS first) AS found
@@ -72,16 +75,17 @@ SELECT -v.ordinal,
   FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS v(t, id, ordinal)";
 
 /// As [`load`], and beside it the sequences of the last events of `compared`, in their order; 0
-/// for a stream without events.
+/// for a stream without events. Each is as new as the call at least, and not all of one moment: long
+/// streams are read by a second statement.
 ///
 /// # Errors
 /// As Postgres gives them.
-pub async fn load_beside(
+pub(crate) async fn load_beside(
     conn: &mut PgConnection,
     codec: &Codec,
     streams: &[StreamKey],
     compared: &[StreamKey],
-) -> sqlx::Result<(Vec<Result<Folded, DecodeError>>, Vec<i64>)> {
+) -> sqlx::Result<(Vec<Fold>, Vec<i64>)> {
     let mut folded = Vec::with_capacity(streams.len());
     folded.extend(streams.iter().map(|key| Ok(Folded::empty(key.kind()))));
     let mut versions = vec![0; compared.len()];
@@ -94,7 +98,7 @@ pub async fn load_beside(
         .bind(SEPARATOR.to_string())
         .bind(SHORT_EVENTS_MAX + 1)
         .fetch(&mut *conn);
-    // Row by row: many streams together are more than memory should hold.
+    // Row by row, of 64 events at most: all together may be more than memory should hold.
     while let Some(row) = rows.try_next().await? {
         let (ordinal, last): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         if ordinal < 0 {

@@ -10,7 +10,7 @@ pub mod codec;
 mod confirm;
 pub mod cqrs;
 pub mod executor;
-pub mod fold;
+mod fold;
 pub mod follow;
 pub mod idempotency;
 pub mod lease;

@@ -11,7 +11,6 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
-use serde::de::value::MapDeserializer;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use crate::header::{self, Header};
@@ -250,16 +249,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(error) => Err(in_path::<T>(&error, parts, state).await),
+            Err(error) => Err(in_path(&error, parts, state).await),
         }
     }
 }
 
-async fn in_path<T: DeserializeOwned>(
-    error: &PathRejection,
-    parts: &mut Parts,
-    state: &(impl Send + Sync),
-) -> Problem {
+async fn in_path(error: &PathRejection, parts: &mut Parts, state: &(impl Send + Sync)) -> Problem {
     use axum::extract::path::ErrorKind;
     let PathRejection::FailedToDeserializePathParams(failed) = error else {
         return Problem::fault(error);
@@ -273,25 +268,12 @@ async fn in_path<T: DeserializeOwned>(
             Problem::invalid(key.clone(), message.clone())
         }
         kind => {
-            let name = RawPathParams::from_request_parts(parts, state).await.ok();
-            let name = name.and_then(|params| wrong_parameter::<T>(&params));
-            Problem::invalid(name.unwrap_or_else(|| "path".to_owned()), kind.to_string())
+            // A value that is made from a `String` fails without a name. Only one that stands alone
+            // in its path is.
+            let params = RawPathParams::from_request_parts(parts, state).await.ok();
+            let name = params.as_ref().and_then(|params| params.iter().next());
+            Problem::invalid(name.map_or("path", |(name, _)| name), kind.to_string())
         }
-    }
-}
-
-/// Which parameter a type does not take: axum does not say when it is the value's own check that
-/// failed.
-fn wrong_parameter<T: DeserializeOwned>(params: &RawPathParams) -> Option<String> {
-    let pairs: Vec<(&str, &str)> = params.iter().collect();
-    if let [(name, _)] = pairs[..] {
-        return Some(name.to_owned());
-    }
-    let map = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
-    let error = serde_path_to_error::deserialize::<_, T>(map).err()?;
-    match error.path().iter().next() {
-        Some(serde_path_to_error::Segment::Map { key }) => Some(key.clone()),
-        _ => None,
     }
 }
 

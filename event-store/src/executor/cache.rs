@@ -33,8 +33,8 @@ pub(super) struct Cache {
     // Behind pointers: a state is some hundred bytes, and a map that grows moves all it holds.
     young: HashMap<StreamKey, Box<Entry>>,
     old: HashMap<StreamKey, Box<Entry>>,
-    /// Forgotten, and given back a few at a time: all at once takes some tenths of a second, in
-    /// which nobody would be served.
+    /// Forgotten for want of room, and given back a few at a time: all at once takes some tenths of a
+    /// second, in which nobody would be served.
     dead: Option<IntoIter<StreamKey, Box<Entry>>>,
     generation_max: usize,
     /// Aggregates were forgotten since somebody asked.
@@ -108,6 +108,7 @@ impl Cache {
         mem::take(&mut self.forgot)
     }
 
+    /// Rare enough to give all of it back at once.
     pub(super) fn clear(&mut self) {
         self.losses += 1;
         self.young.clear();

@@ -1,4 +1,4 @@
-//! Loads what the decider misses: many streams in one query, and many keys, beside it.
+//! Loads what the decider misses beside it: many streams together, and many keys.
 
 use std::sync::Arc;
 use std::time::Duration;
