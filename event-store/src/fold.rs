@@ -18,7 +18,7 @@ pub(crate) struct Folded {
     pub(crate) state: State,
     /// Sequence of the last event folded in.
     pub(crate) sequence: i64,
-    /// Sequence of the snapshot it began with; 0 for none.
+    /// Sequence of the snapshot it began with, or of one that is being taken; 0 for none.
     pub(crate) snapshot: i64,
 }
 

@@ -3,39 +3,22 @@
 use std::collections::hash_map::IntoIter;
 use std::mem;
 
-use accrue_domain::aggregate::Kind;
-
 use super::hash::HashMap;
-use crate::state::State;
+use crate::fold::Folded;
 use crate::stream::StreamKey;
 
-/// An aggregate with every event decided so far folded in, durable or on its way.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) state: State,
-    /// Sequence of the last event folded in.
-    pub(super) sequence: i64,
-    /// Sequence of the snapshot that exists or is being taken; 0 for none.
-    pub(super) snapshot: i64,
-}
-
-impl Entry {
-    /// Of a stream without events.
-    pub(super) fn unwritten(kind: Kind) -> Self {
-        Self { state: State::empty(kind), sequence: 0, snapshot: 0 }
-    }
-}
-
+/// Aggregates with every event decided so far folded in, durable or on its way.
+///
 /// Two generations: whatever is used moves to the young one; when that is full the old one is
 /// forgotten and the young becomes old. Close to least-recently-used, at the cost of a hash map.
 #[derive(Debug)]
 pub(super) struct Cache {
     // Behind pointers: a state is some hundred bytes, and a map that grows moves all it holds.
-    young: HashMap<StreamKey, Box<Entry>>,
-    old: HashMap<StreamKey, Box<Entry>>,
+    young: HashMap<StreamKey, Box<Folded>>,
+    old: HashMap<StreamKey, Box<Folded>>,
     /// Forgotten for want of room, and given back a few at a time: all at once takes some tenths of a
     /// second, in which nobody would be served.
-    dead: Option<IntoIter<StreamKey, Box<Entry>>>,
+    dead: Option<IntoIter<StreamKey, Box<Folded>>>,
     generation_max: usize,
     /// Aggregates were forgotten since somebody asked.
     forgot: bool,
@@ -69,18 +52,18 @@ impl Cache {
         true
     }
 
-    pub(super) fn get(&self, key: &StreamKey) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &StreamKey) -> Option<&Folded> {
         self.young.get(key).or_else(|| self.old.get(key)).map(|entry| &**entry)
     }
 
-    pub(super) fn get_mut(&mut self, key: &StreamKey) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, key: &StreamKey) -> Option<&mut Folded> {
         if self.young.contains_key(key) {
             return self.young.get_mut(key).map(|entry| &mut **entry);
         }
         self.old.get_mut(key).map(|entry| &mut **entry)
     }
 
-    pub(super) fn insert(&mut self, key: StreamKey, entry: Box<Entry>) {
+    pub(super) fn insert(&mut self, key: StreamKey, entry: Box<Folded>) {
         if self.young.len() >= self.generation_max {
             self.forgot |= !self.old.is_empty();
             self.losses += u64::from(!self.old.is_empty());
@@ -124,13 +107,14 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use accrue_domain::aggregate::Kind;
     use accrue_domain::id::ProgramId;
 
     use super::*;
 
     fn insert(cache: &mut Cache, number: usize) {
         let key = StreamKey::new(Kind::Account, &ProgramId::default(), &number.to_string());
-        cache.insert(key, Box::new(Entry::unwritten(Kind::Account)));
+        cache.insert(key, Box::new(Folded::empty(Kind::Account)));
     }
 
     #[test]

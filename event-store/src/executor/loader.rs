@@ -7,7 +7,6 @@ use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::cache::Entry;
 use super::hash::{HashMap, HashSet};
 use super::request::{Key, RawStream, Request, Work};
 use super::{LOADS_MAX, Parts};
@@ -56,7 +55,7 @@ impl Load {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) number: u64,
-    pub(super) streams: Vec<(StreamKey, Box<Entry>)>,
+    pub(super) streams: Vec<(StreamKey, Box<Folded>)>,
     /// Sequences of the last events in the database.
     pub(super) versions: HashMap<StreamKey, i64>,
     pub(super) answers: HashMap<Key, Found>,
@@ -241,10 +240,7 @@ async fn find_on(
         loaded.versions = compared.into_iter().zip(versions).collect();
         for (key, folded) in streams.into_iter().zip(folded) {
             match folded {
-                Ok(Folded { state, sequence, snapshot }) => {
-                    let entry = Box::new(Entry { state, sequence, snapshot });
-                    loaded.streams.push((key, entry));
-                }
+                Ok(folded) => loaded.streams.push((key, Box::new(folded))),
                 Err(error) => {
                     tracing::error!(stream = ?key, %error, "a stream cannot be read");
                     // A newer build's event is no defect: that build will answer.

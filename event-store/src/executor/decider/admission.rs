@@ -4,11 +4,11 @@
 use std::collections::{VecDeque, hash_map};
 use std::mem;
 
-use super::super::cache::Entry;
 use super::super::hash::{HashMap, HashSet};
 use super::super::loader::{Found, Loaded, Wanted};
 use super::super::request::{Request, Work};
 use super::{CHECKS_AFTER_HIT, Decider, Lock};
+use crate::fold::Folded;
 use crate::receipt::ExecuteError;
 use crate::stream::StreamKey;
 
@@ -69,7 +69,7 @@ impl Decider {
         if !wait && missing.iter().all(|stream| self.takes_for_new(stream, request)) {
             for stream in missing {
                 self.guessed.insert(stream.clone());
-                self.cache.insert(stream.clone(), Box::new(Entry::unwritten(stream.kind())));
+                self.cache.insert(stream.clone(), Box::new(Folded::empty(stream.kind())));
             }
             return false;
         }
