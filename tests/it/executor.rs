@@ -25,11 +25,7 @@ async fn positions_are_dense(database: &Database) {
 
 /// Until so many sessions wait for a lock that somebody else has.
 async fn until_waiting(database: &Database, sessions: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-                   AND datname = current_database()";
-    while database.number(waiting).await < sessions {
-        tokio::task::yield_now().await;
-    }
+    database.until_sessions("wait_event_type = 'Lock'", sessions).await;
 }
 
 #[tokio::test]
@@ -200,18 +196,8 @@ async fn the_same_key_sent_to_two_processes_at_once_has_one_effect() {
 async fn a_commit_held_up_by_somebody_else_holds_nobody_back_for_good() {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;
-    // Every commit waits for an advisory lock that the test holds, so that a batch is parked in
-    // Postgres while another process's batch queues up behind it.
-    database
-        .run(
-            "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
-             CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()",
-        )
-        .await;
-    let mut holder = database.connect().await;
-    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut holder).await.expect("locked");
+    // So that a batch is parked in Postgres while another process's batch queues up behind it.
+    let held_up = database.hold_up_commits().await;
     let other = ledger::open(&database).await;
     let first = tokio::spawn({
         let ledger = ledger.clone();
@@ -224,7 +210,7 @@ async fn a_commit_held_up_by_somebody_else_holds_nobody_back_for_good() {
     until_waiting(&database, 2).await;
     let tail = other.tail();
     assert!(tail.read(0, 10).await.expect("readable").is_empty(), "nothing is visible yet");
-    sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut holder).await.expect("unlocked");
+    held_up.let_go().await;
     let first = first.await.expect("ends").expect("accepted");
     let second = second.await.expect("ends").expect("accepted");
     assert_eq!(first.position.max(second.position), 4);

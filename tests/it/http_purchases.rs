@@ -405,17 +405,6 @@ async fn orders_go_over_commands_too_and_a_dry_run_keeps_nothing() {
     assert_eq!(later.header("location"), "/v1/purchases/p-2");
 }
 
-/// Waits until a session waits for a lock of this kind.
-async fn somebody_waits(shop: &Shop, kind: &str) {
-    let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity
-          WHERE datname = current_database() AND wait_event = '{kind}'"
-    );
-    while shop.database.number(&waiting).await < 1 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Its answer tells how the purchase stands then, which is read behind it.
 #[tokio::test]
 async fn a_command_that_is_done_is_not_said_to_be_not_done_when_its_answer_cannot_be_read() {
@@ -423,25 +412,19 @@ async fn a_command_that_is_done_is_not_said_to_be_not_done_when_its_answer_canno
     shop.buy("p-1", 1, by_wallet()).await.expect(201);
     // The command's commit is held up until a lock on the log stands in line behind it: then what
     // it wrote is there, and nobody can read it.
-    let park = "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
-                BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
-                CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
-                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()";
-    shop.database.run(park).await;
-    let mut holder = shop.database.connect().await;
-    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut holder).await.expect("locked");
+    let held_up = shop.database.hold_up_commits().await;
     let mut lock = shop.database.connect().await;
     let path = "/v1/purchases/p-1/refund";
     let client = shop.client().keyed("one").with("prefer", "wait=1");
     let refund = json!({"all": true, "restock": true});
     let (unread, ()) = tokio::join!(client.post(path, refund.clone()), async {
-        somebody_waits(&shop, "advisory").await;
+        shop.database.until_sessions("wait_event = 'advisory'", 1).await;
         let stand_in_line = async {
             sqlx::raw_sql("BEGIN; LOCK events").execute(&mut lock).await.expect("locked");
         };
         let let_go = async {
-            somebody_waits(&shop, "relation").await;
-            sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut holder).await.expect("free");
+            shop.database.until_sessions("wait_event = 'relation'", 1).await;
+            held_up.let_go().await;
         };
         tokio::join!(stand_in_line, let_go);
     });

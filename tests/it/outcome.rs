@@ -68,25 +68,12 @@ async fn a_batch_still_at_work_in_its_old_backend_is_not_reported_as_failed_and_
     let database = Database::create().await;
     let (ledger, proxy) = behind_proxy(&database).await;
     ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("accepted");
-    database
-        .run(
-            "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$;
-             CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()",
-        )
-        .await;
-    let mut holder = database.connect().await;
-    sqlx::query("SELECT pg_advisory_lock(7)").execute(&mut holder).await.expect("locked");
+    let held_up = database.hold_up_commits().await;
     let waiting = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.execute(unkeyed("c1", vec![issue("a", 1)])).await }
     });
-    let parked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
-                  AND datname = current_database()";
-    while database.number(parked).await < 1 {
-        tokio::task::yield_now().await;
-    }
+    database.until_sessions("wait_event = 'advisory'", 1).await;
     // The connection breaks while the statement is still at work in its backend.
     let at_work = database.text(BACKEND).await;
     proxy.set(Mode::Refuse);
@@ -96,7 +83,7 @@ async fn a_batch_still_at_work_in_its_old_backend_is_not_reported_as_failed_and_
     })
     .await;
     // Its backend is ended; the batch is sent again and waits for the lock again.
-    sqlx::query("SELECT pg_advisory_unlock(7)").execute(&mut holder).await.expect("unlocked");
+    held_up.let_go().await;
     waiting.await.expect("ends").expect("accepted in the end");
     assert_eq!(
         database.number("SELECT count(*) FROM events WHERE event_type = 'PointsIssued'").await,

@@ -29,6 +29,17 @@ pub struct Database {
     pub url: String,
 }
 
+/// Commits that wait for the test.
+#[derive(Debug)]
+pub struct HeldUp(PgConnection);
+
+impl HeldUp {
+    /// Lets them all go, now and later.
+    pub async fn let_go(mut self) {
+        self.0.execute("SELECT pg_advisory_unlock(1)").await.expect("unlocked");
+    }
+}
+
 impl Database {
     /// A new, empty database in the shared cluster.
     pub async fn create() -> Self {
@@ -44,6 +55,29 @@ impl Database {
         conn.execute(create.as_str()).await.expect("a database is created");
         conn.close().await.expect("a connection closes");
         Self { url: cluster.url_of(&name) }
+    }
+
+    /// From now on every commit of a batch waits in Postgres until [`HeldUp::let_go`].
+    pub async fn hold_up_commits(&self) -> HeldUp {
+        let wait = "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
+                    BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+                    CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON commits
+                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()";
+        self.run(wait).await;
+        let mut holder = self.connect().await;
+        holder.execute("SELECT pg_advisory_lock(1)").await.expect("locked");
+        HeldUp(holder)
+    }
+
+    /// Waits until so many sessions are as this condition on `pg_stat_activity` says.
+    pub async fn until_sessions(&self, condition: &str, count: i64) {
+        let sessions = format!(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND {condition}"
+        );
+        while self.number(&sessions).await < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A database with what another one holds now, which nobody is connected to.
