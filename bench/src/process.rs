@@ -116,6 +116,22 @@ impl Server {
         bail!("the read models did not reach position {position}")
     }
 
+    /// Waits until memory is filled with what was used last.
+    pub(crate) async fn wait_filled(&self) -> anyhow::Result<()> {
+        let mut client = Client::connect(self.address).await?;
+        let limit = Instant::now() + Duration::from_secs(1800);
+        while Instant::now() < limit {
+            let (_, text) = client.get("/metrics").await?;
+            let text = String::from_utf8_lossy(&text);
+            match text.lines().find_map(|line| line.strip_prefix("accrue_cache_filling ")) {
+                Some("0") => return Ok(()),
+                Some(_) => sleep(POLL).await,
+                None => bail!("/metrics does not say whether memory is being filled"),
+            }
+        }
+        bail!("memory was not filled")
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }

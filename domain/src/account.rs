@@ -33,6 +33,7 @@ pub mod lots;
 mod fold;
 mod hold;
 mod issue;
+mod packed;
 mod restore;
 mod reverse;
 mod settle;
@@ -119,6 +120,12 @@ impl Account {
     #[must_use]
     pub const fn lots(&self) -> &Lots {
         &self.lots
+    }
+
+    /// How many lots and holds it remembers: what it takes of memory grows with that.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.lots.count().saturating_add(self.holds.count())
     }
 
     /// The open holds, and those that ended last.

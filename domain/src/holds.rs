@@ -131,6 +131,12 @@ impl<A: Copy, P: Clone, C: Clone> Holds<A, P, C> {
         self.by_id.get(id)
     }
 
+    /// How many holds are remembered.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Every hold that is remembered, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&HoldId, &Hold<A, P, C>)> {
         self.by_id.iter()

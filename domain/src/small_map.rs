@@ -32,6 +32,11 @@ impl<K: Ord + Clone, V: PartialEq + Clone> PartialEq for SmallMap<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> SmallMap<K, V> {
+    /// No entries, with room for so many while they are few.
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        Self::Few(Vec::with_capacity(entries.min(FEW_MAX)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Few(entries) => entries.len(),

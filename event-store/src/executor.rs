@@ -14,8 +14,10 @@ mod cache;
 mod decider;
 mod hash;
 mod loader;
+mod packed;
 mod publisher;
 mod request;
+mod warmer;
 mod writer;
 
 use std::io;
@@ -51,8 +53,9 @@ pub(crate) const LOADS_MAX: u32 = 2;
 pub struct Limits {
     /// Most commands waiting to be decided; beyond it a caller is told to come back.
     pub queue_commands_max: usize,
-    /// Most aggregates kept in memory.
-    pub cached_aggregates_max: usize,
+    /// Most that the aggregates kept in memory take of it, in bytes, by estimate. As many as were used
+    /// last, some ten thousand, stay in any case.
+    pub cache_bytes_max: usize,
     /// How long one append may take before its outcome counts as unknown.
     pub append_timeout: Duration,
 }
@@ -61,7 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue_commands_max: 16_384,
-            cached_aggregates_max: 400_000,
+            cache_bytes_max: 768 << 20,
             append_timeout: Duration::from_secs(30),
         }
     }
@@ -95,7 +98,7 @@ pub(crate) struct Parts {
     pub(crate) servers: Servers,
     /// Of the server that memory begins from.
     pub(crate) timeline: String,
-    /// For snapshots.
+    /// For snapshots, and for filling memory.
     pub(crate) pool: Pool,
     /// For loading aggregates: [`LOADS_MAX`] connections.
     pub(crate) loads: Pool,

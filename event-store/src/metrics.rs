@@ -44,6 +44,10 @@ pub struct Metrics {
     pub append_stalled: Gauge,
     /// Aggregates in memory.
     pub cached_aggregates: Gauge,
+    /// Bytes that they take, by estimate.
+    pub cached_bytes: Gauge,
+    /// 1 while memory is being filled beforehand.
+    pub cache_filling: Gauge,
     /// Aggregates read from the database, since they were not in memory.
     pub aggregates_loaded: Counter,
     /// Last position known to be in the log.
@@ -77,6 +81,8 @@ impl Metrics {
             batches_unknown: Counter::default(),
             append_stalled: Gauge::default(),
             cached_aggregates: Gauge::default(),
+            cached_bytes: Gauge::default(),
+            cache_filling: Gauge::default(),
             aggregates_loaded: Counter::default(),
             head: Gauge::default(),
             follower_position: Family::default(),
@@ -109,6 +115,12 @@ impl Metrics {
             it.append_stalled.clone(),
         );
         r.register("cached_aggregates", "Aggregates in memory", it.cached_aggregates.clone());
+        r.register("cached_bytes", "Bytes that they take, by estimate", it.cached_bytes.clone());
+        r.register(
+            "cache_filling",
+            "1 while memory is filled with what was used last",
+            it.cache_filling.clone(),
+        );
         r.register(
             "aggregates_loaded",
             "Aggregates read from the database, since they were not in memory",

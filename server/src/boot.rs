@@ -313,7 +313,7 @@ fn of_ledger(config: &Config, database: &Database) -> ledger::Config {
         pool_connections_max: config.pool_connections_max,
         limits: Limits {
             queue_commands_max: config.queue_commands_max,
-            cached_aggregates_max: config.cached_aggregates_max,
+            cache_bytes_max: config.cache_mb.saturating_mul(1 << 20),
             ..Limits::default()
         },
         codec: Codec::default(),

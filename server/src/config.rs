@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) pool_connections_max: u32,
     pub(crate) roles: Roles,
     pub(crate) queue_commands_max: usize,
-    pub(crate) cached_aggregates_max: usize,
+    pub(crate) cache_mb: usize,
     /// Days for which a command's answer is kept under its id.
     pub(crate) idempotency_days: u32,
     pub(crate) payments: Payments,
@@ -181,7 +181,7 @@ impl Config {
             roles: layers.parse("roles", roles::EXPECTED)?,
             pool_connections_max: within(layers, "pool_connections_max", 2, 1_000)?,
             queue_commands_max: within(layers, "queue_commands_max", 1, 10_000_000)?,
-            cached_aggregates_max: within(layers, "cached_aggregates_max", 1, 100_000_000)?,
+            cache_mb: within(layers, "cache_mb", 1, 1_000_000)?,
             idempotency_days: within(layers, "idempotency_days", 1, 36_500)?,
             payments: Payments::read(layers)?,
             kafka: kafka::read(layers)?,

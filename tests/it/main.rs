@@ -37,6 +37,7 @@ mod invariants;
 mod kafka_commands;
 mod kafka_commands_faults;
 mod lease;
+mod memory;
 mod newcomers;
 mod outcome;
 mod placement;

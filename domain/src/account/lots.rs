@@ -96,6 +96,12 @@ pub struct Lots {
 }
 
 impl Lots {
+    /// No lots, with room for so many.
+    pub(super) fn with_capacity(lots: usize) -> Self {
+        let (by_id, order) = (Map::with_capacity(lots), Map::with_capacity(lots));
+        Self { by_id, order, ..Self::default() }
+    }
+
     /// A lot by its id.
     #[must_use]
     pub fn get(&self, id: &LotId) -> Option<&Lot> {
@@ -182,7 +188,7 @@ impl Lots {
         self.by_id.get_key_value(key).map(|(key, lot)| (&key.id, lot))
     }
 
-    /// Adds a lot as it is: one just issued, or one read from a snapshot.
+    /// Adds a lot as it is: one just issued, or one that was kept.
     pub(super) fn insert(&mut self, id: &LotId, lot: Lot) -> Result<(), Damage> {
         let key = LotKey::new(id);
         let free = self.free.checked_add(lot.free.get()).ok_or(Damage::Overflow)?;

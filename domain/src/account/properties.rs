@@ -228,6 +228,10 @@ fn snapshotted(account: &Account) -> Account {
     serde_json::from_str(&serde_json::to_string(account).unwrap()).unwrap()
 }
 
+fn packed(account: &Account) -> Account {
+    Account::unpack(&account.pack(Vec::new()).unwrap()).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -281,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_midway_changes_nothing(life in life(), at in 0..60_usize) {
+    fn to_be_kept_midway_changes_nothing(life in life(), at in 0..60_usize) {
         let mut member = Member::new();
         let mut log = Vec::new();
         for (days, command) in life {
@@ -289,16 +293,21 @@ proptest! {
             log.extend(member.tries(command).unwrap_or_default());
         }
         let (mut plain, mut restored) = (Account::default(), Account::default());
+        let mut unpacked = Account::default();
         for (n, event) in log.iter().enumerate() {
             if n == at {
                 restored = snapshotted(&restored);
                 prop_assert_eq!(&restored, &plain);
+                unpacked = packed(&unpacked);
+                prop_assert_eq!(&unpacked, &plain);
             }
             plain.evolve(event);
             restored.evolve(event);
+            unpacked.evolve(event);
         }
         prop_assert_eq!(&plain, &member.account);
         prop_assert_eq!(&restored, &member.account);
+        prop_assert_eq!(&unpacked, &member.account);
         prop_assert_eq!(&snapshotted(&plain), &plain);
         prop_assert_eq!(restored.next_deadline(), plain.next_deadline());
     }

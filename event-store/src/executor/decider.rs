@@ -26,6 +26,7 @@ use super::cache::Cache;
 use super::hash::{HashMap, HashSet};
 use super::loader::{Load, Loaded, Loader, Wanted};
 use super::request::{Key, Request, Work};
+use super::warmer::{self, Warm, Warming};
 use super::writer::{Job, Reason, Report, Write};
 use super::{LOADS_MAX, Others, Parts};
 use crate::clock::Clock;
@@ -60,6 +61,8 @@ pub(super) struct Decider {
     loader: Loader,
     loaded: mpsc::UnboundedReceiver<Loaded>,
     others: mpsc::Receiver<Others>,
+    warming: Arc<Warming>,
+    warm: mpsc::Receiver<Warm>,
     cache: Cache,
     /// Commands to be decided next, in this order.
     ready: VecDeque<Box<Request>>,
@@ -88,8 +91,8 @@ pub(super) struct Decider {
     /// Commands whose keys are still to be looked up beforehand.
     checks: u32,
     pending: Pending,
-    /// What memory had lost before the first command of that batch was decided.
-    losses: u64,
+    /// Uses of memory before the first command of that batch was decided.
+    began: u64,
     /// Most commands in the next batch. Halved while the database refuses batches, so that the
     /// one command that it cannot digest is found and the others are not refused with it.
     batch_commands_max: usize,
@@ -110,8 +113,8 @@ pub(super) struct Decider {
 enum InFlight {
     /// Waiting for the log's lock.
     Lock,
-    /// A batch with these keys and streams, and what memory had lost before it.
-    Batch { keys: Vec<Key>, touched: Vec<Touched>, losses: u64 },
+    /// A batch with these keys and streams, and the uses of memory before it.
+    Batch { keys: Vec<Key>, touched: Vec<Touched>, began: u64 },
 }
 
 /// The log's lock, as far as the decider is concerned.
@@ -140,9 +143,10 @@ impl Decider {
         // As many as loads were begun; a load that found no room for its word would be waited for
         // in vain.
         let (loaded_tx, loaded) = mpsc::unbounded_channel();
-        let cache = Cache::new(parts.limits.cached_aggregates_max);
+        let cache = Cache::new(parts.limits.cache_bytes_max);
         let (clock, metrics) = (Arc::clone(&parts.clock), parts.metrics.clone());
         let loader = Loader::new(Handle::current(), parts, loaded_tx);
+        let (warming, warm) = warmer::start(parts);
         Self {
             clock,
             metrics,
@@ -153,6 +157,8 @@ impl Decider {
             loader,
             loaded,
             others,
+            warming,
+            warm,
             cache,
             ready: VecDeque::new(),
             parked: VecDeque::new(),
@@ -168,7 +174,7 @@ impl Decider {
             twins: 0,
             checks: 0,
             pending: Pending::default(),
-            losses: 0,
+            began: 0,
             batch_commands_max: BATCH_COMMANDS_MAX,
             in_flight: None,
             over: None,
@@ -223,6 +229,7 @@ impl Decider {
                     open = count > 0;
                     self.ready.extend(taken.drain(..));
                 }
+                Some(warm) = self.warm.recv() => self.keep(warm),
                 () = self.closing.cancelled(), if open => {
                     // From now on the handles refuse; what is in the queue is still served.
                     self.requests.close();
@@ -293,9 +300,9 @@ impl Decider {
         let mut pending = mem::replace(&mut self.pending, next);
         let keys = mem::take(&mut pending.keys);
         let touched = mem::take(&mut pending.touched);
-        let losses = mem::replace(&mut self.losses, self.cache.losses());
+        let began = mem::replace(&mut self.began, self.cache.uses());
         let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
-        self.hand_over(Job::Write(Box::new(write)), InFlight::Batch { keys, touched, losses });
+        self.hand_over(Job::Write(Box::new(write)), InFlight::Batch { keys, touched, began });
     }
 
     fn hand_over(&mut self, job: Job, in_flight: InFlight) {
@@ -353,7 +360,13 @@ impl Decider {
                 self.again(decided, reason);
             }
         }
-        self.metrics.cached_aggregates.set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
+        self.tell_memory();
+    }
+
+    fn tell_memory(&self) {
+        let (count, bytes) = (self.cache.len(), self.cache.bytes());
+        self.metrics.cached_aggregates.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics.cached_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn settle_failed(&mut self) {
@@ -364,12 +377,12 @@ impl Decider {
 
     /// A batch that was in flight is over: its keys are free, and where it failed its streams stale.
     fn settle(&mut self, over: InFlight, failed: bool) {
-        let InFlight::Batch { keys, touched, losses } = over else { return };
+        let InFlight::Batch { keys, touched, began } = over else { return };
         for key in keys {
             self.release(&key);
         }
-        // Memory has lost nothing since, so it has all of the batch.
-        let kept = !failed && losses == self.cache.losses();
+        // Memory has lost nothing that was used since, so it has all of the batch.
+        let kept = !failed && !self.cache.has_lost_since(began);
         for Touched { stream, sequence, due } in touched {
             if self.guessed.remove(&stream) && !failed {
                 self.newcomers.confirm(stream.kind());
@@ -377,11 +390,13 @@ impl Decider {
             if kept && !due {
                 continue;
             }
-            let known = self.cache.get(&stream).map(|entry| entry.sequence);
+            let known = self.cache.sequence(&stream);
             // Whoever dropped it meanwhile may have read it again without this batch.
             if failed || known.is_none_or(|known| known < sequence) {
                 self.forget(&stream);
-            } else if let Some(entry) = self.cache.get_mut(&stream)
+            } else if due
+                && self.cache.touch(&stream)
+                && let Some(entry) = self.cache.get_mut(&stream)
                 && snapshots::is_due(sequence, entry.snapshot)
             {
                 // Memory is ahead, by what a snapshot taken now will not have.
@@ -420,6 +435,7 @@ impl Decider {
             }
         } else {
             self.lock = Lock::Wanted;
+            self.warming.end_epoch();
             // A load under way is not waited for: another one begins under the lock.
             self.superseded = self.loads;
             self.under_way.clear();
@@ -488,7 +504,7 @@ impl Decider {
     }
 
     fn version_of(&self, stream: &StreamKey) -> i64 {
-        self.cache.get(stream).map_or(0, |entry| entry.sequence)
+        self.cache.sequence(stream).unwrap_or(0)
     }
 
     /// The clock, never backwards: recorded times follow the log's order within a process.

@@ -23,7 +23,7 @@ pub(super) const SETTINGS: [Setting; 36] = [
     Setting { key: "postgres_shared_buffers_mb", default: "256" },
     Setting { key: "pool_connections_max", default: "16" },
     Setting { key: "queue_commands_max", default: "16384" },
-    Setting { key: "cached_aggregates_max", default: "400000" },
+    Setting { key: "cache_mb", default: "768" },
     Setting { key: "idempotency_days", default: "30" },
     Setting { key: "payments", default: "none" },
     Setting { key: "payments_key", default: "" },
@@ -149,9 +149,9 @@ pub(crate) struct ServerFlags {
     /// Most commands that wait to be decided; more are told to come back [default: 16384]
     #[arg(long, value_name = "COUNT")]
     queue_commands_max: Option<String>,
-    /// Most aggregates kept in memory [default: 400000]
-    #[arg(long, value_name = "COUNT")]
-    cached_aggregates_max: Option<String>,
+    /// Memory for aggregates, in MiB, by estimate [default: 768]
+    #[arg(long, value_name = "MIB")]
+    cache_mb: Option<String>,
     /// Days for which a repeated Idempotency-Key gets the first answer again [default: 30]
     #[arg(long, value_name = "DAYS")]
     idempotency_days: Option<String>,
@@ -242,7 +242,7 @@ impl ServerFlags {
             ("postgres_shared_buffers_mb", &self.postgres_shared_buffers_mb),
             ("pool_connections_max", &self.pool_connections_max),
             ("queue_commands_max", &self.queue_commands_max),
-            ("cached_aggregates_max", &self.cached_aggregates_max),
+            ("cache_mb", &self.cache_mb),
             ("idempotency_days", &self.idempotency_days),
             ("payments", &self.payments),
             ("payments_timeout_seconds", &self.payments_timeout_seconds),

@@ -7,6 +7,7 @@ use std::mem;
 use super::super::hash::{HashMap, HashSet};
 use super::super::loader::{Found, Loaded, Wanted};
 use super::super::request::{Request, Work};
+use super::super::warmer::Warm;
 use super::{CHECKS_AFTER_HIT, Decider, Lock};
 use crate::fold::Folded;
 use crate::receipt::ExecuteError;
@@ -115,7 +116,7 @@ impl Decider {
         // A request that only happens to wait asks once; one that cannot do without asks again.
         if !request.proven && (first || request.needs_proof) {
             let streams = request.streams.iter().chain(&request.settings);
-            let known = streams.filter(|stream| self.cache.get(stream).is_some());
+            let known = streams.filter(|stream| self.cache.sequence(stream).is_some());
             self.wanted.versions.extend(known.cloned());
         }
         self.blocked.extend(request.streams.iter().cloned());
@@ -139,6 +140,7 @@ impl Decider {
         self.cache.clear();
         self.guessed.clear();
         self.newcomers.forget();
+        self.warming.end_epoch();
         self.superseded = self.loads;
         self.under_way.clear();
         self.outdated.clear();
@@ -150,6 +152,22 @@ impl Decider {
         }
         ready.append(&mut self.ready);
         self.ready = ready;
+    }
+
+    /// Takes in what was read beforehand. It may be older than what the log has by now, as if another
+    /// process had been faster: what holds then holds here. Under the log's lock that must not be, and
+    /// behind a change of servers it may never have been.
+    pub(super) fn keep(&mut self, warm: Warm) {
+        if warm.epoch != self.warming.epoch() || self.lock != Lock::Free {
+            return;
+        }
+        for (stream, packed) in warm.states {
+            if !self.outdated.contains_key(&stream) && !self.cache.keep(stream, packed) {
+                self.warming.fill();
+                break;
+            }
+        }
+        self.tell_memory();
     }
 
     /// Takes in what was loaded: what waited for it comes before what came after.

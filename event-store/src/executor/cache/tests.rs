@@ -1,0 +1,234 @@
+//! What memory keeps, in which form, and what it says of what has gone.
+
+use accrue_domain::account::event::Event as OnAccount;
+use accrue_domain::aggregate::Kind;
+use accrue_domain::event::Event;
+use accrue_domain::id::ProgramId;
+use proptest::prelude::*;
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+fn key(kind: Kind, number: usize) -> StreamKey {
+    StreamKey::new(kind, &ProgramId::default(), &number.to_string())
+}
+
+fn account(number: usize) -> StreamKey {
+    key(Kind::Account, number)
+}
+
+/// An account that tells its number by its sequence.
+fn folded(number: usize) -> Box<Folded> {
+    let mut folded = Folded::empty(Kind::Account);
+    folded.state.evolve(&Event::Account(OnAccount::AccountOpened {}));
+    folded.sequence = i64::try_from(number).unwrap();
+    Box::new(folded)
+}
+
+fn filled(bytes_max: usize, count: usize) -> Cache {
+    let mut cache = Cache::new(bytes_max);
+    (0..count).for_each(|number| cache.insert(account(number), folded(number)));
+    cache
+}
+
+fn is_whole(cache: &Cache, number: usize) -> bool {
+    cache.get(&account(number)).is_some()
+}
+
+/// Uses until nothing of before is recent.
+fn age(cache: &mut Cache) {
+    let other = key(Kind::Sale, 0);
+    cache.insert(other.clone(), Box::new(Folded::empty(Kind::Sale)));
+    (0..RECENT).for_each(|_| assert!(cache.touch(&other)));
+}
+
+/// What the sums must be.
+fn check(cache: &Cache) {
+    let all = cache.entries.values();
+    let bytes = all.clone().map(|entry| entry.bytes).sum::<usize>();
+    let in_line = all.filter(|entry| entry.since > 0);
+    assert_eq!(cache.bytes, bytes);
+    assert_eq!(cache.line.bytes, in_line.clone().map(|entry| entry.bytes).sum::<usize>());
+    assert_eq!(cache.line.count, in_line.count());
+    let waits = |(key, since): &&(StreamKey, u64)| {
+        cache.entries.get(key).is_some_and(|entry| entry.since == *since)
+    };
+    assert_eq!(cache.line.places.iter().filter(waits).count(), cache.line.count);
+}
+
+#[test]
+fn what_was_not_used_for_a_while_is_packed_and_comes_back_as_it_was() {
+    // A third of it holds some 18,000 of these.
+    let cache = &mut filled(32 * MIB, 50_000);
+    assert_eq!((cache.len(), cache.lost), (50_000, 0), "nothing is forgotten");
+    assert!(!is_whole(cache, 0) && is_whole(cache, 49_999));
+    assert!(cache.line.bytes <= 11 * MIB, "{}", cache.line.bytes);
+    for number in [0, 17, 20_000] {
+        assert_eq!(cache.sequence(&account(number)), Some(i64::try_from(number).unwrap()));
+        assert!(!is_whole(cache, number));
+        assert!(cache.touch(&account(number)));
+        let back = cache.get(&account(number)).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{:?}", folded(number)));
+    }
+    check(cache);
+}
+
+#[test]
+fn whoever_was_used_last_stays_whole() {
+    let cache = &mut filled(32 * MIB, 10_000);
+    for number in 10_000..60_000 {
+        cache.insert(account(number), folded(number));
+        if number % 1_000 == 0 {
+            assert!(cache.touch(&account(5)));
+        }
+    }
+    assert!(is_whole(cache, 5) && !is_whole(cache, 6));
+    check(cache);
+}
+
+#[test]
+fn memory_that_is_full_forgets_what_was_used_least_and_stays_full() {
+    let cache = &mut filled(16 * MIB, 100_000);
+    assert!(cache.bytes() <= 16 * MIB, "{}", cache.bytes());
+    assert!(cache.bytes() > 15 * MIB, "{}", cache.bytes());
+    let kept = |numbers: std::ops::Range<usize>| {
+        numbers.filter(|number| cache.sequence(&account(*number)).is_some()).count()
+    };
+    assert!(kept(0..20_000) < 200, "{}", kept(0..20_000));
+    assert_eq!(kept(90_000..100_000), 10_000);
+    check(cache);
+}
+
+#[test]
+fn what_is_recent_stays_whole_whatever_the_room() {
+    let recent = usize::try_from(RECENT).unwrap();
+    let cache = &filled(0, 2 * recent);
+    assert!((recent..2 * recent).all(|number| is_whole(cache, number)));
+    assert!(cache.len() < recent + recent / 4, "{}", cache.len());
+    check(cache);
+}
+
+#[test]
+fn a_kind_that_is_not_packed_stays_whole_until_it_is_forgotten() {
+    let mut cache = Cache::new(32 * MIB);
+    for number in 0..20_000 {
+        cache.insert(key(Kind::Sale, number), Box::new(Folded::empty(Kind::Sale)));
+    }
+    age(&mut cache);
+    assert!((0..20_000).all(|number| cache.get(&key(Kind::Sale, number)).is_some()));
+    check(&cache);
+}
+
+#[test]
+fn a_state_that_grows_is_counted_as_what_it_is() {
+    let cache = &mut filled(32 * MIB, 1);
+    let before = cache.bytes();
+    let state = &mut cache.get_mut(&account(0)).unwrap().state;
+    for number in 0..10 {
+        let lot = format!("lot-{number}");
+        let issued = serde_json::json!({"PointsIssued": {
+            "lot": lot, "points": 5, "source": {"kind": "issue"}
+        }});
+        state.evolve(&Event::Account(serde_json::from_value(issued).unwrap()));
+    }
+    assert!(cache.touch(&account(0)));
+    assert!(cache.bytes() >= before + 2_000, "{before} {}", cache.bytes());
+    check(cache);
+}
+
+#[test]
+fn what_went_is_told_to_those_who_used_it_and_to_nobody_else() {
+    let cache = &mut filled(32 * MIB, 10);
+    let began = cache.uses();
+    assert!(cache.touch(&account(3)));
+    assert!(!cache.has_lost_since(began));
+    cache.remove(&account(3));
+    assert!(cache.has_lost_since(began));
+    assert!(!cache.has_lost_since(cache.uses()));
+    let began = cache.uses();
+    cache.clear();
+    assert!(cache.has_lost_since(began) && !cache.has_lost_since(cache.uses()));
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
+
+    let cache = &mut filled(0, 10);
+    let began = cache.uses();
+    age(cache);
+    assert!(cache.len() < 10, "{}", cache.len());
+    assert!(!cache.has_lost_since(began), "what went was used before");
+}
+
+#[test]
+fn forgetting_is_told_at_first_and_then_when_half_has_gone() {
+    let cache = &mut filled(0, 16_000);
+    assert!(!cache.has_forgotten());
+    let mut told = 0;
+    for number in 16_000..40_000 {
+        cache.insert(account(number), folded(number));
+        told += usize::from(cache.has_forgotten());
+    }
+    assert_eq!(told, 3, "of 16,384 that stay, the first, then the 8,193rd and the 16,385th");
+}
+
+#[test]
+fn places_of_those_that_have_gone_do_not_add_up() {
+    let mut cache = Cache::new(32 * MIB);
+    for _ in 0..10_000 {
+        cache.insert(account(1), folded(1));
+        cache.remove(&account(1));
+    }
+    assert!(cache.line.places.len() < 10, "{}", cache.line.places.len());
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(u8),
+    Touch(u8),
+    Remove(u8),
+    Age,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => any::<u8>().prop_map(Step::Insert),
+        6 => any::<u8>().prop_map(Step::Touch),
+        2 => any::<u8>().prop_map(Step::Remove),
+        1 => Just(Step::Age),
+        1 => Just(Step::Clear),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_there_is_what_was_put_there_and_the_sums_are_right(
+        steps in prop::collection::vec(step(), 0..200),
+        room in 0..200_000_usize,
+    ) {
+        let mut cache = Cache::new(room);
+        for step in steps {
+            match step {
+                Step::Insert(number) => {
+                    cache.insert(account(number.into()), folded(number.into()));
+                    prop_assert!(is_whole(&cache, number.into()));
+                }
+                Step::Touch(number) => {
+                    let known = cache.sequence(&account(number.into()));
+                    prop_assert_eq!(cache.touch(&account(number.into())), known.is_some());
+                    let found = cache.get(&account(number.into())).map(|it| it.sequence);
+                    prop_assert_eq!(found, known);
+                    prop_assert!(known.is_none_or(|it| it == i64::from(number)));
+                }
+                Step::Remove(number) => {
+                    cache.remove(&account(number.into()));
+                    prop_assert_eq!(cache.sequence(&account(number.into())), None);
+                }
+                Step::Age => age(&mut cache),
+                Step::Clear => cache.clear(),
+            }
+            check(&cache);
+        }
+    }
+}
