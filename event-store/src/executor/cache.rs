@@ -9,21 +9,23 @@ use std::mem;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use indexmap::map::Entry as Place;
+use indexmap::map::Entry as Vacancy;
 
 use super::packed::{Packed, room};
 use crate::fold::Folded;
 use crate::stream::StreamKey;
 
-/// So many uses long an aggregate stays as it is, whatever room there is: who has touched it finds it
-/// whole until its command is decided.
+/// So many uses long an aggregate is not forgotten, whatever room there is.
 const RECENT: u64 = 16_384;
 
 /// What an entry takes beside its state, in bytes: its key, its place in the map, the allocator's share.
 const ENTRY_BYTES: usize = 200;
 
-/// Those that are whole and could be packed have this part of the room.
+/// Those that stay whole although they could be packed have this part of the room.
 const WHOLE_PART: usize = 3;
+
+/// So many that were made whole last are not packed yet: by then the processor's cache still has them.
+const NEW: usize = 1_024;
 
 /// Most that are packed, and most that are forgotten, for each use.
 const AT_A_TIME: usize = 3;
@@ -35,11 +37,15 @@ const SAMPLE: usize = 5;
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: IndexMap<StreamKey, Entry, RandomState>,
+    /// Those that were made whole last, the first in front.
+    new: VecDeque<Place>,
     line: Line,
     bytes: usize,
     bytes_max: usize,
     /// Uses so far.
     uses: u64,
+    /// Uses since room was made.
+    untidy: usize,
     /// Where the first is of the next few that are asked who of them was used least.
     hand: usize,
     /// The newest use among all that has gone.
@@ -50,12 +56,17 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Entry {
     used: u64,
-    /// The use that put it in line; 0 where it is not.
+    /// The use that put it where it waits to be packed; 0 where it does not.
     since: u64,
+    /// Does it wait in line, or is it new?
+    in_line: bool,
     /// What it was last counted as.
     bytes: usize,
     body: Body,
 }
+
+/// Whoever waits there, and since which use: one that has gone meanwhile leaves its place behind.
+type Place = (StreamKey, u64);
 
 #[derive(Debug)]
 enum Body {
@@ -64,12 +75,11 @@ enum Body {
     Packed(Packed),
 }
 
-/// Those that are whole and can be packed, the next one in front. A clock: whoever was used since it
-/// came goes to the back once more.
+/// Those that stay whole, the next to be packed in front. A clock: whoever was used since it came
+/// goes to the back once more.
 #[derive(Debug, Default)]
 struct Line {
-    /// With the use that put each here: one that has gone meanwhile leaves its place behind.
-    places: VecDeque<(StreamKey, u64)>,
+    places: VecDeque<Place>,
     count: usize,
     bytes: usize,
 }
@@ -87,10 +97,12 @@ impl Cache {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             entries: IndexMap::default(),
+            new: VecDeque::new(),
             line: Line::default(),
             bytes: 0,
             bytes_max,
             uses: 0,
+            untidy: 0,
             hand: 0,
             lost: 0,
             forgot: Forgot::default(),
@@ -110,6 +122,7 @@ impl Cache {
     pub(super) fn touch(&mut self, key: &StreamKey) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         self.uses += 1;
+        self.untidy += 1;
         entry.used = self.uses;
         if let Body::Packed(packed) = &entry.body {
             let Some(folded) = packed.unpack() else {
@@ -118,17 +131,17 @@ impl Cache {
                 return false;
             };
             entry.body = Body::Whole(Box::new(folded));
-            self.line.push(key.clone(), entry);
+            entry.since = entry.used;
+            self.new.push_back((key.clone(), entry.since));
         }
         // Commands may have made it larger since.
         let before = mem::replace(&mut entry.bytes, entry.body.room());
         self.line.recount(entry, before);
         self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
-        self.make_room();
         true
     }
 
-    /// A state that has just been touched.
+    /// A state that was touched since room was made.
     pub(super) fn get(&self, key: &StreamKey) -> Option<&Folded> {
         match &self.entries.get(key)?.body {
             Body::Whole(folded) => Some(folded),
@@ -154,16 +167,17 @@ impl Cache {
 
     pub(super) fn insert(&mut self, key: StreamKey, folded: Box<Folded>) {
         self.uses += 1;
-        let body = Body::Whole(folded);
-        let mut entry = Entry { used: self.uses, since: 0, bytes: body.room(), body };
+        self.untidy += 1;
+        let (used, body) = (self.uses, Body::Whole(folded));
+        let mut entry = Entry { used, since: 0, in_line: false, bytes: body.room(), body };
         self.bytes = self.bytes.saturating_add(entry.bytes);
         if Packed::takes(key.kind()) {
-            self.line.push(key.clone(), &mut entry);
+            entry.since = used;
+            self.new.push_back((key.clone(), used));
         }
         if let Some(before) = self.entries.insert(key, entry) {
             self.discount(&before);
         }
-        self.make_room();
     }
 
     /// Adds a state that nobody has used yet, unless there is one; false where there is no room, but
@@ -171,11 +185,12 @@ impl Cache {
     pub(super) fn keep(&mut self, key: StreamKey, packed: Packed) -> bool {
         let body = Body::Packed(packed);
         let bytes = self.bytes.saturating_sub(self.line.bytes).saturating_add(body.room());
-        if bytes > self.bytes_max - self.bytes_max / WHOLE_PART {
+        if bytes > self.bytes_max - self.whole_max() {
             return false;
         }
-        if let Place::Vacant(place) = self.entries.entry(key) {
-            let entry = Entry { used: 0, since: 0, bytes: body.room(), body };
+        if let Vacancy::Vacant(place) = self.entries.entry(key) {
+            let (used, bytes) = (0, body.room());
+            let entry = Entry { used, since: 0, in_line: false, bytes, body };
             self.bytes = self.bytes.saturating_add(entry.bytes);
             place.insert(entry);
         }
@@ -216,9 +231,14 @@ impl Cache {
         self.line.leave(entry);
     }
 
-    fn make_room(&mut self) {
-        for _ in 0..AT_A_TIME {
-            if self.line.bytes > self.bytes_max / WHOLE_PART {
+    /// Packs and forgets what there is no room for, a few for each use since the last call. What has been
+    /// touched stays whole until then.
+    pub(super) fn make_room(&mut self) {
+        for _ in 0..AT_A_TIME * mem::take(&mut self.untidy) {
+            if self.new.len() > NEW {
+                self.settle_next();
+            }
+            if self.line.bytes > self.whole_max() {
                 self.pack_next();
             }
             if self.bytes > self.bytes_max {
@@ -227,26 +247,45 @@ impl Cache {
         }
         if self.line.is_mostly_left() {
             let entries = &self.entries;
-            self.line
-                .places
-                .retain(|(key, since)| entries.get(key).is_some_and(|entry| entry.since == *since));
+            let waits = |(key, since): &Place| {
+                entries.get(key).is_some_and(|entry| entry.in_line && entry.since == *since)
+            };
+            self.line.places.retain(waits);
+        }
+    }
+
+    const fn whole_max(&self) -> usize {
+        self.bytes_max / WHOLE_PART
+    }
+
+    /// The one that has been new for longest stays whole if there is room, or if it was used again.
+    fn settle_next(&mut self) {
+        let whole_max = self.whole_max();
+        let Some((key, since)) = self.new.pop_front() else { return };
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.since != since || entry.in_line {
+            return;
+        }
+        if entry.used > since || self.line.bytes.saturating_add(entry.bytes) <= whole_max {
+            self.line.push(key, entry);
+        } else {
+            entry.since = 0;
+            self.bytes = self.bytes.saturating_sub(entry.pack());
         }
     }
 
     fn pack_next(&mut self) {
         let Some((key, since)) = self.line.places.pop_front() else { return };
-        let Some(entry) = self.entries.get_mut(&key).filter(|it| it.since == since) else { return };
-        if entry.used + RECENT > self.uses {
-            return self.line.places.push_back((key, since));
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.since != since || !entry.in_line {
+            return;
         }
         self.line.leave(entry);
-        entry.since = 0;
-        if let Body::Whole(folded) = &entry.body
-            && let Some(packed) = Packed::of(folded)
-        {
-            entry.body = Body::Packed(packed);
-            let before = mem::replace(&mut entry.bytes, entry.body.room());
-            self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
+        if entry.used > since {
+            self.line.push(key, entry);
+        } else {
+            (entry.in_line, entry.since) = (false, 0);
+            self.bytes = self.bytes.saturating_sub(entry.pack());
         }
     }
 
@@ -267,6 +306,19 @@ impl Cache {
     }
 }
 
+impl Entry {
+    /// Packs its state; how many bytes less it takes.
+    fn pack(&mut self) -> usize {
+        if let Body::Whole(folded) = &self.body
+            && let Some(packed) = Packed::of(folded)
+        {
+            self.body = Body::Packed(packed);
+        }
+        let before = mem::replace(&mut self.bytes, self.body.room());
+        before.saturating_sub(self.bytes)
+    }
+}
+
 impl Body {
     fn room(&self) -> usize {
         ENTRY_BYTES.saturating_add(match self {
@@ -278,27 +330,27 @@ impl Body {
 
 impl Line {
     fn push(&mut self, key: StreamKey, entry: &mut Entry) {
-        entry.since = entry.used;
+        (entry.in_line, entry.since) = (true, entry.used);
         self.count += 1;
         self.bytes = self.bytes.saturating_add(entry.bytes);
         self.places.push_back((key, entry.since));
     }
 
     fn recount(&mut self, entry: &Entry, before: usize) {
-        if entry.since > 0 {
+        if entry.in_line {
             self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
         }
     }
 
     fn leave(&mut self, entry: &Entry) {
-        if entry.since > 0 {
+        if entry.in_line {
             self.count = self.count.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(entry.bytes);
         }
     }
 
     fn is_mostly_left(&self) -> bool {
-        self.places.len() > 2 * self.count + AT_A_TIME
+        self.places.len() > 2 * self.count + NEW
     }
 }
 

@@ -26,9 +26,22 @@ fn folded(number: usize) -> Box<Folded> {
     Box::new(folded)
 }
 
+/// As a command does that makes the account.
+fn insert(cache: &mut Cache, number: usize) {
+    cache.make_room();
+    cache.insert(account(number), folded(number));
+}
+
+/// As a command does that uses it.
+fn touch(cache: &mut Cache, number: usize) -> bool {
+    cache.make_room();
+    cache.touch(&account(number))
+}
+
 fn filled(bytes_max: usize, count: usize) -> Cache {
     let mut cache = Cache::new(bytes_max);
-    (0..count).for_each(|number| cache.insert(account(number), folded(number)));
+    (0..count).for_each(|number| insert(&mut cache, number));
+    cache.make_room();
     cache
 }
 
@@ -40,34 +53,48 @@ fn is_whole(cache: &Cache, number: usize) -> bool {
 fn age(cache: &mut Cache) {
     let other = key(Kind::Sale, 0);
     cache.insert(other.clone(), Box::new(Folded::empty(Kind::Sale)));
-    (0..RECENT).for_each(|_| assert!(cache.touch(&other)));
+    for _ in 0..RECENT {
+        cache.make_room();
+        assert!(cache.touch(&other));
+    }
 }
 
 /// What the sums must be.
 fn check(cache: &Cache) {
     let all = cache.entries.values();
     let bytes = all.clone().map(|entry| entry.bytes).sum::<usize>();
-    let in_line = all.filter(|entry| entry.since > 0);
+    let in_line = all.filter(|entry| entry.in_line);
     assert_eq!(cache.bytes, bytes);
     assert_eq!(cache.line.bytes, in_line.clone().map(|entry| entry.bytes).sum::<usize>());
     assert_eq!(cache.line.count, in_line.count());
-    let waits = |(key, since): &&(StreamKey, u64)| {
-        cache.entries.get(key).is_some_and(|entry| entry.since == *since)
+    let places = |places: &VecDeque<Place>, in_line| {
+        let waits = |(key, since): &&Place| {
+            let entry = cache.entries.get(key);
+            entry.is_some_and(|it| it.in_line == in_line && it.since == *since)
+        };
+        places.iter().filter(waits).count()
     };
-    assert_eq!(cache.line.places.iter().filter(waits).count(), cache.line.count);
+    assert_eq!(places(&cache.line.places, true), cache.line.count);
+    let whole = cache.entries.values().filter(|it| matches!(it.body, Body::Whole(_))).count();
+    let others = cache.entries.keys().filter(|it| !Packed::takes(it.kind())).count();
+    assert_eq!(
+        places(&cache.new, false) + cache.line.count + others,
+        whole,
+        "all that are whole wait"
+    );
 }
 
 #[test]
-fn what_was_not_used_for_a_while_is_packed_and_comes_back_as_it_was() {
-    // A third of it holds some 18,000 of these.
+fn what_was_not_used_again_is_packed_and_comes_back_as_it_was() {
+    // A third of it holds some 15,000 of these: the first that came.
     let cache = &mut filled(32 * MIB, 50_000);
     assert_eq!((cache.len(), cache.lost), (50_000, 0), "nothing is forgotten");
-    assert!(!is_whole(cache, 0) && is_whole(cache, 49_999));
+    assert!(is_whole(cache, 0) && !is_whole(cache, 40_000) && is_whole(cache, 49_999));
     assert!(cache.line.bytes <= 11 * MIB, "{}", cache.line.bytes);
-    for number in [0, 17, 20_000] {
+    for number in [30_000, 35_017, 40_000] {
         assert_eq!(cache.sequence(&account(number)), Some(i64::try_from(number).unwrap()));
         assert!(!is_whole(cache, number));
-        assert!(cache.touch(&account(number)));
+        assert!(touch(cache, number));
         let back = cache.get(&account(number)).unwrap();
         assert_eq!(format!("{back:?}"), format!("{:?}", folded(number)));
     }
@@ -75,15 +102,31 @@ fn what_was_not_used_for_a_while_is_packed_and_comes_back_as_it_was() {
 }
 
 #[test]
-fn whoever_was_used_last_stays_whole() {
-    let cache = &mut filled(32 * MIB, 10_000);
-    for number in 10_000..60_000 {
-        cache.insert(account(number), folded(number));
-        if number % 1_000 == 0 {
-            assert!(cache.touch(&account(5)));
+fn whoever_is_used_again_stays_whole_in_place_of_one_who_is_not() {
+    let cache = &mut filled(32 * MIB, 30_000);
+    assert!(is_whole(cache, 5) && is_whole(cache, 6) && !is_whole(cache, 20_000));
+    for number in 30_000..50_000 {
+        insert(cache, number);
+        assert!(touch(cache, 20_000 + number % 100));
+        if number % 10 == 0 {
+            // A crowd of those who came before, one after the other.
+            assert!(touch(cache, number / 10 - 3_000));
+            assert!(touch(cache, number / 10 - 3_000));
         }
     }
-    assert!(is_whole(cache, 5) && !is_whole(cache, 6));
+    assert!((20_000..20_100).all(|number| is_whole(cache, number)), "they were used all the time");
+    assert!(cache.line.bytes <= 12 * MIB, "{}", cache.line.bytes);
+    check(cache);
+}
+
+#[test]
+fn what_a_command_touches_stays_whole_until_it_is_decided() {
+    let cache = &mut filled(0, 20_000);
+    cache.make_room();
+    assert!((0..2_000).all(|number| cache.touch(&account(10_000 + number))));
+    assert!((0..2_000).all(|number| is_whole(cache, 10_000 + number)));
+    cache.make_room();
+    assert!(!is_whole(cache, 10_000) && is_whole(cache, 11_999));
     check(cache);
 }
 
@@ -101,10 +144,11 @@ fn memory_that_is_full_forgets_what_was_used_least_and_stays_full() {
 }
 
 #[test]
-fn what_is_recent_stays_whole_whatever_the_room() {
+fn what_is_recent_stays_whatever_the_room() {
     let recent = usize::try_from(RECENT).unwrap();
     let cache = &filled(0, 2 * recent);
-    assert!((recent..2 * recent).all(|number| is_whole(cache, number)));
+    let stays = |number| cache.sequence(&account(number)).is_some();
+    assert!((recent..2 * recent).all(stays));
     assert!(cache.len() < recent + recent / 4, "{}", cache.len());
     check(cache);
 }
@@ -132,7 +176,7 @@ fn a_state_that_grows_is_counted_as_what_it_is() {
         }});
         state.evolve(&Event::Account(serde_json::from_value(issued).unwrap()));
     }
-    assert!(cache.touch(&account(0)));
+    assert!(touch(cache, 0));
     assert!(cache.bytes() >= before + 2_000, "{before} {}", cache.bytes());
     check(cache);
 }
@@ -164,7 +208,7 @@ fn forgetting_is_told_at_first_and_then_when_half_has_gone() {
     assert!(!cache.has_forgotten());
     let mut told = 0;
     for number in 16_000..40_000 {
-        cache.insert(account(number), folded(number));
+        insert(cache, number);
         told += usize::from(cache.has_forgotten());
     }
     assert_eq!(told, 3, "of 16,384 that stay, the first, then the 8,193rd and the 16,385th");
@@ -173,11 +217,17 @@ fn forgetting_is_told_at_first_and_then_when_half_has_gone() {
 #[test]
 fn places_of_those_that_have_gone_do_not_add_up() {
     let mut cache = Cache::new(32 * MIB);
-    for _ in 0..10_000 {
-        cache.insert(account(1), folded(1));
+    for number in 0..1_000 {
+        insert(&mut cache, 1);
+        // Now new, now in line.
+        (0..number % 2 * (NEW + 1)).for_each(|other| insert(&mut cache, 10 + other));
         cache.remove(&account(1));
+        if number % 100 == 0 {
+            check(&cache);
+        }
     }
-    assert!(cache.line.places.len() < 10, "{}", cache.line.places.len());
+    let places = cache.new.len() + cache.line.places.len();
+    assert!(places < 10 * NEW, "{places}");
 }
 
 #[derive(Debug, Clone)]
@@ -211,12 +261,12 @@ proptest! {
         for step in steps {
             match step {
                 Step::Insert(number) => {
-                    cache.insert(account(number.into()), folded(number.into()));
+                    insert(&mut cache, number.into());
                     prop_assert!(is_whole(&cache, number.into()));
                 }
                 Step::Touch(number) => {
                     let known = cache.sequence(&account(number.into()));
-                    prop_assert_eq!(cache.touch(&account(number.into())), known.is_some());
+                    prop_assert_eq!(touch(&mut cache, number.into()), known.is_some());
                     let found = cache.get(&account(number.into())).map(|it| it.sequence);
                     prop_assert_eq!(found, known);
                     prop_assert!(known.is_none_or(|it| it == i64::from(number)));

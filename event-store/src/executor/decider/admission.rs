@@ -33,6 +33,8 @@ impl Decider {
             request.holds_key = true;
             request.check |= self.checks > 0;
         }
+        // Not once it has touched its streams, which have to be whole until it is decided.
+        self.cache.make_room();
         if self.must_wait(&request) {
             return self.park(request);
         }
