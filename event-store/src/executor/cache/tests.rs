@@ -104,17 +104,17 @@ fn what_was_not_used_again_is_packed_and_comes_back_as_it_was() {
 #[test]
 fn whoever_is_used_again_stays_whole_in_place_of_one_who_is_not() {
     let cache = &mut filled(32 * MIB, 30_000);
-    assert!(is_whole(cache, 5) && is_whole(cache, 6) && !is_whole(cache, 20_000));
+    assert!(is_whole(cache, 5) && is_whole(cache, 6) && !is_whole(cache, 26_000));
     for number in 30_000..50_000 {
         insert(cache, number);
-        assert!(touch(cache, 20_000 + number % 100));
+        assert!(touch(cache, 26_000 + number % 100));
         if number % 10 == 0 {
             // A crowd of those who came before, one after the other.
             assert!(touch(cache, number / 10 - 3_000));
             assert!(touch(cache, number / 10 - 3_000));
         }
     }
-    assert!((20_000..20_100).all(|number| is_whole(cache, number)), "they were used all the time");
+    assert!((26_000..26_100).all(|number| is_whole(cache, number)), "they were used all the time");
     assert!(cache.line.bytes <= 12 * MIB, "{}", cache.line.bytes);
     check(cache);
 }
@@ -166,9 +166,16 @@ fn a_kind_that_is_not_packed_stays_whole_until_it_is_forgotten() {
 
 #[test]
 fn a_state_that_grows_is_counted_as_what_it_is() {
-    let cache = &mut filled(32 * MIB, 1);
+    let cache = &mut filled(32 * MIB, 2 * NEW);
+    assert!(cache.entries[&account(0)].in_line && !cache.entries[&account(2 * NEW - 1)].in_line);
+    for number in [0, 2 * NEW - 1] {
+        grow(cache, number);
+    }
+}
+
+fn grow(cache: &mut Cache, account_number: usize) {
     let before = cache.bytes();
-    let state = &mut cache.get_mut(&account(0)).unwrap().state;
+    let state = &mut cache.get_mut(&account(account_number)).unwrap().state;
     for number in 0..10 {
         let lot = format!("lot-{number}");
         let issued = serde_json::json!({"PointsIssued": {
@@ -176,7 +183,7 @@ fn a_state_that_grows_is_counted_as_what_it_is() {
         }});
         state.evolve(&Event::Account(serde_json::from_value(issued).unwrap()));
     }
-    assert!(touch(cache, 0));
+    assert!(touch(cache, account_number));
     assert!(cache.bytes() >= before + 2_000, "{before} {}", cache.bytes());
     check(cache);
 }
