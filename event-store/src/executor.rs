@@ -56,6 +56,8 @@ pub struct Limits {
     /// Most that the aggregates kept in memory take of it, in bytes, by estimate. As many as were used
     /// last, some ten thousand, stay in any case.
     pub cache_bytes_max: usize,
+    /// Whether the accounts that were used last are read into memory beforehand.
+    pub fill_memory: bool,
     /// How long one append may take before its outcome counts as unknown.
     pub append_timeout: Duration,
 }
@@ -65,6 +67,7 @@ impl Default for Limits {
         Self {
             queue_commands_max: 16_384,
             cache_bytes_max: 768 << 20,
+            fill_memory: true,
             append_timeout: Duration::from_secs(30),
         }
     }

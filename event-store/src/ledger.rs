@@ -63,7 +63,7 @@ pub enum OpenError {
     Database(#[from] sqlx::Error),
 }
 
-/// Connections for reading the tail and for snapshots.
+/// Connections for reading the tail, for snapshots and for filling memory.
 const LOG_CONNECTIONS_MAX: u32 = 4;
 
 /// Those that it does not know are for [`suits`] to judge.

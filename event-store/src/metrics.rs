@@ -115,7 +115,11 @@ impl Metrics {
             it.append_stalled.clone(),
         );
         r.register("cached_aggregates", "Aggregates in memory", it.cached_aggregates.clone());
-        r.register("cached_bytes", "Bytes that they take, by estimate", it.cached_bytes.clone());
+        r.register(
+            "cached_bytes",
+            "Bytes that aggregates in memory take, by estimate",
+            it.cached_bytes.clone(),
+        );
         r.register(
             "cache_filling",
             "1 while memory is filled with what was used last",

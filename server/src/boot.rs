@@ -314,6 +314,8 @@ fn of_ledger(config: &Config, database: &Database) -> ledger::Config {
         limits: Limits {
             queue_commands_max: config.queue_commands_max,
             cache_bytes_max: config.cache_mb.saturating_mul(1 << 20),
+            // Others decide little, and on what came just before.
+            fill_memory: config.roles.api,
             ..Limits::default()
         },
         codec: Codec::default(),

@@ -7,6 +7,7 @@ use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::ledger;
 use futures::future::join_all;
+use sqlx::Executor as _;
 
 const MANY: usize = 600;
 const MIB: usize = 1 << 20;
@@ -115,4 +116,41 @@ async fn what_was_packed_or_forgotten_is_as_it_was() {
     assert!(loaded > 1_900, "{loaded} were loaded");
     assert_eq!(ledger.metrics().batches_rejected.get(), 0);
     assert_eq!(books(&database).await, (10 * 36_000, 0));
+}
+
+#[tokio::test]
+async fn memory_is_filled_although_a_session_ends() {
+    let database = Database::create().await;
+    let before = ledger::open(&database).await;
+    each(&before, 0..MANY, "issue", 10).await;
+    before.close().await;
+
+    let mut holder = database.connect().await;
+    holder.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    let after = ledger::open(&database).await;
+    let reads = "wait_event_type = 'Lock' AND query LIKE 'SELECT DISTINCT%'";
+    database.until_sessions(reads, 1).await;
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+          WHERE datname = current_database() AND {reads}"
+    );
+    assert_eq!(database.number(&end).await, 1);
+    holder.execute("COMMIT").await.expect("unlocked");
+    until_filled(&after).await;
+    let loaded = loaded_beside(&after, each(&after, 0..MANY, "spend", -7)).await;
+    assert!(loaded <= 1, "{loaded} were loaded");
+}
+
+#[tokio::test]
+async fn memory_is_not_filled_where_nobody_wants_that() {
+    let database = Database::create().await;
+    let before = ledger::open(&database).await;
+    each(&before, 0..MANY, "issue", 10).await;
+    before.close().await;
+
+    let limits = Limits { fill_memory: false, ..Limits::default() };
+    let after = ledger::open_with(Config { limits, ..ledger::config(&database) }).await;
+    until_filled(&after).await;
+    let loaded = loaded_beside(&after, each(&after, 0..MANY, "spend", -7)).await;
+    assert!(loaded >= 600, "{loaded} were loaded");
 }

@@ -30,6 +30,12 @@ const NEW: usize = 1_024;
 /// Most that are packed, and most that are forgotten, for each use.
 const AT_A_TIME: usize = 3;
 
+/// From so many on the map has room for as many as there may be: to grow is to move them all at once.
+const MANY: usize = 100_000;
+
+/// What a packed account of few lots takes, in bytes.
+const PACKED_BYTES: usize = 300;
+
 /// Of so many the one used least is forgotten.
 const SAMPLE: usize = 5;
 
@@ -44,8 +50,7 @@ pub(super) struct Cache {
     bytes_max: usize,
     /// Uses so far.
     uses: u64,
-    /// Uses since room was made.
-    untidy: usize,
+    uses_since_room: usize,
     /// Where the first is of the next few that are asked who of them was used least.
     hand: usize,
     /// The newest use among all that has gone.
@@ -102,7 +107,7 @@ impl Cache {
             bytes: 0,
             bytes_max,
             uses: 0,
-            untidy: 0,
+            uses_since_room: 0,
             hand: 0,
             lost: 0,
             forgot: Forgot::default(),
@@ -122,7 +127,7 @@ impl Cache {
     pub(super) fn touch(&mut self, key: &StreamKey) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         self.uses += 1;
-        self.untidy += 1;
+        self.uses_since_room += 1;
         entry.used = self.uses;
         if let Body::Packed(packed) = &entry.body {
             let Some(folded) = packed.unpack() else {
@@ -167,7 +172,7 @@ impl Cache {
 
     pub(super) fn insert(&mut self, key: StreamKey, folded: Box<Folded>) {
         self.uses += 1;
-        self.untidy += 1;
+        self.uses_since_room += 1;
         let (used, body) = (self.uses, Body::Whole(folded));
         let mut entry = Entry { used, since: 0, in_line: false, bytes: body.room(), body };
         self.bytes = self.bytes.saturating_add(entry.bytes);
@@ -175,6 +180,7 @@ impl Cache {
             entry.since = used;
             self.new.push_back((key.clone(), used));
         }
+        self.reserve();
         if let Some(before) = self.entries.insert(key, entry) {
             self.discount(&before);
         }
@@ -182,12 +188,13 @@ impl Cache {
 
     /// Adds a state that nobody has used yet, unless there is one; false where there is no room, but
     /// for those that are whole.
-    pub(super) fn keep(&mut self, key: StreamKey, packed: Packed) -> bool {
+    pub(super) fn add_packed(&mut self, key: StreamKey, packed: Packed) -> bool {
         let body = Body::Packed(packed);
         let bytes = self.bytes.saturating_sub(self.line.bytes).saturating_add(body.room());
         if bytes > self.bytes_max - self.whole_max() {
             return false;
         }
+        self.reserve();
         if let Vacancy::Vacant(place) = self.entries.entry(key) {
             let (used, bytes) = (0, body.room());
             let entry = Entry { used, since: 0, in_line: false, bytes, body };
@@ -195,6 +202,13 @@ impl Cache {
             place.insert(entry);
         }
         true
+    }
+
+    fn reserve(&mut self) {
+        let (len, most) = (self.entries.len(), self.bytes_max / (ENTRY_BYTES + PACKED_BYTES));
+        if len >= MANY && self.entries.capacity() < most {
+            self.entries.reserve(most.saturating_sub(len));
+        }
     }
 
     /// A moment of memory: see [`Cache::has_lost_since`].
@@ -234,23 +248,19 @@ impl Cache {
     /// Packs and forgets what there is no room for, a few for each use since the last call. What has been
     /// touched stays whole until then.
     pub(super) fn make_room(&mut self) {
-        for _ in 0..AT_A_TIME * mem::take(&mut self.untidy) {
+        for _ in 0..AT_A_TIME * mem::take(&mut self.uses_since_room) {
             if self.new.len() > NEW {
-                self.settle_next();
+                self.judge_next();
             }
             if self.line.bytes > self.whole_max() {
                 self.pack_next();
             }
+            if self.line.is_mostly_left() {
+                self.tidy_next();
+            }
             if self.bytes > self.bytes_max {
                 self.forget_one();
             }
-        }
-        if self.line.is_mostly_left() {
-            let entries = &self.entries;
-            let waits = |(key, since): &Place| {
-                entries.get(key).is_some_and(|entry| entry.in_line && entry.since == *since)
-            };
-            self.line.places.retain(waits);
         }
     }
 
@@ -259,7 +269,7 @@ impl Cache {
     }
 
     /// The one that has been new for longest stays whole if there is room, or if it was used again.
-    fn settle_next(&mut self) {
+    fn judge_next(&mut self) {
         let whole_max = self.whole_max();
         let Some((key, since)) = self.new.pop_front() else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
@@ -270,7 +280,16 @@ impl Cache {
             self.line.push(key, entry);
         } else {
             entry.since = 0;
-            self.bytes = self.bytes.saturating_sub(entry.pack());
+            let before = entry.pack();
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
+        }
+    }
+
+    /// Gives the next place up where nobody waits there any more.
+    fn tidy_next(&mut self) {
+        let Some((key, since)) = self.line.places.pop_front() else { return };
+        if self.entries.get(&key).is_some_and(|it| it.in_line && it.since == since) {
+            self.line.places.push_back((key, since));
         }
     }
 
@@ -285,7 +304,8 @@ impl Cache {
             self.line.push(key, entry);
         } else {
             (entry.in_line, entry.since) = (false, 0);
-            self.bytes = self.bytes.saturating_sub(entry.pack());
+            let before = entry.pack();
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
         }
     }
 
@@ -307,15 +327,14 @@ impl Cache {
 }
 
 impl Entry {
-    /// Packs its state; how many bytes less it takes.
+    /// Packs its state; what it took before.
     fn pack(&mut self) -> usize {
         if let Body::Whole(folded) = &self.body
             && let Some(packed) = Packed::of(folded)
         {
             self.body = Body::Packed(packed);
         }
-        let before = mem::replace(&mut self.bytes, self.body.room());
-        before.saturating_sub(self.bytes)
+        mem::replace(&mut self.bytes, self.body.room())
     }
 }
 

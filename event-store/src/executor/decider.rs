@@ -229,7 +229,7 @@ impl Decider {
                     open = count > 0;
                     self.ready.extend(taken.drain(..));
                 }
-                Some(warm) = self.warm.recv() => self.keep(warm),
+                Some(warm) = self.warm.recv() => self.take_in(warm),
                 () = self.closing.cancelled(), if open => {
                     // From now on the handles refuse; what is in the queue is still served.
                     self.requests.close();

@@ -8,6 +8,9 @@ use accrue_domain::aggregate::Kind;
 use crate::fold::Folded;
 use crate::state::State;
 
+/// An account with more lots and holds stays whole: to unpack it would keep others waiting.
+const PARTS_MAX: usize = 256;
+
 /// Sequence and snapshot, eight bytes each, then the state. A tenth to a sixth of the room that it
 /// takes while commands work on it; to unpack it takes a tenth of the time to load it.
 #[derive(Debug)]
@@ -20,9 +23,12 @@ impl Packed {
         matches!(kind, Kind::Account)
     }
 
-    /// None where the state's kind is not packed.
+    /// None where the state's kind is not packed, or where it is too large.
     pub(super) fn of(folded: &Folded) -> Option<Self> {
         let State::Account(account) = &folded.state else { return None };
+        if account.parts() > PARTS_MAX {
+            return None;
+        }
         let mut bytes = Vec::new();
         bytes.extend(folded.sequence.to_le_bytes());
         bytes.extend(folded.snapshot.to_le_bytes());

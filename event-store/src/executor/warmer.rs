@@ -3,24 +3,26 @@
 //! Commands find their accounts anyway, one load for what a few of them miss. What is read here
 //! beforehand they need not wait for, and it is read many accounts at a time.
 
-use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use accrue_domain::aggregate::Kind;
 use foldhash::fast::FixedState;
 use sqlx::PgConnection;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::Parts;
+use super::hash::HashSet;
 use super::packed::Packed;
 use crate::codec::Codec;
-use crate::fold;
+use crate::fold::{self, Fold};
 use crate::metrics::Metrics;
 use crate::servers::{Pool, Servers};
 use crate::stream::StreamKey;
+use crate::tail::Tail;
 
 /// Positions that are looked through at a time for the streams in them.
 const WINDOW: i64 = 20_000;
@@ -31,14 +33,20 @@ const LOOK_BACK_MAX: i64 = 10_000_000;
 /// Streams that are read at a time: some milliseconds of Postgres.
 const CHUNK: usize = 256;
 
-/// While commands come, the pause behind each chunk, by the time that it took.
+/// While the log grows, the pause behind each query, by the time that it took.
 const PAUSE: u32 = 9;
+
+/// Pause behind a query that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the decider says of the memory that is being filled.
 #[derive(Debug, Default)]
 pub(super) struct Warming {
     /// What was read in an earlier epoch may be true no more.
     epoch: AtomicU64,
+    /// How often all of memory was lost.
+    losses: AtomicU64,
+    lost: Notify,
     is_full: AtomicBool,
 }
 
@@ -51,12 +59,24 @@ impl Warming {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// There is nothing in memory any more.
+    pub(super) fn begin_anew(&self) {
+        self.end_epoch();
+        self.is_full.store(false, Ordering::Release);
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        self.lost.notify_one();
+    }
+
     pub(super) fn fill(&self) {
-        self.is_full.store(true, Ordering::Relaxed);
+        self.is_full.store(true, Ordering::Release);
     }
 
     fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 }
 
@@ -73,85 +93,126 @@ struct Warmer {
     pool: Pool,
     codec: Codec,
     metrics: Metrics,
-    head: i64,
+    tail: Tail,
     warming: Arc<Warming>,
     warm: mpsc::Sender<Warm>,
 }
 
-/// Begins to read; what is read comes through the channel.
+/// Begins to read, where that is wanted; what is read comes through the channel.
 pub(super) fn start(parts: &Parts) -> (Arc<Warming>, mpsc::Receiver<Warm>) {
     // Few at a time: what waits long to be taken in is old by then.
     let (warm, states) = mpsc::channel(1);
     let warming = Arc::<Warming>::default();
-    let warmer = Warmer {
-        servers: parts.servers.clone(),
-        pool: parts.pool.clone(),
-        codec: parts.codec.clone(),
-        metrics: parts.metrics.clone(),
-        head: *parts.tail.head().borrow(),
-        warming: Arc::clone(&warming),
-        warm,
-    };
-    warmer.metrics.cache_filling.set(1);
-    tokio::spawn(warmer.run());
+    if parts.limits.fill_memory {
+        let warmer = Warmer {
+            servers: parts.servers.clone(),
+            pool: parts.pool.clone(),
+            codec: parts.codec.clone(),
+            metrics: parts.metrics.clone(),
+            tail: parts.tail.clone(),
+            warming: Arc::clone(&warming),
+            warm: warm.clone(),
+        };
+        warmer.metrics.cache_filling.set(1);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = warm.closed() => {}
+                () = warmer.run() => {}
+            }
+        });
+    }
     (warming, states)
 }
 
 impl Warmer {
-    /// Ends when memory is full, the log's start is reached, or nobody decides any more.
+    /// Fills memory, and again whenever all of it was lost. Goes on until it is dropped.
     async fn run(self) {
-        let filled = self.fill().await;
-        // There is room again once the last states are taken.
-        let _taken = self.warm.reserve().await;
-        self.metrics.cache_filling.set(0);
-        match filled {
-            Ok(accounts) => tracing::info!(accounts, "memory is filled"),
-            Err(error) if self.servers.outage().met(&error) => {}
-            Err(error) => tracing::warn!(%error, "memory is not filled beforehand"),
+        loop {
+            self.metrics.cache_filling.set(1);
+            let losses = self.warming.losses();
+            let accounts = self.fill(losses).await;
+            // There is room again once the last states are taken.
+            let _taken = self.warm.reserve().await;
+            if losses == self.warming.losses() {
+                self.metrics.cache_filling.set(0);
+                tracing::info!(accounts, "memory is filled");
+                self.warming.lost.notified().await;
+            }
         }
     }
 
-    /// How many streams were read.
-    async fn fill(&self) -> sqlx::Result<usize> {
+    /// How many streams were read until memory was full, lost, or the log's start was reached.
+    async fn fill(&self, losses: u64) -> usize {
         // By their hashes: one that is taken for another is loaded when it is needed.
-        let (mut seen, hasher) = (HashSet::new(), FixedState::default());
+        let (mut seen, hasher) = (HashSet::<u64>::default(), FixedState::default());
         let mut count = 0;
-        let least = self.head.saturating_sub(LOOK_BACK_MAX).max(0);
-        let mut until = self.head;
+        let mut until = *self.tail.head().borrow();
+        let least = until.saturating_sub(LOOK_BACK_MAX).max(0);
         while until > least {
             let from = until.saturating_sub(WINDOW).max(least);
-            let mut streams =
-                self.pool.ask(async |conn| streams_between(conn, from, until).await).await?;
+            let (mut streams, pause) = loop {
+                let asked = self.asked();
+                let found =
+                    self.pool.ask(async |conn| streams_between(conn, from, until).await).await;
+                if let Some(found) = self.heard(asked, found).await {
+                    break found;
+                }
+            };
+            sleep(pause).await;
             streams.retain(|stream| seen.insert(hasher.hash_one(stream)));
             for chunk in streams.chunks(CHUNK) {
-                let more = self.read(chunk).await?;
+                self.read(chunk).await;
                 count += chunk.len();
-                if !more {
-                    return Ok(count);
+                if self.warming.is_full() || self.warming.losses() != losses {
+                    return count;
                 }
             }
             until = from;
         }
-        Ok(count)
+        count
     }
 
-    /// Reads these streams; whether there is room for more.
-    async fn read(&self, streams: &[StreamKey]) -> sqlx::Result<bool> {
-        let (began, batches) = (Instant::now(), self.metrics.batches.get());
-        let epoch = self.warming.epoch();
-        let load = async |conn: &mut PgConnection| fold::load(conn, &self.codec, streams).await;
-        let folds = self.pool.ask(load).await?;
-        let packed = |(stream, fold): (&StreamKey, fold::Fold)| {
-            Some((stream.clone(), Packed::of(&fold.ok()?)?))
+    /// Reads these streams and hands them over. Where memory was shown to be stale meanwhile, others
+    /// write too, and a few are not worth a second try.
+    async fn read(&self, streams: &[StreamKey]) {
+        let (epoch, folds, pause) = loop {
+            let epoch = self.warming.epoch();
+            let asked = self.asked();
+            let load = async |conn: &mut PgConnection| fold::load(conn, &self.codec, streams).await;
+            if let Some((folds, pause)) = self.heard(asked, self.pool.ask(load).await).await {
+                break (epoch, folds, pause);
+            }
         };
+        let packed =
+            |(stream, fold): (&StreamKey, Fold)| Some((stream.clone(), Packed::of(&fold.ok()?)?));
         let states = streams.iter().zip(folds).filter_map(packed).collect();
-        if self.warm.send(Warm { epoch, states }).await.is_err() || self.warming.is_full() {
-            return Ok(false);
+        // Without anybody to take them this ends with the whole.
+        let _ = self.warm.send(Warm { epoch, states }).await;
+        sleep(pause).await;
+    }
+
+    /// When something is asked, and where the log ends then.
+    fn asked(&self) -> (Instant, i64) {
+        (Instant::now(), *self.tail.head().borrow())
+    }
+
+    /// The answer, and for how long Postgres is then left to those who write; none where it has to be
+    /// asked again.
+    async fn heard<T>(
+        &self,
+        (asked, head): (Instant, i64),
+        answer: sqlx::Result<T>,
+    ) -> Option<(T, Duration)> {
+        match answer {
+            Ok(found) => {
+                let grows = *self.tail.head().borrow() != head;
+                return Some((found, if grows { asked.elapsed() * PAUSE } else { Duration::ZERO }));
+            }
+            Err(error) if self.servers.outage().met(&error) => {}
+            Err(error) => tracing::debug!(%error, "memory is not filled yet"),
         }
-        if self.metrics.batches.get() != batches {
-            sleep(began.elapsed() * PAUSE).await;
-        }
-        Ok(true)
+        sleep(RETRY).await;
+        None
     }
 }
 

@@ -7,6 +7,7 @@ use accrue_domain::id::ProgramId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::State;
 
 const MIB: usize = 1 << 20;
 
@@ -173,18 +174,50 @@ fn a_state_that_grows_is_counted_as_what_it_is() {
     }
 }
 
-fn grow(cache: &mut Cache, account_number: usize) {
+fn grow(cache: &mut Cache, number: usize) {
     let before = cache.bytes();
-    let state = &mut cache.get_mut(&account(account_number)).unwrap().state;
-    for number in 0..10 {
-        let lot = format!("lot-{number}");
+    issue(cache, number, 10);
+    assert!(touch(cache, number));
+    assert!(cache.bytes() >= before + 2_000, "{before} {}", cache.bytes());
+    check(cache);
+}
+
+/// So many more lots.
+fn issue(cache: &mut Cache, number: usize, lots: usize) {
+    let state = &mut cache.get_mut(&account(number)).unwrap().state;
+    let State::Account(before) = &*state else { unreachable!() };
+    let first = before.parts();
+    for lot in first..first + lots {
         let issued = serde_json::json!({"PointsIssued": {
-            "lot": lot, "points": 5, "source": {"kind": "issue"}
+            "lot": format!("lot-{lot}"), "points": 5, "source": {"kind": "issue"}
         }});
         state.evolve(&Event::Account(serde_json::from_value(issued).unwrap()));
     }
-    assert!(touch(cache, account_number));
-    assert!(cache.bytes() >= before + 2_000, "{before} {}", cache.bytes());
+}
+
+#[test]
+fn a_large_account_is_not_packed() {
+    let cache = &mut filled(0, 2);
+    issue(cache, 0, 257);
+    issue(cache, 1, 256);
+    for number in 2..2 * NEW {
+        insert(cache, number);
+    }
+    assert!(is_whole(cache, 0) && !is_whole(cache, 1));
+    assert!(touch(cache, 0) && touch(cache, 1));
+}
+
+#[test]
+fn what_nobody_has_used_yet_comes_in_packed_up_to_its_part_of_the_room() {
+    let cache = &mut filled(MIB, 10);
+    let add = |cache: &mut Cache, number| {
+        cache.add_packed(account(number), Packed::of(&folded(number)).unwrap())
+    };
+    assert!(add(cache, 3), "it is there already");
+    assert!(is_whole(cache, 3), "and stays");
+    let added = (10..100_000).take_while(|number| add(cache, *number)).count();
+    assert!((500_000..=MIB * 2 / 3).contains(&(cache.bytes() - cache.line.bytes)), "{added}");
+    assert!(touch(cache, 10) && is_whole(cache, 10));
     check(cache);
 }
 
@@ -240,7 +273,9 @@ fn places_of_those_that_have_gone_do_not_add_up() {
 #[derive(Debug, Clone)]
 enum Step {
     Insert(u8),
+    AddPacked(u8),
     Touch(u8),
+    Grow(u8),
     Remove(u8),
     Age,
     Clear,
@@ -249,6 +284,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => any::<u8>().prop_map(Step::Insert),
+        3 => any::<u8>().prop_map(Step::AddPacked),
+        2 => any::<u8>().prop_map(Step::Grow),
         6 => any::<u8>().prop_map(Step::Touch),
         2 => any::<u8>().prop_map(Step::Remove),
         1 => Just(Step::Age),
@@ -270,6 +307,19 @@ proptest! {
                 Step::Insert(number) => {
                     insert(&mut cache, number.into());
                     prop_assert!(is_whole(&cache, number.into()));
+                }
+                Step::AddPacked(number) => {
+                    let known = cache.sequence(&account(number.into()));
+                    let packed = Packed::of(&folded(number.into())).unwrap();
+                    let added = cache.add_packed(account(number.into()), packed);
+                    let there = cache.sequence(&account(number.into()));
+                    let new = added.then_some(i64::from(number));
+                    prop_assert_eq!(there, known.or(new));
+                }
+                Step::Grow(number) => {
+                    if touch(&mut cache, number.into()) {
+                        issue(&mut cache, number.into(), 3);
+                    }
                 }
                 Step::Touch(number) => {
                     let known = cache.sequence(&account(number.into()));

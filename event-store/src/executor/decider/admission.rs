@@ -128,6 +128,7 @@ impl Decider {
     /// Drops a stream from memory, also from what a load under way may bring of it.
     pub(super) fn forget(&mut self, stream: &StreamKey) {
         self.cache.remove(stream);
+        self.warming.end_epoch();
         self.guessed.remove(stream);
         // It may well be there, and is not in memory.
         self.newcomers.learn(stream.kind(), false);
@@ -142,7 +143,7 @@ impl Decider {
         self.cache.clear();
         self.guessed.clear();
         self.newcomers.forget();
-        self.warming.end_epoch();
+        self.warming.begin_anew();
         self.superseded = self.loads;
         self.under_way.clear();
         self.outdated.clear();
@@ -156,15 +157,15 @@ impl Decider {
         self.ready = ready;
     }
 
-    /// Takes in what was read beforehand. It may be older than what the log has by now, as if another
-    /// process had been faster: what holds then holds here. Under the log's lock that must not be, and
-    /// behind a change of servers it may never have been.
-    pub(super) fn keep(&mut self, warm: Warm) {
+    /// Takes in what was read beforehand, unless anything has shown since that memory may be stale.
+    /// What is taken in may be older than the log is by now, as if another process had been faster:
+    /// what holds then holds here. Under the log's lock that must not be.
+    pub(super) fn take_in(&mut self, warm: Warm) {
         if warm.epoch != self.warming.epoch() || self.lock != Lock::Free {
             return;
         }
         for (stream, packed) in warm.states {
-            if !self.outdated.contains_key(&stream) && !self.cache.keep(stream, packed) {
+            if !self.cache.add_packed(stream, packed) {
                 self.warming.fill();
                 break;
             }
@@ -252,8 +253,7 @@ impl Decider {
     }
 
     /// Forgets what another process has moved on from, and says whether all of the request's
-    /// streams were seen by the load, which began behind the request's arrival. What is loaded
-    /// from here on is newer still.
+    /// streams were seen by the load, which began behind the request's arrival.
     fn compare(
         &mut self,
         request: &Request,
@@ -265,8 +265,12 @@ impl Decider {
             match versions.get(stream) {
                 Some(stored) if *stored > self.version_of(stream) => {
                     self.cache.remove(stream);
+                    self.warming.end_epoch();
                     self.guessed.remove(stream);
                     self.newcomers.learn(stream.kind(), false);
+                    // Only a load that began behind the request brings what it waits for: one that
+                    // is under way for longer may bring the same again.
+                    seen = false;
                 }
                 // It is new indeed.
                 Some(_) if self.version_of(stream) == 0 => {
