@@ -1,8 +1,8 @@
 //! Aggregates in memory, bounded by the room that they take.
 //!
-//! What has not been used for a while is packed first: a member with seven lots takes 2 KB whole and
-//! 300 bytes packed. Where that is not enough, what was used least is forgotten. Both happen a few at
-//! a time, with each use: all at once would be some tenths of a second in which nobody is served.
+//! What is not used again soon is packed: a member with seven lots takes 2 KB whole and 300 bytes
+//! packed. Where that is not enough, what was used least is forgotten. Both happen a few for each use:
+//! all at once would be some tenths of a second in which nobody is served.
 
 use std::collections::VecDeque;
 use std::mem;
