@@ -2,8 +2,8 @@
 //! same on an empty one; and the server's memory.
 //!
 //! The grown ledger is measured in three states: right behind its server's start, when about nine
-//! commands in ten are about an account that has to be read first; behind the minute or two in which
-//! the server has filled its memory, as it is for nearly all of its life; and where memory is too small
+//! commands in ten are about an account that has to be read first; behind the minutes in which the
+//! server has filled its memory, as it is for nearly all of its life; and where memory is too small
 //! for that many accounts. Postgres is not started anew.
 
 use super::{Bench, Side};

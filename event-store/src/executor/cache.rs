@@ -30,7 +30,8 @@ const NEW: usize = 1_024;
 /// Most that are packed, and most that are forgotten, for each use.
 const AT_A_TIME: usize = 3;
 
-/// From so many on the map has room for as many as there may be: to grow is to move them all at once.
+/// From so many on the map has room for as many accounts of a few lots as there may be: to grow is to
+/// move them all at once.
 const MANY: usize = 100_000;
 
 /// What a packed account of few lots takes, in bytes.

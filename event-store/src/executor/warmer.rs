@@ -5,7 +5,7 @@
 
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use accrue_domain::aggregate::Kind;
@@ -36,8 +36,11 @@ const CHUNK: usize = 256;
 /// While the log grows, the pause behind each query, by the time that it took.
 const PAUSE: u32 = 9;
 
-/// Pause behind a query that failed.
+/// Least pause behind a query that failed.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a query may fail while Postgres is there, before it is given up.
+const TRIES_MAX: u32 = 5;
 
 /// What the decider says of the memory that is being filled.
 #[derive(Debug, Default)]
@@ -94,6 +97,8 @@ struct Warmer {
     codec: Codec,
     metrics: Metrics,
     tail: Tail,
+    /// Where the log ended behind the query before.
+    head: AtomicI64,
     warming: Arc<Warming>,
     warm: mpsc::Sender<Warm>,
 }
@@ -110,6 +115,7 @@ pub(super) fn start(parts: &Parts) -> (Arc<Warming>, mpsc::Receiver<Warm>) {
             codec: parts.codec.clone(),
             metrics: parts.metrics.clone(),
             tail: parts.tail.clone(),
+            head: AtomicI64::new(*parts.tail.head().borrow()),
             warming: Arc::clone(&warming),
             warm: warm.clone(),
         };
@@ -136,6 +142,9 @@ impl Warmer {
             if losses == self.warming.losses() {
                 self.metrics.cache_filling.set(0);
                 tracing::info!(accounts, "memory is filled");
+            }
+            // A loss of before may still be told.
+            while losses == self.warming.losses() {
                 self.warming.lost.notified().await;
             }
         }
@@ -150,15 +159,18 @@ impl Warmer {
         let least = until.saturating_sub(LOOK_BACK_MAX).max(0);
         while until > least {
             let from = until.saturating_sub(WINDOW).max(least);
-            let (mut streams, pause) = loop {
-                let asked = self.asked();
+            let mut streams = Vec::new();
+            let mut failures = 0;
+            while failures < TRIES_MAX {
+                let asked = Instant::now();
                 let found =
                     self.pool.ask(async |conn| streams_between(conn, from, until).await).await;
-                if let Some(found) = self.heard(asked, found).await {
-                    break found;
+                if let Some((found, pause)) = self.heard(asked, found, &mut failures).await {
+                    sleep(pause).await;
+                    streams = found;
+                    break;
                 }
-            };
-            sleep(pause).await;
+            }
             streams.retain(|stream| seen.insert(hasher.hash_one(stream)));
             for chunk in streams.chunks(CHUNK) {
                 self.read(chunk).await;
@@ -175,43 +187,48 @@ impl Warmer {
     /// Reads these streams and hands them over. Where memory was shown to be stale meanwhile, others
     /// write too, and a few are not worth a second try.
     async fn read(&self, streams: &[StreamKey]) {
-        let (epoch, folds, pause) = loop {
-            let epoch = self.warming.epoch();
-            let asked = self.asked();
+        let mut failures = 0;
+        while failures < TRIES_MAX {
+            let (epoch, asked) = (self.warming.epoch(), Instant::now());
             let load = async |conn: &mut PgConnection| fold::load(conn, &self.codec, streams).await;
-            if let Some((folds, pause)) = self.heard(asked, self.pool.ask(load).await).await {
-                break (epoch, folds, pause);
+            let folds = self.pool.ask(load).await;
+            if let Some((folds, pause)) = self.heard(asked, folds, &mut failures).await {
+                let packed = |(stream, fold): (&StreamKey, Fold)| {
+                    Some((stream.clone(), Packed::of(&fold.ok()?)?))
+                };
+                let states = streams.iter().zip(folds).filter_map(packed).collect();
+                // Without anybody to take them this ends with the whole.
+                let _ = self.warm.send(Warm { epoch, states }).await;
+                return sleep(pause).await;
             }
-        };
-        let packed =
-            |(stream, fold): (&StreamKey, Fold)| Some((stream.clone(), Packed::of(&fold.ok()?)?));
-        let states = streams.iter().zip(folds).filter_map(packed).collect();
-        // Without anybody to take them this ends with the whole.
-        let _ = self.warm.send(Warm { epoch, states }).await;
-        sleep(pause).await;
-    }
-
-    /// When something is asked, and where the log ends then.
-    fn asked(&self) -> (Instant, i64) {
-        (Instant::now(), *self.tail.head().borrow())
+        }
     }
 
     /// The answer, and for how long Postgres is then left to those who write; none where it has to be
     /// asked again.
     async fn heard<T>(
         &self,
-        (asked, head): (Instant, i64),
+        asked: Instant,
         answer: sqlx::Result<T>,
+        failures: &mut u32,
     ) -> Option<(T, Duration)> {
+        let pause = asked.elapsed() * PAUSE;
         match answer {
             Ok(found) => {
-                let grows = *self.tail.head().borrow() != head;
-                return Some((found, if grows { asked.elapsed() * PAUSE } else { Duration::ZERO }));
+                // What other processes write is seen some times a second, which may be between queries.
+                let head = *self.tail.head().borrow();
+                let grows = self.head.swap(head, Ordering::Relaxed) != head;
+                return Some((found, if grows { pause } else { Duration::ZERO }));
             }
             Err(error) if self.servers.outage().met(&error) => {}
-            Err(error) => tracing::debug!(%error, "memory is not filled yet"),
+            Err(error) => {
+                *failures += 1;
+                if *failures == TRIES_MAX {
+                    tracing::warn!(%error, "some accounts are not read beforehand");
+                }
+            }
         }
-        sleep(RETRY).await;
+        sleep(pause.max(RETRY)).await;
         None
     }
 }

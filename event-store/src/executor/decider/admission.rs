@@ -125,7 +125,7 @@ impl Decider {
         self.parked.push_back(request);
     }
 
-    /// Drops a stream from memory, also from what a load under way may bring of it.
+    /// Drops a stream from memory, also from what a load under way, or one beforehand, may bring of it.
     pub(super) fn forget(&mut self, stream: &StreamKey) {
         self.cache.remove(stream);
         self.warming.end_epoch();
@@ -253,7 +253,8 @@ impl Decider {
     }
 
     /// Forgets what another process has moved on from, and says whether all of the request's
-    /// streams were seen by the load, which began behind the request's arrival.
+    /// streams were seen by the load, which began behind the request's arrival. What is taken into
+    /// memory from here on is newer still.
     fn compare(
         &mut self,
         request: &Request,
@@ -264,13 +265,7 @@ impl Decider {
         for stream in request.streams.iter().chain(&request.settings) {
             match versions.get(stream) {
                 Some(stored) if *stored > self.version_of(stream) => {
-                    self.cache.remove(stream);
-                    self.warming.end_epoch();
-                    self.guessed.remove(stream);
-                    self.newcomers.learn(stream.kind(), false);
-                    // Only a load that began behind the request brings what it waits for: one that
-                    // is under way for longer may bring the same again.
-                    seen = false;
+                    self.forget(stream);
                 }
                 // It is new indeed.
                 Some(_) if self.version_of(stream) == 0 => {
