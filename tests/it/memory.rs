@@ -36,6 +36,15 @@ async fn each(ledger: &Ledger, accounts: std::ops::Range<usize>, round: &str, po
     }
 }
 
+/// A database in which many accounts got 10 points each, from a ledger that is closed again.
+async fn used_before() -> Database {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    each(&ledger, 0..MANY, "issue", 10).await;
+    ledger.close().await;
+    database
+}
+
 async fn loaded_beside(ledger: &Ledger, work: impl Future<Output = ()>) -> u64 {
     let before = ledger.metrics().aggregates_loaded.get();
     work.await;
@@ -55,11 +64,7 @@ async fn books(database: &Database) -> (i64, i64) {
 
 #[tokio::test]
 async fn a_ledger_that_starts_reads_the_accounts_that_were_used_last() {
-    let database = Database::create().await;
-    let before = ledger::open(&database).await;
-    each(&before, 0..MANY, "issue", 10).await;
-    before.close().await;
-
+    let database = used_before().await;
     let after = ledger::open(&database).await;
     until_filled(&after).await;
     let loaded = loaded_beside(&after, each(&after, 0..MANY, "spend", -7)).await;
@@ -85,11 +90,7 @@ async fn what_was_read_beforehand_and_is_old_by_now_does_no_harm() {
 
 #[tokio::test]
 async fn memory_that_has_no_room_is_filled_with_nothing() {
-    let database = Database::create().await;
-    let before = ledger::open(&database).await;
-    each(&before, 0..MANY, "issue", 10).await;
-    before.close().await;
-
+    let database = used_before().await;
     let after = with_room(&database, 0).await;
     until_filled(&after).await;
     let loaded = loaded_beside(&after, each(&after, 0..MANY, "spend", -10)).await;
@@ -120,11 +121,7 @@ async fn what_was_packed_or_forgotten_is_as_it_was() {
 
 #[tokio::test]
 async fn memory_is_filled_although_a_session_ends() {
-    let database = Database::create().await;
-    let before = ledger::open(&database).await;
-    each(&before, 0..MANY, "issue", 10).await;
-    before.close().await;
-
+    let database = used_before().await;
     let mut holder = database.connect().await;
     holder.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.expect("locked");
     let after = ledger::open(&database).await;
@@ -143,11 +140,7 @@ async fn memory_is_filled_although_a_session_ends() {
 
 #[tokio::test]
 async fn memory_is_not_filled_where_nobody_wants_that() {
-    let database = Database::create().await;
-    let before = ledger::open(&database).await;
-    each(&before, 0..MANY, "issue", 10).await;
-    before.close().await;
-
+    let database = used_before().await;
     let limits = Limits { fill_memory: false, ..Limits::default() };
     let after = ledger::open_with(Config { limits, ..ledger::config(&database) }).await;
     until_filled(&after).await;

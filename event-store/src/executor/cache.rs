@@ -141,9 +141,9 @@ impl Cache {
             self.new.push_back((key.clone(), entry.since));
         }
         // Commands may have made it larger since.
-        let before = mem::replace(&mut entry.bytes, entry.body.room());
+        let before = entry.bytes;
+        entry.recount(&mut self.bytes);
         self.line.recount(entry, before);
-        self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
         true
     }
 
@@ -280,9 +280,7 @@ impl Cache {
         if entry.used > since || self.line.bytes.saturating_add(entry.bytes) <= whole_max {
             self.line.push(key, entry);
         } else {
-            entry.since = 0;
-            let before = entry.pack();
-            self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
+            entry.pack(&mut self.bytes);
         }
     }
 
@@ -304,9 +302,7 @@ impl Cache {
         if entry.used > since {
             self.line.push(key, entry);
         } else {
-            (entry.in_line, entry.since) = (false, 0);
-            let before = entry.pack();
-            self.bytes = self.bytes.saturating_sub(before).saturating_add(entry.bytes);
+            entry.pack(&mut self.bytes);
         }
     }
 
@@ -328,14 +324,21 @@ impl Cache {
 }
 
 impl Entry {
-    /// Packs its state; what it took before.
-    fn pack(&mut self) -> usize {
+    /// Packs its state, where that can be: it waits no more. Counts it anew in the sum of all.
+    fn pack(&mut self, sum: &mut usize) {
+        (self.in_line, self.since) = (false, 0);
         if let Body::Whole(folded) = &self.body
             && let Some(packed) = Packed::of(folded)
         {
             self.body = Body::Packed(packed);
         }
-        mem::replace(&mut self.bytes, self.body.room())
+        self.recount(sum);
+    }
+
+    /// Counts it as what it takes now, in a sum that it is part of.
+    fn recount(&mut self, sum: &mut usize) {
+        let before = mem::replace(&mut self.bytes, self.body.room());
+        *sum = sum.saturating_sub(before).saturating_add(self.bytes);
     }
 }
 
