@@ -264,6 +264,33 @@ async fn what_is_durable_is_answered_while_the_next_batch_waits() {
 }
 
 #[tokio::test]
+async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
+    const CROWD: usize = 400;
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("issued");
+    let mut before = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut before).await.expect("begun");
+    sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(&mut before).await.expect("locked");
+    let executor = ledger.executor();
+    let first = executor.submit(unkeyed("c1", vec![issue("a", 1)])).await.expect("taken");
+    until_waiting(&database, 1).await;
+    let issue = |at: usize| executor.submit(unkeyed(&format!("k{at}"), vec![issue("a", 1)]));
+    let crowd: Vec<_> = join_all((0..CROWD).map(issue)).await;
+    sqlx::query("ROLLBACK").execute(&mut before).await.expect("let go");
+    first.await.expect("issued");
+    for issued in crowd {
+        issued.expect("taken").await.expect("issued");
+    }
+    let largest = "SELECT max(last_position - first_position + 1) FROM commits";
+    let largest = usize::try_from(database.number(largest).await).expect("a number");
+    assert!(largest <= CROWD / 2, "a batch of {largest}");
+    // But not one at a time either.
+    assert!(database.number("SELECT count(*) FROM commits").await < 40);
+    positions_are_dense(&database).await;
+}
+
+#[tokio::test]
 async fn an_idle_transaction_elsewhere_hides_nothing_and_holds_nothing_back() {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;

@@ -44,6 +44,9 @@ const ATTEMPTS_MAX: u32 = 50;
 /// Most requests taken from the queue, and most decided, in one go.
 const TAKE_MAX: usize = 32;
 
+/// Fewest commands of a batch that leaves others to the next one.
+const HALF_MIN: usize = 32;
+
 /// Most commands parked for a load, and most that wait for one under the same key; beyond it the
 /// queue waits.
 const PARKED_MAX: usize = 5_000;
@@ -113,8 +116,8 @@ pub(super) struct Decider {
 enum InFlight {
     /// Waiting for the log's lock.
     Lock,
-    /// A batch with these keys and streams, and the uses of memory before it.
-    Batch { keys: Vec<Key>, touched: Vec<Touched>, began: u64 },
+    /// A batch with these keys and streams, the uses of memory before it, and so many commands.
+    Batch { keys: Vec<Key>, touched: Vec<Touched>, began: u64, commands: usize },
 }
 
 /// The log's lock, as far as the decider is concerned.
@@ -190,19 +193,18 @@ impl Decider {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
         loop {
-            self.drain();
+            let decided = self.drain();
             self.flush();
-            // A job that was handed over is begun before anything else is done: it is on its way to
-            // Postgres then. What is over comes last, since nobody waits for that.
-            if mem::take(&mut self.handed_over) {
+            // A job that was handed over is begun before anything else is done, and an answer of
+            // Postgres is heard before everything is decided: the writer shares the thread. What is
+            // over comes last, since nobody waits for that.
+            if mem::take(&mut self.handed_over) || decided {
                 tokio::task::yield_now().await;
             }
             if let Some(over) = self.over.take() {
                 self.settle(over, false);
             }
-            if self.may_decide() && !self.ready.is_empty() {
-                // The writer shares the thread: it must not wait until everything is decided.
-                tokio::task::yield_now().await;
+            if decided || (self.may_decide() && !self.ready.is_empty()) {
                 if let Ok(report) = self.reports.try_recv() {
                     self.reported(report);
                 }
@@ -242,15 +244,17 @@ impl Decider {
         }
     }
 
-    /// Decides what is ready, as far as the batch has room for it, and some of it at a time.
-    fn drain(&mut self) {
-        for _ in 0..TAKE_MAX {
+    /// Decides what is ready, as far as the batch has room for it, and some of it at a time; whether
+    /// there was any.
+    fn drain(&mut self) -> bool {
+        for count in 0..TAKE_MAX {
             if !self.may_decide() {
-                return;
+                return count > 0;
             }
-            let Some(request) = self.ready.pop_front() else { return };
+            let Some(request) = self.ready.pop_front() else { return count > 0 };
             self.admit(request);
         }
+        true
     }
 
     fn may_decide(&self) -> bool {
@@ -258,7 +262,19 @@ impl Decider {
     }
 
     fn is_full(&self) -> bool {
-        self.pending.is_full() || self.pending.decided.len() >= self.batch_commands_max
+        self.pending.is_full()
+            || self.pending.decided.len() >= self.batch_commands_max
+            || self.is_half()
+    }
+
+    /// Has the batch half of all commands that are here, while another one is being written? With all
+    /// of them in one batch nobody would have anything to do until it is written, and then
+    /// Postgres nothing until they are answered and others have come.
+    fn is_half(&self) -> bool {
+        let Some(InFlight::Batch { commands, .. }) = &self.in_flight else { return false };
+        let decided = self.pending.decided.len();
+        let all = commands + decided + self.ready.len() + self.requests.len();
+        decided >= (all / 2).max(HALF_MIN)
     }
 
     fn is_done(&self) -> bool {
@@ -301,8 +317,10 @@ impl Decider {
         let keys = mem::take(&mut pending.keys);
         let touched = mem::take(&mut pending.touched);
         let began = mem::replace(&mut self.began, self.cache.uses());
+        let commands = pending.decided.len();
         let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
-        self.hand_over(Job::Write(Box::new(write)), InFlight::Batch { keys, touched, began });
+        let in_flight = InFlight::Batch { keys, touched, began, commands };
+        self.hand_over(Job::Write(Box::new(write)), in_flight);
     }
 
     fn hand_over(&mut self, job: Job, in_flight: InFlight) {
@@ -377,7 +395,7 @@ impl Decider {
 
     /// A batch that was in flight is over: its keys are free, and where it failed its streams stale.
     fn settle(&mut self, over: InFlight, failed: bool) {
-        let InFlight::Batch { keys, touched, began } = over else { return };
+        let InFlight::Batch { keys, touched, began, .. } = over else { return };
         for key in keys {
             self.release(&key);
         }
