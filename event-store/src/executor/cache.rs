@@ -1,8 +1,8 @@
 //! Aggregates in memory, bounded by the room that they take.
 //!
-//! What is not used again soon is packed: a member with seven lots takes 2 KB whole and 300 bytes
-//! packed. Where that is not enough, what was used least is forgotten. Both happen a few for each use:
-//! all at once would be some tenths of a second in which nobody is served.
+//! Where it becomes crowded, what is not used again soon is packed: a member with seven lots takes 2 KB
+//! whole and 300 bytes packed. Where that is not enough, what was used least is forgotten. Both happen a few
+//! for each use: all at once would be some tenths of a second in which nobody is served.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -21,8 +21,11 @@ const RECENT: u64 = 16_384;
 /// What an entry takes beside its state, in bytes: its key, its place in the map, the allocator's share.
 const ENTRY_BYTES: usize = 200;
 
-/// Those that stay whole although they could be packed have this part of the room.
+/// Those that stay whole although they could be packed have this part of the room when it is crowded.
 const WHOLE_PART: usize = 3;
+
+/// Of so many parts of the room one is kept free by packing: it is crowded when that is used.
+const FREE_PART: usize = 8;
 
 /// So many that were made whole last are not packed yet: by then the processor's cache still has them.
 const NEW: usize = 1_024;
@@ -196,6 +199,7 @@ impl Cache {
             return false;
         }
         self.reserve();
+        self.pack_where_crowded();
         if let Vacancy::Vacant(place) = self.entries.entry(key) {
             let (used, bytes) = (0, body.room());
             let entry = Entry { used, since: 0, in_line: false, bytes, body };
@@ -253,9 +257,7 @@ impl Cache {
             if self.new.len() > NEW {
                 self.judge_next();
             }
-            if self.line.bytes > self.whole_max() {
-                self.pack_next();
-            }
+            self.pack_where_crowded();
             if self.line.is_mostly_left() {
                 self.tidy_next();
             }
@@ -269,15 +271,20 @@ impl Cache {
         self.bytes_max / WHOLE_PART
     }
 
+    const fn is_crowded(&self) -> bool {
+        self.bytes > self.bytes_max - self.bytes_max / FREE_PART
+    }
+
     /// The one that has been new for longest stays whole if there is room, or if it was used again.
     fn judge_next(&mut self) {
-        let whole_max = self.whole_max();
+        let (whole_max, is_crowded) = (self.whole_max(), self.is_crowded());
         let Some((key, since)) = self.new.pop_front() else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         if entry.since != since || entry.in_line {
             return;
         }
-        if entry.used > since || self.line.bytes.saturating_add(entry.bytes) <= whole_max {
+        let has_room = !is_crowded || self.line.bytes.saturating_add(entry.bytes) <= whole_max;
+        if entry.used > since || has_room {
             self.line.push(key, entry);
         } else {
             entry.pack(&mut self.bytes);
@@ -289,6 +296,12 @@ impl Cache {
         let Some((key, since)) = self.line.places.pop_front() else { return };
         if self.entries.get(&key).is_some_and(|it| it.in_line && it.since == since) {
             self.line.places.push_back((key, since));
+        }
+    }
+
+    fn pack_where_crowded(&mut self) {
+        if self.is_crowded() && self.line.bytes > self.whole_max() {
+            self.pack_next();
         }
     }
 
