@@ -133,7 +133,8 @@ impl Executor {
         let publisher = Publisher { durable, tail, metrics: metrics.clone() };
         on_thread("accrue-log", async move {
             let writing = guarded("writer", writer.run());
-            decider.run().await;
+            // A task as the writer is: what is awaited here itself would be polled ahead of it.
+            let _decided = guarded("decider", decider.run()).await;
             // The last batch, and the end of its session.
             let _ended = writing.await;
         })?;

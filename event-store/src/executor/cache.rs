@@ -9,7 +9,6 @@ use std::mem;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use indexmap::map::Entry as Vacancy;
 
 use super::packed::{Packed, room};
 use crate::fold::Folded;
@@ -32,6 +31,9 @@ const NEW: usize = 1_024;
 
 /// Most that are packed, and most that are forgotten, for each use.
 const AT_A_TIME: usize = 3;
+
+/// Most that are looked at, whether they are to be packed, for each that comes in packed.
+const FOR_ONE: usize = 8;
 
 /// From so many on the map has room for as many accounts of a few lots as there may be: to grow is to
 /// move them all at once.
@@ -191,21 +193,21 @@ impl Cache {
     }
 
     /// Adds a state that nobody has used yet, unless there is one; false where there is no room, but
-    /// for those that are whole.
+    /// for those that are whole, and for what they leave when they are packed.
     pub(super) fn add_packed(&mut self, key: StreamKey, packed: Packed) -> bool {
+        if self.entries.contains_key(&key) {
+            return true;
+        }
+        (0..FOR_ONE).for_each(|_| self.pack_where_crowded());
         let body = Body::Packed(packed);
-        let bytes = self.bytes.saturating_sub(self.line.bytes).saturating_add(body.room());
-        if bytes > self.bytes_max - self.whole_max() {
+        let (used, bytes) = (0, body.room());
+        let all = self.bytes.saturating_add(bytes);
+        if all > self.bytes_max || all - self.line.bytes > self.bytes_max - self.whole_max() {
             return false;
         }
         self.reserve();
-        self.pack_where_crowded();
-        if let Vacancy::Vacant(place) = self.entries.entry(key) {
-            let (used, bytes) = (0, body.room());
-            let entry = Entry { used, since: 0, in_line: false, bytes, body };
-            self.bytes = self.bytes.saturating_add(entry.bytes);
-            place.insert(entry);
-        }
+        self.bytes = all;
+        self.entries.insert(key, Entry { used, since: 0, in_line: false, bytes, body });
         true
     }
 

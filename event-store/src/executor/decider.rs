@@ -44,7 +44,7 @@ const ATTEMPTS_MAX: u32 = 50;
 /// Most requests taken from the queue, and most decided, in one go.
 const TAKE_MAX: usize = 32;
 
-/// Fewest commands of a batch that leaves others to the next one.
+/// A batch of fewer commands is never closed for the sake of the next one.
 const HALF_MIN: usize = 32;
 
 /// Most commands parked for a load, and most that wait for one under the same key; beyond it the
@@ -193,18 +193,20 @@ impl Decider {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
         loop {
-            let decided = self.drain();
+            // A batch that is closed is on its way before more is decided.
+            self.begin_job();
+            let progressed = !self.handed_over && self.drain();
             self.flush();
             // A job that was handed over is begun before anything else is done, and an answer of
             // Postgres is heard before everything is decided: the writer shares the thread. What is
             // over comes last, since nobody waits for that.
-            if mem::take(&mut self.handed_over) || decided {
+            if mem::take(&mut self.handed_over) || progressed {
                 tokio::task::yield_now().await;
             }
             if let Some(over) = self.over.take() {
                 self.settle(over, false);
             }
-            if decided || (self.may_decide() && !self.ready.is_empty()) {
+            if progressed || (self.may_decide() && !self.ready.is_empty()) {
                 if let Ok(report) = self.reports.try_recv() {
                     self.reported(report);
                 }
@@ -213,10 +215,11 @@ impl Decider {
             if !open && self.is_done() {
                 return;
             }
-            let room = self.ready.is_empty()
+            // A batch that is closed for the next one's sake may be open again when more have come.
+            let room = (self.ready.is_empty() || self.is_half())
                 && self.lock == Lock::Free
                 && !self.is_full()
-                && self.parked.len() + self.twins < PARKED_MAX;
+                && self.ready.len() + self.parked.len() + self.twins < PARKED_MAX;
             tokio::select! {
                 biased;
                 Some(report) = self.reports.recv() => self.reported(report),
@@ -258,23 +261,25 @@ impl Decider {
     }
 
     fn may_decide(&self) -> bool {
-        self.lock != Lock::Wanted && !self.is_full()
+        self.lock != Lock::Wanted && !self.is_full() && !self.is_half()
     }
 
     fn is_full(&self) -> bool {
-        self.pending.is_full()
-            || self.pending.decided.len() >= self.batch_commands_max
-            || self.is_half()
+        self.pending.is_full() || self.pending.decided.len() >= self.batch_commands_max
     }
 
-    /// Has the batch half of all commands that are here, while another one is being written? With all
-    /// of them in one batch nobody would have anything to do until it is written, and then
-    /// Postgres nothing until they are answered and others have come.
+    /// Has the batch half of all commands that are here and do not wait for a load, while another one
+    /// is being written? With all of them in one batch nobody would have anything to do until it is
+    /// written, and then Postgres nothing until they are answered and others have come. Who finds it
+    /// closed waits for the one that is being written, a dry run as well.
     fn is_half(&self) -> bool {
-        let Some(InFlight::Batch { commands, .. }) = &self.in_flight else { return false };
         let decided = self.pending.decided.len();
+        if decided < HALF_MIN {
+            return false;
+        }
+        let Some(InFlight::Batch { commands, .. }) = &self.in_flight else { return false };
         let all = commands + decided + self.ready.len() + self.requests.len();
-        decided >= (all / 2).max(HALF_MIN)
+        decided >= all / 2
     }
 
     fn is_done(&self) -> bool {
@@ -284,19 +289,24 @@ impl Decider {
 
     /// Hands on what has gathered, to whoever is idle.
     fn flush(&mut self) {
-        if self.in_flight.is_none() {
-            match self.lock {
-                Lock::Free if !self.pending.is_empty() => self.write(),
-                Lock::Wanted => self.hand_over(Job::Lock, InFlight::Lock),
-                // Also when nothing came of it all: the lock is to be given back.
-                Lock::Held if self.is_ripe() => self.write(),
-                Lock::Free | Lock::Held => {}
-            }
-        }
+        self.begin_job();
         let room = self.under_way.len() < LOADS_MAX as usize;
         if room && self.lock != Lock::Wanted && !self.wanted.is_empty() {
             self.loads += 1;
             self.under_way.push(self.loader.load(self.loads, mem::take(&mut self.wanted)));
+        }
+    }
+
+    fn begin_job(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        match self.lock {
+            Lock::Free if !self.pending.is_empty() => self.write(),
+            Lock::Wanted => self.hand_over(Job::Lock, InFlight::Lock),
+            // Also when nothing came of it all: the lock is to be given back.
+            Lock::Held if self.is_ripe() => self.write(),
+            Lock::Free | Lock::Held => {}
         }
     }
 
