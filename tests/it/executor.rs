@@ -8,7 +8,7 @@ use accrue_domain::action::Action;
 use accrue_domain::id::ProgramId;
 use accrue_domain::program::{self, Settings};
 use accrue_event_store::executor::{Limits, RETRY_AFTER, RawEvent, RawStream};
-use accrue_event_store::ledger::Config;
+use accrue_event_store::ledger::{Config, Ledger};
 use accrue_event_store::receipt::{ExecuteError, Receipt};
 use accrue_tests::command::{issue, keyed, redeem, unkeyed};
 use accrue_tests::database::Database;
@@ -264,36 +264,66 @@ async fn what_is_durable_is_answered_while_the_next_batch_waits() {
     assert_eq!(second.await.expect("ends").expect("issued").version, 4);
 }
 
-#[tokio::test]
-async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
-    const CROWD: usize = 400;
-    const SOON: Duration = Duration::from_millis(500);
-    let database = Database::create().await;
-    let ledger = ledger::open(&database).await;
-    ledger.execute(unkeyed("c0", vec![issue("a", 1)])).await.expect("issued");
+/// Many commands, and a dry run behind them, while a batch of one is being written; the answer of the
+/// dry run, where it comes within that time.
+async fn crowd(ledger: &Ledger, database: &Database, many: usize, wait: Duration) -> Option<()> {
     let mut before = database.connect().await;
     sqlx::query("BEGIN").execute(&mut before).await.expect("begun");
     sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(&mut before).await.expect("locked");
     let executor = ledger.executor();
-    let first = executor.submit(unkeyed("c1", vec![issue("a", 1)])).await.expect("taken");
-    until_waiting(&database, 1).await;
+    let first = executor.submit(unkeyed("first", vec![issue("a", 1)])).await.expect("taken");
+    until_waiting(database, 1).await;
     let command = |at: usize| executor.submit(unkeyed(&format!("k{at}"), vec![issue("a", 1)]));
-    let crowd: Vec<_> = join_all((0..CROWD).map(command)).await;
-    // Behind them all: where the batch takes everybody, it is answered soon.
+    let crowd = join_all((0..many).map(command)).await;
     let probe = executor.dry_run(unkeyed("probe", vec![issue("a", 1)]));
-    tokio::time::timeout(SOON, probe).await.expect_err("the batch is closed");
+    let probe = tokio::time::timeout(wait, probe).await;
     sqlx::query("ROLLBACK").execute(&mut before).await.expect("let go");
     first.await.expect("issued");
     for issued in crowd {
         issued.expect("taken").await.expect("issued");
     }
+    positions_are_dense(database).await;
+    probe.ok().map(|answer| drop(answer.expect("would be issued")))
+}
+
+/// So many batches, and the events of the largest.
+async fn batches(database: &Database) -> (i64, i64) {
+    let count = database.number("SELECT count(*) FROM commits").await;
     let largest = "SELECT max(last_position - first_position + 1) FROM commits";
-    let largest = usize::try_from(database.number(largest).await).expect("a number");
+    (count, database.number(largest).await)
+}
+
+#[tokio::test]
+async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    // The quickest of them says how long a commit takes.
+    for at in 0..40 {
+        ledger.execute(unkeyed(&format!("c{at}"), vec![issue("a", 1)])).await.expect("issued");
+    }
+    let closed = crowd(&ledger, &database, 2_000, Duration::from_millis(500)).await;
+    assert_eq!(closed, None, "the batch took everybody");
+    let (count, largest) = batches(&database).await;
     // The one that is being written and the probe are of the crowd, too.
-    assert!(largest <= CROWD / 2 + 1, "a batch of {largest}");
-    // But not one at a time either.
-    assert!(database.number("SELECT count(*) FROM commits").await < 40);
-    positions_are_dense(&database).await;
+    assert!((2..=1_001).contains(&largest), "a batch of {largest}");
+    assert!(count < 40 + 20, "{count} batches");
+}
+
+#[tokio::test]
+async fn where_a_commit_takes_long_nobody_is_left_to_the_next_one() {
+    let database = Database::create().await;
+    let ledger = ledger::open(&database).await;
+    database
+        .run(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+             CREATE TRIGGER slow AFTER INSERT ON commits FOR EACH ROW EXECUTE FUNCTION slow();",
+        )
+        .await;
+    ledger.execute(unkeyed("c", vec![issue("a", 1)])).await.expect("issued");
+    let taken = crowd(&ledger, &database, 400, WAIT_MAX).await;
+    assert_eq!(taken, Some(()), "the batch was closed");
+    assert_eq!(batches(&database).await, (3, 400));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod admission;
 mod decide;
 mod newcomers;
+mod pace;
 mod rows;
 
 use std::collections::VecDeque;
@@ -37,15 +38,13 @@ use crate::snapshots;
 use crate::stream::StreamKey;
 
 use newcomers::Newcomers;
+use pace::Pace;
 
 /// How often a command is decided again because another process was faster.
 const ATTEMPTS_MAX: u32 = 50;
 
 /// Most requests taken from the queue, and most decided, in one go.
 const TAKE_MAX: usize = 32;
-
-/// A batch of fewer commands is never closed for the sake of the next one.
-const HALF_MIN: usize = 32;
 
 /// Most commands parked for a load, and most that wait for one under the same key; beyond it the
 /// queue waits.
@@ -100,6 +99,7 @@ pub(super) struct Decider {
     /// one command that it cannot digest is found and the others are not refused with it.
     batch_commands_max: usize,
     in_flight: Option<InFlight>,
+    pace: Pace,
     /// What has committed and is not settled yet.
     over: Option<InFlight>,
     /// A job was handed over, and the writer has not had its turn since.
@@ -180,6 +180,7 @@ impl Decider {
             began: 0,
             batch_commands_max: BATCH_COMMANDS_MAX,
             in_flight: None,
+            pace: Pace::default(),
             over: None,
             handed_over: false,
             lock: Lock::Free,
@@ -274,7 +275,7 @@ impl Decider {
     /// closed waits for the one that is being written, a dry run as well.
     fn is_half(&self) -> bool {
         let decided = self.pending.decided.len();
-        if decided < HALF_MIN {
+        if decided < self.pace.half_min() {
             return false;
         }
         let Some(InFlight::Batch { commands, .. }) = &self.in_flight else { return false };
@@ -359,7 +360,12 @@ impl Decider {
                 self.in_flight = None;
                 self.lock = Lock::Free;
             }
-            Report::Committed => {
+            Report::Committed { took } => {
+                if let (Some(took), Some(InFlight::Batch { commands, .. })) =
+                    (took, &self.in_flight)
+                {
+                    self.pace.committed(*commands, took);
+                }
                 self.degraded = false;
                 self.lock = Lock::Free;
                 self.batch_commands_max = (self.batch_commands_max * 2).min(BATCH_COMMANDS_MAX);

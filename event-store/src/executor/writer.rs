@@ -48,7 +48,10 @@ pub(super) enum Report {
     /// The lock could not be had.
     NotLocked,
     /// The batch is durable; its callers are about to hear of it.
-    Committed,
+    Committed {
+        /// From sending it to its answer, where that is known.
+        took: Option<Duration>,
+    },
     /// It surely did not happen, but what it was made of may.
     Rejected {
         /// Its commands, in order.
@@ -263,9 +266,10 @@ impl Writer {
             };
             match attempt {
                 Attempt::Committed(base) => {
-                    self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
+                    let took = begun.elapsed();
+                    self.metrics.append_seconds.observe(took.as_secs_f64());
                     self.committed(&batch);
-                    return self.commit(job.pending, Some(base));
+                    return self.commit(job.pending, Some(base), Some(took));
                 }
                 Attempt::Rejected(Reason::Indigestible) if job.pending.decided.len() == 1 => {
                     self.metrics.append_stalled.set(0);
@@ -310,7 +314,7 @@ impl Writer {
                     if let Some(base) = self.resolve(&batch).await {
                         tracing::info!(batch = %batch.id, "the append had been committed");
                         self.committed(&batch);
-                        return self.commit(job.pending, Some(base));
+                        return self.commit(job.pending, Some(base), None);
                     }
                     tracing::info!(batch = %batch.id, "the append had not been committed");
                     unknown += 1;
@@ -342,7 +346,7 @@ impl Writer {
                 return Report::Failed;
             }
         }
-        self.commit(pending, None)
+        self.commit(pending, None, None)
     }
 
     /// Makes sure that the standby has what shows here. It is asked once a session, since only a
@@ -360,10 +364,15 @@ impl Writer {
 
     /// The batch is durable: whoever waits for it hears of it elsewhere, so that the next one can
     /// be written meanwhile.
-    fn commit(&mut self, pending: Pending, base: Option<Position>) -> Report {
+    fn commit(
+        &mut self,
+        pending: Pending,
+        base: Option<Position>,
+        took: Option<Duration>,
+    ) -> Report {
         self.metrics.append_stalled.set(0);
         self.durable = Some(Durable { pending, base });
-        Report::Committed
+        Report::Committed { took }
     }
 
     /// Makes sure of a session with the server that is chosen.

@@ -1,0 +1,81 @@
+//! How long a commit takes beside its rows, which says whether it pays to leave half of a crowd to the
+//! next batch.
+//!
+//! Of `n` commands that wait for each other's batches, all in one are done in `L + n (w + a)`: the commit's
+//! own time, and to write each, answer it and have the next. In halves they are done in
+//! `2 L + n w`, since one half is answered while the other is written. So halves pay where `L < n a`.
+
+use std::time::Duration;
+
+/// About what it takes to write a command, and as long to answer it and have the next.
+const COMMAND: Duration = Duration::from_micros(15);
+
+/// A batch of fewer commands is never closed for the sake of the next one.
+const HALF_MIN: usize = 32;
+
+/// The least of so many commits, and of as many before, is what one takes by itself: the others had to
+/// wait for a processor or the disk.
+const COMMITS: usize = 32;
+
+/// The pace of commits.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    least: Option<Duration>,
+    /// Of the commits before.
+    before: Option<Duration>,
+    count: usize,
+}
+
+impl Pace {
+    /// A batch of so many commands was durable after that time.
+    pub(super) fn committed(&mut self, commands: usize, took: Duration) {
+        if self.count == COMMITS {
+            (self.before, self.count) = (self.least.take(), 0);
+        }
+        self.count += 1;
+        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+        let beside = took.saturating_sub(COMMAND.saturating_mul(commands));
+        self.least = Some(self.least.map_or(beside, |least| least.min(beside)));
+    }
+
+    /// Fewest commands of a batch that leaves as many to the next one.
+    pub(super) fn half_min(&self) -> usize {
+        let least = [self.least, self.before].into_iter().flatten().min().unwrap_or_default();
+        let answered = least.as_micros() / COMMAND.as_micros();
+        usize::try_from(answered / 2).unwrap_or(usize::MAX).max(HALF_MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_micros(400);
+    const SLOW: Duration = Duration::from_millis(9);
+
+    fn after(commits: impl IntoIterator<Item = (usize, Duration)>) -> usize {
+        let mut pace = Pace::default();
+        commits.into_iter().for_each(|(commands, took)| pace.committed(commands, took));
+        pace.half_min()
+    }
+
+    #[test]
+    fn a_quick_commit_is_worth_a_few_commands() {
+        assert_eq!(after([]), HALF_MIN);
+        assert_eq!(after([(10, QUICK), (256, 256 * COMMAND + QUICK)]), HALF_MIN);
+    }
+
+    #[test]
+    fn a_slow_commit_is_worth_as_many_as_are_answered_in_half_of_its_time() {
+        assert_eq!(after([(100, 100 * COMMAND + SLOW)]), 300);
+        assert_eq!(after([(1, Duration::MAX), (usize::MAX, SLOW)]), HALF_MIN);
+    }
+
+    #[test]
+    fn one_that_was_held_up_does_not_count_and_what_was_quick_is_forgotten() {
+        assert_eq!(after([(0, QUICK), (0, SLOW)]), HALF_MIN);
+        let slow = |count| std::iter::once((0, QUICK)).chain((0..count).map(|_| (0, SLOW)));
+        assert_eq!(after(slow(2 * COMMITS - 1)), HALF_MIN);
+        assert_eq!(after(slow(2 * COMMITS)), 300);
+    }
+}
