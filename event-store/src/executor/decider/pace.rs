@@ -18,12 +18,20 @@ const HALF_MIN: usize = 32;
 const COMMITS: usize = 32;
 
 /// The pace of commits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
     least: Option<Duration>,
     /// Of the commits before.
     before: Option<Duration>,
     count: usize,
+    /// Kept, since it is asked for with every command.
+    half_min: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { least: None, before: None, count: 0, half_min: HALF_MIN }
+    }
 }
 
 impl Pace {
@@ -35,14 +43,16 @@ impl Pace {
         self.count += 1;
         let commands = u32::try_from(commands).unwrap_or(u32::MAX);
         let beside = took.saturating_sub(COMMAND.saturating_mul(commands));
-        self.least = Some(self.least.map_or(beside, |least| least.min(beside)));
+        let least = self.least.map_or(beside, |least| least.min(beside));
+        self.least = Some(least);
+        let least = self.before.map_or(least, |before| before.min(least));
+        let answered = least.as_micros() / COMMAND.as_micros();
+        self.half_min = usize::try_from(answered / 2).unwrap_or(usize::MAX).max(HALF_MIN);
     }
 
     /// Fewest commands of a batch that leaves as many to the next one.
-    pub(super) fn half_min(&self) -> usize {
-        let least = [self.least, self.before].into_iter().flatten().min().unwrap_or_default();
-        let answered = least.as_micros() / COMMAND.as_micros();
-        usize::try_from(answered / 2).unwrap_or(usize::MAX).max(HALF_MIN)
+    pub(super) const fn half_min(&self) -> usize {
+        self.half_min
     }
 }
 
