@@ -3,6 +3,9 @@
 //! `leaf  = sha256(for each column: length as u32 big endian, bytes; numbers as i64 big endian)`
 //! `root  = sha256(leaf 1 || … || leaf n)`
 //! `hash  = sha256(previous hash || root)`, computed by Postgres under the append lock.
+//!
+//! Beside the root stands a mark of each leaf, its first [`MARK_BYTES`]: what tells which event of a
+//! batch is not the one that was written.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -11,6 +14,9 @@ use crate::record::Row;
 
 /// 32 bytes of SHA-256.
 pub type Hash = [u8; 32];
+
+/// Bytes of a leaf that are kept.
+pub const MARK_BYTES: usize = 4;
 
 /// The hash of an empty log, as the migration writes it.
 #[must_use]
@@ -39,20 +45,24 @@ pub fn leaf(sequence: i64, row: &Row) -> Hash {
     hasher.finalize().into()
 }
 
-/// The root of a batch of leaves.
+/// The root of a batch of leaves, and their marks.
 #[derive(Debug, Clone, Default)]
-pub struct Root(Sha256);
+pub struct Root {
+    leaves: Sha256,
+    marks: Vec<u8>,
+}
 
 impl Root {
     /// Adds the next event's leaf.
     pub fn push(&mut self, leaf: &Hash) {
-        self.0.update(leaf);
+        self.leaves.update(leaf);
+        self.marks.extend_from_slice(&leaf[..MARK_BYTES]);
     }
 
-    /// The batch's root.
+    /// The batch's root, and its leaves' marks one behind the other.
     #[must_use]
-    pub fn finish(self) -> Hash {
-        self.0.finalize().into()
+    pub fn finish(self) -> (Hash, Vec<u8>) {
+        (self.leaves.finalize().into(), self.marks)
     }
 }
 

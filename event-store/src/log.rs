@@ -46,8 +46,8 @@ WITH head AS (
            AS e(program, aggregate_type, aggregate_id, sequence, event_type, event_version,
                 payload, metadata, recorded_at, ordinal)
 ), chained AS (
-    INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at)
-    SELECT position, base + 1, $2, $3, hash, $4 FROM head WHERE $1 > 0
+    INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at, marks)
+    SELECT position, base + 1, $2, $3, hash, $4, $7 FROM head WHERE $1 > 0
 ), answered AS (
     INSERT INTO idempotency (program, command, fingerprint, position, events, version, refusal,
                              recorded_at)
@@ -70,22 +70,22 @@ const APPEND: &str = append!("");
 const APPEND_WITH_TIMERS: &str = append!(
     ", timed AS (
     INSERT INTO timers (aggregate_type, aggregate_id, due_at)
-    SELECT t, id, due FROM unnest($7::text[], $8::text[], $9::timestamptz[]) AS d(t, id, due)
+    SELECT t, id, due FROM unnest($8::text[], $9::text[], $10::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL
         ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET due_at = EXCLUDED.due_at
 ), untimed AS (
     DELETE FROM timers
-     USING unnest($7::text[], $8::text[], $9::timestamptz[]) AS d(t, id, due)
+     USING unnest($8::text[], $9::text[], $10::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id
 ), corrected AS (
     -- Without an event no unique index tells that another process has set a new deadline
     -- meanwhile; a passed one is all that may be changed then.
     UPDATE timers SET due_at = due
-      FROM unnest($10::text[], $11::text[], $12::timestamptz[]) AS d(t, id, due)
+      FROM unnest($11::text[], $12::text[], $13::timestamptz[]) AS d(t, id, due)
      WHERE due IS NOT NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
 ), cleared AS (
     DELETE FROM timers
-     USING unnest($10::text[], $11::text[], $12::timestamptz[]) AS d(t, id, due)
+     USING unnest($11::text[], $12::text[], $13::timestamptz[]) AS d(t, id, due)
      WHERE due IS NULL AND aggregate_type = t AND aggregate_id = id AND due_at <= $4
 )"
 );
@@ -97,6 +97,8 @@ pub struct Batch {
     pub id: Uuid,
     /// Root of its events' leaves.
     pub root: Hash,
+    /// The leaves' marks.
+    pub marks: Vec<u8>,
     /// The executor's clock when the batch was closed.
     pub recorded_at: DateTime<Utc>,
     /// Its events, without positions yet.
@@ -168,13 +170,14 @@ fn arguments(batch: &Batch) -> Result<PgArguments, BoxDynError> {
     let texts = batch.events.iter().map(|(_, row)| row.payload.len() + row.metadata.len());
     let rows = events.len() + answers.len();
     let mut arguments = PgArguments::default();
-    arguments.reserve(6, texts.sum::<usize>() + (rows + 1) * ROW_BYTES);
+    arguments.reserve(7, texts.sum::<usize>() + (rows + 1) * ROW_BYTES);
     arguments.add(i64::try_from(batch.events.len()).unwrap_or(i64::MAX))?;
     arguments.add(batch.id)?;
     arguments.add(&batch.root[..])?;
     arguments.add(batch.recorded_at)?;
     arguments.add(events)?;
     arguments.add(answers)?;
+    arguments.add(&batch.marks[..])?;
     Ok(arguments)
 }
 

@@ -27,8 +27,8 @@ WITH appended AS (
                   $7::text[], $8::text[], $9::text[], $10::timestamptz[])
            AS e(p, program, type, id, sequence, name, version, payload, metadata, at)
 ), chained AS (
-    INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at)
-    VALUES ($11, $12, $13, $14, $14, $15)
+    INSERT INTO commits (last_position, first_position, batch_id, root, hash, recorded_at, marks)
+    VALUES ($11, $12, $13, $14, $14, $15, $23)
 )
 INSERT INTO idempotency (program, command, fingerprint, position, events, version, recorded_at)
 SELECT * FROM unnest($16::text[], $17::uuid[], $18::bytea[], $19::bigint[], $20::int[],
@@ -132,6 +132,7 @@ async fn insert(conn: &mut PgConnection, events: &[Event], keys: &[Key]) -> anyh
         .bind(keys.iter().map(|it| it.events).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.version).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.recorded_at).collect::<Vec<_>>())
+        .bind(vec![0_u8; events.len() * 4])
         .execute(conn)
         .await?;
     Ok(())

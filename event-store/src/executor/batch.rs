@@ -121,9 +121,11 @@ impl Pending {
 
     /// What the log is to write.
     pub(super) fn to_log(&self, id: Uuid, now: DateTime<Utc>) -> Batch {
+        let (root, marks) = self.root.clone().finish();
         Batch {
             id,
-            root: self.root.clone().finish(),
+            root,
+            marks,
             recorded_at: now,
             events: self.events.iter().map(|e| (e.sequence, Arc::clone(&e.row))).collect(),
             answers: self.decided.iter().filter_map(answer).collect(),

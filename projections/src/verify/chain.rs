@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accrue_event_store::chain::{self, Hash, Root};
+use accrue_event_store::chain::{self, Hash, MARK_BYTES, Root};
 use accrue_event_store::codec::Codec;
 use accrue_event_store::ledger::PLANS;
 use accrue_event_store::log::read_range;
@@ -47,6 +47,8 @@ struct Commit {
     last: Position,
     root: Vec<u8>,
     hash: Vec<u8>,
+    /// None where a build wrote it that made none.
+    marks: Option<Vec<u8>>,
 }
 
 /// Follows the chain to its end, or to the first link that does not hold: what comes behind it
@@ -72,14 +74,10 @@ async fn walk(
             }
             match root(conn, codec, commit).await? {
                 Err(finding) => return Ok(Some(finding)),
-                Ok(root) if root[..] != commit.root[..] => {
-                    let detail = format!(
-                        "the events {} to {} are not those that were written",
-                        commit.first, commit.last
-                    );
-                    return Ok(Some(found(commit.first, detail)));
+                Ok((root, marks)) if root[..] != commit.root[..] => {
+                    return Ok(Some(altered(commit, &marks)));
                 }
-                Ok(root) => hash = chain::next(&hash, &root),
+                Ok((root, _)) => hash = chain::next(&hash, &root),
             }
             if hash[..] != commit.hash[..] {
                 let detail = "the hash does not follow from those before it";
@@ -90,6 +88,22 @@ async fn walk(
         }
     }
     end(conn, at, until, hash[..] == head_hash[..]).await
+}
+
+/// The first event of a commit that is not the one that was written, by the marks that were written with
+/// it and those of the events as they are.
+fn altered(commit: &Commit, marks: &[u8]) -> Finding {
+    let event = |marks| <[u8]>::chunks(marks, MARK_BYTES);
+    let differing = commit.marks.as_deref().and_then(|written| {
+        (commit.first..).zip(event(written).zip(event(marks))).find(|(_, (was, is))| was != is)
+    });
+    match differing {
+        Some((position, _)) => found(position, "the event is not the one that was written"),
+        None => {
+            let (first, last) = (commit.first, commit.last);
+            found(first, format!("the events {first} to {last} are not those that were written"))
+        }
+    }
 }
 
 /// Does the chain end where the log does?
@@ -116,7 +130,7 @@ async fn end(
 
 async fn commits(conn: &mut PgConnection, after: Position) -> sqlx::Result<Vec<Commit>> {
     let rows = sqlx::query(
-        "SELECT first_position, last_position, root, hash FROM commits
+        "SELECT first_position, last_position, root, hash, marks FROM commits
           WHERE last_position > $1 ORDER BY last_position LIMIT $2",
     )
     .bind(after)
@@ -129,17 +143,18 @@ async fn commits(conn: &mut PgConnection, after: Position) -> sqlx::Result<Vec<C
             last: row.try_get(1)?,
             root: row.try_get(2)?,
             hash: row.try_get(3)?,
+            marks: row.try_get(4)?,
         })
     };
     rows.iter().map(commit).collect()
 }
 
-/// The root of a commit's events as they are now.
+/// The root of a commit's events as they are now, and their marks.
 async fn root(
     conn: &mut PgConnection,
     codec: &Codec,
     commit: &Commit,
-) -> sqlx::Result<Result<Hash, Finding>> {
+) -> sqlx::Result<Result<(Hash, Vec<u8>), Finding>> {
     let mut root = Root::default();
     let mut at = commit.first;
     while at <= commit.last {

@@ -94,12 +94,18 @@ async fn a_changed_row_of_any_table_is_found_at_its_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_log_is_found_at_the_commit_that_was_changed() {
+async fn a_changed_log_is_found_at_the_event_or_the_commit_that_was_changed() {
     let changes = [
         (
             "UPDATE events SET payload = replace(payload::text, '7', '8')::json WHERE position = 6",
+            6,
+        ),
+        (
+            "UPDATE events SET payload = replace(payload::text, '7', '8')::json WHERE position = 6;
+             UPDATE commits SET marks = NULL",
             5,
         ),
+        ("UPDATE events SET metadata = '{}' WHERE position >= 4", 4),
         ("UPDATE events SET metadata = '{}' WHERE position = 3", 3),
         ("UPDATE events SET recorded_at = recorded_at + '1us' WHERE position = 1", 1),
         ("UPDATE events SET program = 'other' WHERE position = 1", 1),
