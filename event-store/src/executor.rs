@@ -273,12 +273,7 @@ fn on_thread(
     task: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(task));
-        if std::panic::catch_unwind(run).is_err() {
-            give_up(name);
-        }
-    })?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task))?;
     Ok(())
 }
 

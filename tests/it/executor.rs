@@ -310,6 +310,38 @@ async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
 }
 
 #[tokio::test]
+async fn a_closed_batch_is_served_after_a_lost_race_and_a_stop() {
+    let database = Database::create().await;
+    let (one, two) = (ledger::open(&database).await, ledger::open(&database).await);
+    one.execute(unkeyed("c", vec![issue("a", 1)])).await.expect("issued");
+    let mut before = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut before).await.expect("begun");
+    sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(&mut before).await.expect("locked");
+    // The other process is ahead, so that the first batch is decided again, and all behind it.
+    let faster = two.executor().submit(unkeyed("faster", vec![issue("a", 1)]));
+    let faster = faster.await.expect("taken");
+    until_waiting(&database, 1).await;
+    let command = |at: usize| one.executor().submit(keyed(&format!("k{at}"), vec![issue("a", 1)]));
+    let first = command(0).await.expect("taken");
+    until_waiting(&database, 2).await;
+    let crowd = join_all((1..200).map(command)).await;
+    let closing = one.clone();
+    let closed = tokio::spawn(async move { closing.close().await });
+    sqlx::query("ROLLBACK").execute(&mut before).await.expect("let go");
+
+    faster.await.expect("issued");
+    first.await.expect("issued");
+    for issued in crowd {
+        issued.expect("taken").await.expect("issued");
+    }
+    tokio::time::timeout(WAIT_MAX, closed).await.expect("ends").expect("closed");
+    positions_are_dense(&database).await;
+    let issued = "SELECT count(*) FROM events WHERE event_type = 'PointsIssued'";
+    assert_eq!(database.number(issued).await, 202);
+    assert!(one.metrics().batches_rejected.get() > 0, "no race was lost");
+}
+
+#[tokio::test]
 async fn where_a_commit_takes_long_nobody_is_left_to_the_next_one() {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;

@@ -116,8 +116,9 @@ pub(super) struct Decider {
 enum InFlight {
     /// Waiting for the log's lock.
     Lock,
-    /// A batch with these keys and streams, the uses of memory before it, and so many commands.
-    Batch { keys: Vec<Key>, touched: Vec<Touched>, began: u64, commands: usize },
+    /// A batch with these keys and streams, the uses of memory before it, and so many commands and
+    /// rows.
+    Batch { keys: Vec<Key>, touched: Vec<Touched>, began: u64, commands: usize, rows: usize },
 }
 
 /// The log's lock, as far as the decider is concerned.
@@ -208,29 +209,22 @@ impl Decider {
                 self.settle(over, false);
             }
             if progressed || (self.may_decide() && !self.ready.is_empty()) {
-                if let Ok(report) = self.reports.try_recv() {
-                    self.reported(report);
-                }
+                self.hear();
                 continue;
             }
             if !open && self.is_done() {
                 return;
             }
-            // A batch that is closed for the next one's sake may be open again when more have come.
-            let room = (self.ready.is_empty() || self.is_half())
-                && self.lock == Lock::Free
+            // Nothing is ready here, or the batch is closed for the next one's sake; with those who come
+            // it may be open again.
+            let room = self.lock == Lock::Free
                 && !self.is_full()
                 && self.ready.len() + self.parked.len() + self.twins < PARKED_MAX;
             tokio::select! {
                 biased;
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(loaded) = self.loaded.recv() => self.learn(loaded),
-                Some(others) = self.others.recv() => match others {
-                    Others::Changed(streams) => {
-                        streams.iter().for_each(|stream| self.forget(stream));
-                    }
-                    Others::Moved => self.forget_all(),
-                },
+                Some(others) = self.others.recv() => self.heed(others),
                 count = self.requests.recv_many(&mut taken, TAKE_MAX), if open && room => {
                     open = count > 0;
                     self.ready.extend(taken.drain(..));
@@ -245,6 +239,26 @@ impl Decider {
                     open = false;
                 }
             }
+        }
+    }
+
+    /// What was said while others were decided.
+    fn hear(&mut self) {
+        if let Ok(report) = self.reports.try_recv() {
+            self.reported(report);
+        }
+        if let Ok(loaded) = self.loaded.try_recv() {
+            self.learn(loaded);
+        }
+        if let Ok(others) = self.others.try_recv() {
+            self.heed(others);
+        }
+    }
+
+    fn heed(&mut self, others: Others) {
+        match others {
+            Others::Changed(streams) => streams.iter().for_each(|stream| self.forget(stream)),
+            Others::Moved => self.forget_all(),
         }
     }
 
@@ -329,8 +343,9 @@ impl Decider {
         let touched = mem::take(&mut pending.touched);
         let began = mem::replace(&mut self.began, self.cache.uses());
         let commands = pending.decided.len();
+        let rows = pending.events.len() + keys.len();
         let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
-        let in_flight = InFlight::Batch { keys, touched, began, commands };
+        let in_flight = InFlight::Batch { keys, touched, began, commands, rows };
         self.hand_over(Job::Write(Box::new(write)), in_flight);
     }
 
@@ -361,10 +376,8 @@ impl Decider {
                 self.lock = Lock::Free;
             }
             Report::Committed { took } => {
-                if let (Some(took), Some(InFlight::Batch { commands, .. })) =
-                    (took, &self.in_flight)
-                {
-                    self.pace.committed(*commands, took);
+                if let (Some(took), Some(InFlight::Batch { rows, .. })) = (took, &self.in_flight) {
+                    self.pace.committed(*rows, took);
                 }
                 self.degraded = false;
                 self.lock = Lock::Free;
@@ -372,6 +385,7 @@ impl Decider {
                 self.over = self.in_flight.take();
             }
             Report::Failed => {
+                self.pace.failed();
                 self.degraded = false;
                 self.lock = Lock::Free;
                 self.settle_failed();

@@ -49,7 +49,7 @@ pub(super) enum Report {
     NotLocked,
     /// The batch is durable; its callers are about to hear of it.
     Committed {
-        /// From sending it to its answer, where that is known.
+        /// From sending it to its answer, where that is known; with the connecting, if it was the first.
         took: Option<Duration>,
     },
     /// It surely did not happen, but what it was made of may.

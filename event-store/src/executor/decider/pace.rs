@@ -7,8 +7,11 @@
 
 use std::time::Duration;
 
-/// About what it takes to write a command, and as long to answer it and have the next.
+/// About what it takes to answer a command and have the next.
 const COMMAND: Duration = Duration::from_micros(15);
+
+/// About what it takes to write a row; a command has an event and a key, or more.
+const ROW: Duration = Duration::from_nanos(7_500);
 
 /// A batch of fewer commands is never closed for the sake of the next one.
 const HALF_MIN: usize = 32;
@@ -35,19 +38,25 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A batch of so many commands was durable after that time.
-    pub(super) fn committed(&mut self, commands: usize, took: Duration) {
+    /// A batch of so many rows was durable after that time.
+    pub(super) fn committed(&mut self, rows: usize, took: Duration) {
         if self.count == COMMITS {
             (self.before, self.count) = (self.least.take(), 0);
         }
         self.count += 1;
-        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
-        let beside = took.saturating_sub(COMMAND.saturating_mul(commands));
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        let beside = took.saturating_sub(ROW.saturating_mul(rows));
         let least = self.least.map_or(beside, |least| least.min(beside));
         self.least = Some(least);
         let least = self.before.map_or(least, |before| before.min(least));
         let answered = least.as_micros() / COMMAND.as_micros();
         self.half_min = usize::try_from(answered / 2).unwrap_or(usize::MAX).max(HALF_MIN);
+    }
+
+    /// No batch could be written. Until one is, none is closed: who was left to the next one would
+    /// only hear of it later.
+    pub(super) const fn failed(&mut self) {
+        self.half_min = usize::MAX;
     }
 
     /// Fewest commands of a batch that leaves as many to the next one.
@@ -63,22 +72,32 @@ mod tests {
     const QUICK: Duration = Duration::from_micros(400);
     const SLOW: Duration = Duration::from_millis(9);
 
+    /// Of commits with so many rows.
     fn after(commits: impl IntoIterator<Item = (usize, Duration)>) -> usize {
         let mut pace = Pace::default();
-        commits.into_iter().for_each(|(commands, took)| pace.committed(commands, took));
+        commits.into_iter().for_each(|(rows, took)| pace.committed(rows, took));
         pace.half_min()
     }
 
     #[test]
     fn a_quick_commit_is_worth_a_few_commands() {
         assert_eq!(after([]), HALF_MIN);
-        assert_eq!(after([(10, QUICK), (256, 256 * COMMAND + QUICK)]), HALF_MIN);
+        assert_eq!(after([(10, QUICK), (512, 512 * ROW + QUICK)]), HALF_MIN);
     }
 
     #[test]
     fn a_slow_commit_is_worth_as_many_as_are_answered_in_half_of_its_time() {
-        assert_eq!(after([(100, 100 * COMMAND + SLOW)]), 300);
+        assert_eq!(after([(200, 200 * ROW + SLOW)]), 300);
         assert_eq!(after([(1, Duration::MAX), (usize::MAX, SLOW)]), HALF_MIN);
+    }
+
+    #[test]
+    fn until_one_is_written_again_no_batch_is_closed() {
+        let mut pace = Pace::default();
+        pace.failed();
+        assert_eq!(pace.half_min(), usize::MAX);
+        pace.committed(2, QUICK);
+        assert_eq!(pace.half_min(), HALF_MIN);
     }
 
     #[test]
