@@ -165,6 +165,9 @@ async fn measure(settings: Settings, scenarios: &[Scenario]) -> anyhow::Result<(
         notes: Vec::new(),
     };
     println!("{}\n{}\n", about.machine.line(), about.postgres);
+    if cfg!(debug_assertions) {
+        eprintln!("note: a debug build, as is the accrue beside it: its figures say nothing");
+    }
     let mut figures = Vec::new();
     for scenario in scenarios {
         figures.extend(one(&mut bench, *scenario).await?);
