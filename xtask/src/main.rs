@@ -7,11 +7,15 @@ mod setup;
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::thread;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::process::{built_program, cargo, run, shown};
+
+/// How many tests of a program run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Chores of this repository")]
@@ -92,7 +96,14 @@ fn demo(arguments: &[String]) -> Result<()> {
 fn test(arguments: &[String]) -> Result<()> {
     setup::postgres()?;
     setup::kafka()?;
-    run(cargo().args(["test", "--workspace"]).args(arguments))
+    let mut tests = cargo();
+    tests.args(["test", "--workspace"]).args(arguments);
+    if env::var_os(THREADS).is_none() {
+        // Most tests wait most of the time: for a server, a broker, a lease that runs out.
+        let threads = thread::available_parallelism().map_or(1, usize::from) * 2;
+        tests.env(THREADS, threads.to_string());
+    }
+    run(&mut tests)
 }
 
 fn ci() -> Result<()> {
