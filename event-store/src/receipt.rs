@@ -27,7 +27,8 @@ pub struct Receipt {
     pub replayed: bool,
 }
 
-/// A typed "no", kept under the command's id so that a retry hears the same.
+/// A typed "no", kept under the command's id so that a retry hears the same; but one that
+/// [is stale](Self::is_stale) is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable reason in kebab-case.
@@ -42,6 +43,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Was another version expected than the one that is there? What was asked was not even looked at,
+    /// and may come again under the same key, with the right version.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.kind == RefusalKind::Precondition
+    }
+
     /// The refusal of a domain error.
     pub fn of(error: &impl Refuse) -> Self {
         Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use accrue_domain::account::Account;
 use accrue_domain::action::Action;
+use accrue_domain::envelope::Envelope;
 use accrue_domain::id::ProgramId;
 use accrue_domain::program::{self, Settings};
 use accrue_event_store::executor::{Limits, RETRY_AFTER, RawEvent, RawStream};
@@ -307,6 +308,34 @@ async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
     // The one that is being written and the probe are of the crowd, too.
     assert!((2..=1_001).contains(&largest), "a batch of {largest}");
     assert!(count < 40 + 20, "{count} batches");
+}
+
+#[tokio::test]
+async fn a_refused_version_is_looked_up_first_and_kept_under_no_key() {
+    let database = Database::create().await;
+    let (one, two) = (ledger::open(&database).await, ledger::open(&database).await);
+    let at =
+        |version| Envelope { expected_version: Some(version), ..keyed("k", vec![issue("a", 7)]) };
+    let version = async |id: &str, ledger: &Ledger| {
+        let found = ledger.execute(unkeyed(id, vec![issue("a", 1)])).await;
+        found.expect("issued").version
+    };
+    let seen = version("v", &one).await;
+    let refused = |answer: Result<Receipt, ExecuteError>| match answer {
+        Err(ExecuteError::Refused { refusal, replayed }) => (refusal.code, replayed),
+        other => panic!("{other:?}"),
+    };
+    for ledger in [&one, &two] {
+        assert_eq!(refused(ledger.execute(at(seen - 1)).await), ("version-mismatch".into(), false));
+    }
+    assert_eq!(database.number("SELECT count(*) FROM idempotency").await, 0);
+    // The answer to this one is lost, and its retry gets to another process, which knows of a later one.
+    let accepted = one.execute(at(seen)).await.expect("the right version");
+    assert!(version("w", &two).await > accepted.version);
+    let retried =
+        two.execute(at(seen)).await.expect("its answer, though the version is another now");
+    assert!(!accepted.replayed && retried.replayed);
+    assert_eq!((retried.position, retried.version), (accepted.position, accepted.version));
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ pub(super) struct Pending {
     pub(super) raws: HashSet<RawStream>,
     pub(super) touched: Vec<Touched>,
     pub(super) keys: Vec<Key>,
+    /// Some answer is kept under its key.
+    keeps: bool,
     /// Of `events`, to which only `push_event` adds. Hashed as they come, since Postgres waits while
     /// a batch is closed.
     root: Root,
@@ -116,7 +118,9 @@ impl Pending {
     ) {
         self.keys.extend(request.key.clone());
         let count = self.events.len() - first;
-        self.decided.push(Decided { request, first, count, version, refusal });
+        let decided = Decided { request, first, count, version, refusal };
+        self.keeps |= decided.is_kept();
+        self.decided.push(decided);
     }
 
     /// What the log is to write.
@@ -140,9 +144,12 @@ impl Pending {
         }
     }
 
-    /// Nothing of it needs the database, unless for its keys.
+    /// Nothing of it needs the database.
     pub(super) fn changes_nothing(&self) -> bool {
-        self.events.is_empty() && self.timers.is_empty() && self.corrections.is_empty()
+        !self.keeps
+            && self.events.is_empty()
+            && self.timers.is_empty()
+            && self.corrections.is_empty()
     }
 
     /// Some of its commands are told that they are done.
@@ -151,8 +158,15 @@ impl Pending {
     }
 }
 
+impl Decided {
+    /// Is its answer to be the one of every retry?
+    fn is_kept(&self) -> bool {
+        self.request.key.is_some() && !self.refusal.as_ref().is_some_and(Refusal::is_stale)
+    }
+}
+
 fn answer(decided: &Decided) -> Option<Answer> {
-    let key = decided.request.key.as_ref()?;
+    let key = decided.request.key.as_ref().filter(|_| decided.is_kept())?;
     let super::request::Work::Command(envelope) = &decided.request.work else { return None };
     Some(Answer {
         program: key.program.clone(),
