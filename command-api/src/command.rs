@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use accrue_domain::action::Action;
 use accrue_domain::envelope::Envelope;
-use accrue_domain::id::{CommandId, OF_PURCHASE, ProgramId};
+use accrue_domain::id::{CommandId, OF_AWARD, OF_PURCHASE, ProgramId};
 use accrue_http::header::{IDEMPOTENCY_KEY, IF_MATCH};
 use accrue_http::problem::Problem;
 use axum::http::StatusCode;
@@ -95,9 +95,10 @@ pub(crate) fn envelope<C: Command>(
     })
 }
 
-/// Refuses ids that follow from a purchase's: its holds and its sale are the saga's alone.
+/// Refuses ids that follow from others: a purchase's holds and its sale, and the lot of an award, are
+/// the saga's alone.
 fn unreserved(actions: Vec<Action>) -> Result<Vec<Action>, Problem> {
-    use accrue_domain::account::command::Command as OnAccount;
+    use accrue_domain::account::command::{Change, Command as OnAccount, Issue};
     use accrue_domain::product::command::Command as OnProduct;
     use accrue_domain::wallet::command::Command as OnWallet;
     for action in &actions {
@@ -119,14 +120,19 @@ fn unreserved(actions: Vec<Action>) -> Result<Vec<Action>, Problem> {
                 OnWallet::Hold { hold, .. }
                 | OnWallet::Capture { hold, .. }
                 | OnWallet::Release { hold, .. },
-            ) => Some(("/hold", hold.as_str())),
-            Action::Sale(sale, _) => Some(("/sale", sale.as_str())),
+            ) => Some(("/hold", hold.as_str(), OF_PURCHASE)),
+            Action::Sale(sale, _) => Some(("/sale", sale.as_str(), OF_PURCHASE)),
+            Action::Account(
+                _,
+                OnAccount::Issue(Issue { lot: Some(lot), .. })
+                | OnAccount::Adjust { change: Change::Credit { lot: Some(lot), .. }, .. },
+            ) => Some(("/lot", lot.as_str(), OF_AWARD)),
             _ => None,
         };
-        if let Some((field, id)) = named
-            && id.starts_with(OF_PURCHASE)
+        if let Some((field, id, reserved)) = named
+            && id.starts_with(reserved)
         {
-            let detail = format!("expected an id that does not begin with {OF_PURCHASE}");
+            let detail = format!("expected an id that does not begin with {reserved}");
             return Err(Problem::invalid(field, detail));
         }
     }
@@ -145,7 +151,7 @@ pub(crate) fn not_ahead(envelope: &Envelope, now: DateTime<Utc>) -> Result<(), P
     match envelope.occurred_at {
         Some(at) if at > now + CLOCK_SKEW_MAX => Err(Problem::invalid(
             "/occurred_at",
-            format!("expected an instant that is not in the future, got {at}"),
+            format!("expected an instant that is not in the future, got {}", at.to_rfc3339()),
         )),
         _ => Ok(()),
     }

@@ -117,6 +117,7 @@ impl Command for RecordSale {
             account: self.account.clone(),
             total: self.total.into(),
             lines: lines.map(Line::from).collect(),
+            occurred_at: self.occurred_at,
             reference: self.reference,
         };
         let record = Action::Sale(self.id, command);

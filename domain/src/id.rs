@@ -252,10 +252,24 @@ impl Default for ProgramId {
 
 impl LotId {
     /// The lot that a command makes when its client named none: the command's own id where that
-    /// is a lot id too, else a name-based UUID of it, so that a retry names the same lot.
+    /// is a lot id that clients can choose, else a name-based UUID of it, so that a retry names the
+    /// same lot.
     #[must_use]
     pub fn of_command(command: &CommandId) -> Self {
-        Self::try_from(Arc::clone(&command.0)).unwrap_or_else(|_| Self(named_by(command)))
+        match Self::try_from(Arc::clone(&command.0)) {
+            Ok(lot) if !lot.as_str().starts_with(OF_AWARD) => lot,
+            _ => Self(named_by(command)),
+        }
+    }
+
+    /// The lot of what a campaign awards for the event at a position of the log, by that very
+    /// command.
+    #[must_use]
+    pub fn of_award(campaign: &CampaignId, event: i64, command: &CommandId) -> Self {
+        let award = |name: &str| Self::new(&format!("{OF_AWARD}{name}"));
+        award(&format!("{campaign}.{event}"))
+            .or_else(|_| award(&named_by(command)))
+            .unwrap_or_else(|_| Self(named_by(command)))
     }
 }
 
@@ -280,6 +294,9 @@ impl RefundId {
         ReturnId(Arc::clone(&self.0))
     }
 }
+
+/// What the lots of awards begin with; clients cannot choose such ones.
+pub const OF_AWARD: &str = "award:";
 
 /// What ids begin with that follow from a purchase's; clients cannot choose such ones.
 pub const OF_PURCHASE: &str = "purchase:";
@@ -342,6 +359,19 @@ mod tests {
         assert_eq!(LotId::of_command(&slash).as_str(), ReturnId::of_command(&slash).as_str());
         assert_ne!(LotId::of_command(&slash), LotId::of_command(&long));
         assert_eq!(LotId::of_command(&long), LotId::of_command(&long));
+    }
+
+    #[test]
+    fn no_command_of_a_client_makes_a_lot_that_is_named_like_an_award() {
+        let command = CommandId::new("award/default/tenth/7").unwrap();
+        let lot = |campaign: &str| {
+            LotId::of_award(&CampaignId::new(campaign).unwrap(), 7, &command).to_string()
+        };
+        assert_eq!(lot("tenth"), "award:tenth.7");
+        assert_snapshot!(lot(&"c".repeat(100)), @"award:88f331a0-6700-5e28-a29c-caa5f9346631");
+        let same = CommandId::new("award:tenth.7").unwrap();
+        assert_snapshot!(LotId::of_command(&same), @"df7b3935-ca20-5129-b33e-a2ea7254a49d");
+        assert_eq!(ReturnId::of_command(&same).as_str(), same.as_str());
     }
 
     #[test]

@@ -98,6 +98,9 @@ pub enum Command {
         total: Money,
         /// What was bought; may be empty. The lines' amounts need not sum to the total.
         lines: Vec<Line>,
+        /// When it took place by its client's clock, which may be a little ahead; the command's time
+        /// where absent.
+        occurred_at: Option<DateTime<Utc>>,
         /// The client's own note.
         reference: Option<String>,
     },
@@ -206,8 +209,10 @@ impl Aggregate for Sale {
 
     fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Error> {
         match command {
-            Command::Record { account, total, lines, reference } => {
-                let occurred_at = context.occurred_at;
+            Command::Record { account, total, lines, occurred_at: told, reference } => {
+                // A retry that tells no time is of the same sale, however late it comes.
+                let seen = self.recorded.as_ref().map(|seen| seen.occurred_at);
+                let occurred_at = told.or(seen).unwrap_or(context.occurred_at);
                 self.record(Recorded { account, total, lines, occurred_at, reference }, context)
             }
             Command::Return { id, portion, reference } => {

@@ -275,7 +275,9 @@ impl Planned {
     fn command(&self, id: &CommandId) -> Command {
         match &self.task {
             Task::Award { campaign, version, points, sale, .. } => Command::Issue(Issue {
-                lot: Some(self.lot(campaign, id)),
+                // A lot exists once in its account. So an award is made once even where the answer
+                // to its command was forgotten long ago.
+                lot: Some(LotId::of_award(campaign, self.event, id)),
                 points: *points,
                 available_from: None,
                 expires: None,
@@ -294,13 +296,6 @@ impl Planned {
                 total: *total,
             },
         }
-    }
-
-    /// A lot exists once in its account. So an award is made once even where the answer to its
-    /// command was forgotten long ago.
-    fn lot(&self, campaign: &CampaignId, id: &CommandId) -> LotId {
-        let name = format!("{campaign}.{}", self.event);
-        LotId::new(&name).unwrap_or_else(|_| LotId::of_command(id))
     }
 }
 

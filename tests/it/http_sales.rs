@@ -39,7 +39,7 @@ async fn a_sale_over_the_bound_earns_a_tenth_and_names_its_cause() {
     })
     .await;
     assert_eq!(client.balance("bob", last).await, "available 0");
-    let award = format!("available 13; tenth.{} 13", recorded.position());
+    let award = format!("available 13; award:tenth.{} 13", recorded.position());
     until(&client, "ann", &award).await;
 
     let entry = client.get("/v1/accounts/ann").await.json()["lots"][0]["source"].clone();
@@ -83,8 +83,8 @@ async fn partial_returns_take_back_as_much_as_one_whole_return() {
     let whole = client.post("/v1/sales", sale("whole", "ann", 99_999)).await.expect(201);
     let split = client.post("/v1/sales", sale("split", "bob", 99_999)).await.expect(201);
     client.balance("bob", split.position()).await;
-    until(&client, "ann", &format!("available 99; tenth.{} 99", whole.position())).await;
-    until(&client, "bob", &format!("available 99; tenth.{} 99", split.position())).await;
+    until(&client, "ann", &format!("available 99; award:tenth.{} 99", whole.position())).await;
+    until(&client, "bob", &format!("available 99; award:tenth.{} 99", split.position())).await;
 
     client.post("/v1/sales/whole/returns", json!({"all": true})).await.expect(201);
     until(&client, "ann", "available 0").await;
@@ -97,13 +97,58 @@ async fn partial_returns_take_back_as_much_as_one_whole_return() {
         let left = 99 - 99 * returned / 99_999;
         let expected = match left {
             0 => "available 0".to_owned(),
-            left => format!("available {left}; tenth.{} {left}", split.position()),
+            left => format!("available {left}; award:tenth.{} {left}", split.position()),
         };
         until(&client, "bob", &expected).await;
     }
     let more = json!({"amount": {"amount": 1, "currency": "GBP"}});
     let more = client.post("/v1/sales/split/returns", more).await;
     assert_snapshot!(more.problem(), @"409 exceeds-sale /amount");
+}
+
+#[tokio::test]
+async fn a_sale_that_cost_nothing_comes_back_whole_with_what_it_earned() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    let present = json!({"id": "present", "name": "A present", "activate": true, "rules": [{
+        "variable": "$.amount",
+        "condition": {"rule": "numeric_equals", "value": 0},
+        "action": {"command": "issue", "formula": "5"}
+    }]});
+    client.post("/v1/campaigns", present).await.expect(201);
+    let free = client.post("/v1/sales", sale("free", "ann", 0)).await.expect(201);
+    client.balance("ann", free.position()).await;
+    until(&client, "ann", &format!("available 5; award:present.{} 5", free.position())).await;
+    client.post("/v1/sales/free/returns", json!({"all": true})).await.expect(201);
+    until(&client, "ann", "available 0").await;
+    let again = client.post("/v1/sales/free/returns", json!({"all": true})).await;
+    assert_snapshot!(again.problem(), @"409 nothing-left");
+}
+
+#[tokio::test]
+async fn no_client_takes_the_lot_that_an_award_is_to_have() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    client.post("/v1/campaigns", tenth("tenth")).await.expect(201);
+    let issue = "/v1/accounts/ann/points/issue";
+    // A lot that is named after its command's key, and that key says what the award's lot is called.
+    let before = client.post(issue, json!({"points": 1})).await.expect(201).position();
+    let award = format!("award:tenth.{}", before + 2);
+    let named = client.keyed(&award).post(issue, json!({"points": 1})).await.expect(201);
+    assert_ne!(named.data("PointsIssued")[0]["lot"], award);
+    for (verb, more) in [("issue", json!({})), ("adjust", json!({"reason": "r", "actor": "a"}))] {
+        let mut body = more;
+        body["points"] = json!(1);
+        body["lot"] = json!("award:tenth.90");
+        let taken = client.post(&format!("/v1/accounts/ann/points/{verb}"), body).await;
+        assert_eq!(taken.problem(), "422 invalid-request /lot", "{verb}");
+    }
+    let sold = client.post("/v1/sales", sale("s", "ann", 13_912)).await.expect(201);
+    assert_eq!(sold.position(), before + 2);
+    let (ask, there) = (async || client.balance("ann", before).await, format!("{award} 13"));
+    eventually("the award", async || ask().await.contains(&there).then_some(())).await;
+    let reverse = json!({"lot": award});
+    client.post("/v1/accounts/ann/points/reverse", reverse).await.expect(200);
 }
 
 #[tokio::test]

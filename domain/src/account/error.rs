@@ -22,6 +22,9 @@ pub enum Error {
     /// The lot's id names other content already.
     #[error("lot {0} exists with other content")]
     LotExists(LotId),
+    /// The command named no lot, and the one that is named after its id has other content.
+    #[error("the lot that is named after the command, {0}, exists with other content")]
+    LotOfCommandExists(LotId),
     /// All of the lot was reversed before.
     #[error("lot {0} is fully reversed")]
     AlreadyReversed(LotId),
@@ -118,6 +121,17 @@ pub enum Error {
         /// When it would lapse.
         expires: String,
     },
+    /// As [`Error::InvalidExpiry`], where the program says when lots lapse.
+    #[error(
+        "a lot must lapse after its start: it starts at {start}, and would lapse at {expires} by the \
+         program's own expiry"
+    )]
+    InvalidExpiryOfProgram {
+        /// When it can be spent first.
+        start: String,
+        /// When it would lapse.
+        expires: String,
+    },
     /// A hold's deadline is past, or too far away.
     #[error("a hold's deadline lies after now and at most {days} days ahead", days = crate::deadline::DAYS_MAX)]
     InvalidUntil,
@@ -131,7 +145,7 @@ impl Refuse for Error {
         match self {
             Self::InsufficientPoints { .. } => "insufficient-points",
             Self::UnknownLot(_) => "unknown-lot",
-            Self::LotExists(_) => "lot-exists",
+            Self::LotExists(_) | Self::LotOfCommandExists(_) => "lot-exists",
             Self::AlreadyReversed(_) => "already-reversed",
             Self::ExceedsLot { .. } => "exceeds-lot",
             Self::InvalidShare { .. } => "invalid-share",
@@ -144,7 +158,7 @@ impl Refuse for Error {
             Self::LimitExceeded { .. } => "limit-exceeded",
             Self::InvalidText { .. } => "invalid-text",
             Self::InvalidTime { .. } => "invalid-time",
-            Self::InvalidExpiry { .. } => "invalid-expiry",
+            Self::InvalidExpiry { .. } | Self::InvalidExpiryOfProgram { .. } => "invalid-expiry",
             Self::InvalidUntil => "invalid-until",
             Self::Damaged(_) => "damaged-account",
         }
@@ -155,6 +169,7 @@ impl Refuse for Error {
             Self::UnknownLot(_) | Self::UnknownHold(_) => RefusalKind::NotFound,
             Self::InsufficientPoints { .. }
             | Self::LotExists(_)
+            | Self::LotOfCommandExists(_)
             | Self::AlreadyReversed(_)
             | Self::ExceedsLot { .. }
             | Self::HoldExists(_)
@@ -168,6 +183,7 @@ impl Refuse for Error {
             | Self::InvalidText { .. }
             | Self::InvalidTime { .. }
             | Self::InvalidExpiry { .. }
+            | Self::InvalidExpiryOfProgram { .. }
             | Self::InvalidUntil => RefusalKind::Invalid,
         }
     }
@@ -188,7 +204,9 @@ impl Refuse for Error {
             Self::InvalidText { field, .. } | Self::InvalidTime { field, .. } => Some(field),
             Self::InvalidExpiry { .. } => Some("/expires"),
             Self::InvalidUntil => Some("/until"),
-            Self::Damaged(_) => None,
+            Self::LotOfCommandExists(_)
+            | Self::InvalidExpiryOfProgram { .. }
+            | Self::Damaged(_) => None,
         }
     }
 }

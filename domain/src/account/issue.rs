@@ -73,11 +73,11 @@ impl Draft<'_> {
         check_reference(reference.as_deref())?;
         let invalid_start = |why| Error::InvalidTime { field: "/available_from", why };
         let available_from = available_from.map(instant).transpose().map_err(invalid_start)?;
-        let lot = lot.unwrap_or_else(|| LotId::of_command(self.context.command_id));
+        let (lot, taken) = self.named(lot);
         let points = points.points();
         let digest = || issue_digest(&source, reference.as_deref());
         let asked = Asked { points, available_from, expires: expires.as_ref(), digest };
-        if self.exists(&lot, &asked)? {
+        if self.exists(&lot, taken, &asked)? {
             return Ok(());
         }
         let expires_at = self.expiry(expires.as_ref(), available_from)?;
@@ -96,11 +96,11 @@ impl Draft<'_> {
         note: Note,
     ) -> Result<(), Error> {
         let Note { reason, actor, reference } = note;
-        let lot = lot.unwrap_or_else(|| LotId::of_command(self.context.command_id));
+        let (lot, taken) = self.named(lot);
         let points = points.points();
         let digest = || credit_digest(&reason, &actor, reference.as_deref());
         let asked = Asked { points, available_from: None, expires: expires.as_ref(), digest };
-        if self.exists(&lot, &asked)? {
+        if self.exists(&lot, taken, &asked)? {
             return Ok(());
         }
         let expires_at = self.expiry(expires.as_ref(), None)?;
@@ -111,10 +111,23 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// The lot that is asked for, and what to say where its id is taken.
+    fn named(&self, lot: Option<LotId>) -> (LotId, fn(LotId) -> Error) {
+        match lot {
+            Some(lot) => (lot, Error::LotExists),
+            None => (LotId::of_command(self.context.command_id), Error::LotOfCommandExists),
+        }
+    }
+
     /// Was that very lot issued before? Then this is a retry. A new one must fit the balance.
-    fn exists(&self, lot: &LotId, asked: &Asked<'_, impl Fn() -> Digest>) -> Result<bool, Error> {
+    fn exists(
+        &self,
+        lot: &LotId,
+        taken: fn(LotId) -> Error,
+        asked: &Asked<'_, impl Fn() -> Digest>,
+    ) -> Result<bool, Error> {
         if let Some(seen) = self.state.lots.get(lot) {
-            return if asked.is(seen) { Ok(true) } else { Err(Error::LotExists(lot.clone())) };
+            return if asked.is(seen) { Ok(true) } else { Err(taken(lot.clone())) };
         }
         let max = Points::MAX.get();
         if self.state.balance().saturating_add(asked.points.get()) > max {
@@ -137,7 +150,13 @@ impl Draft<'_> {
             .map_err(|why| Error::InvalidTime { field: "/expires", why })?;
         match expires_at {
             Some(at) if at <= start => {
-                Err(Error::InvalidExpiry { start: start.to_rfc3339(), expires: at.to_rfc3339() })
+                let (start, by_program) = (start.to_rfc3339(), expires.is_none());
+                let expires = at.to_rfc3339();
+                Err(if by_program {
+                    Error::InvalidExpiryOfProgram { start, expires }
+                } else {
+                    Error::InvalidExpiry { start, expires }
+                })
             }
             _ => Ok(expires_at),
         }

@@ -84,7 +84,7 @@ impl Draft<'_> {
         }
         let lot = LotId::of_command(self.context.command_id);
         if self.state.lots.get(&lot).is_some() {
-            return Err(Error::LotExists(lot));
+            return Err(Error::LotOfCommandExists(lot));
         }
         let end = self.context.now.checked_add_signed(TimeDelta::days(GRACE_DAYS));
         let expires_at = end.ok_or(expiry::Error::OutOfRange).and_then(instant);

@@ -41,7 +41,7 @@ pub enum Error {
         left: u32,
     },
     /// The sale has no such line.
-    #[error("the sale has lines 1 to {count}, not {line}")]
+    #[error("there is no line {line} among the {count} of the sale")]
     UnknownLine {
         /// What was asked for.
         line: u32,

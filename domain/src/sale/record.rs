@@ -18,11 +18,6 @@ impl Sale {
         check(&asked, context)?;
         asked.occurred_at = instant(asked.occurred_at)?;
         if let Some(seen) = &self.recorded {
-            // Without a business time of its own a command has the executor's clock, and a
-            // retry has a later one.
-            if context.occurred_at == context.now {
-                asked.occurred_at = seen.occurred_at;
-            }
             return if asked == *seen { Ok(Vec::new()) } else { Err(Error::Exists) };
         }
         let Recorded { account, total, lines, occurred_at, reference } = asked;

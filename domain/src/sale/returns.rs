@@ -91,15 +91,19 @@ impl Sale {
 
     fn all(&self, sale: &Recorded) -> Result<(Minor, Vec<ReturnedLine>), Error> {
         let left = self.left(sale);
-        if left == Minor::ZERO {
-            return Err(Error::NothingLeft);
-        }
-        let lines = (1_u32..)
+        let lines: Vec<_> = (1_u32..)
             .zip(sale.lines.iter().zip(&self.quantities))
             .map(|(line, (sold, back))| (line, sold.quantity.saturating_sub(*back)))
             .filter(|(_, quantity)| *quantity > 0)
-            .map(|(line, quantity)| ReturnedLine { line, quantity });
-        Ok((left, lines.collect()))
+            .map(|(line, quantity)| ReturnedLine { line, quantity })
+            .collect();
+        // What cost nothing comes back too, and what was awarded for it with it.
+        let came_back = sale.total.amount > Minor::ZERO
+            || (lines.is_empty() && !(sale.lines.is_empty() && self.returns.is_empty()));
+        if left == Minor::ZERO && came_back {
+            return Err(Error::NothingLeft);
+        }
+        Ok((left, lines))
     }
 
     fn part(&self, sale: &Recorded, money: Money) -> Result<Minor, Error> {

@@ -50,7 +50,7 @@ fn line(quantity: u32, units: i64) -> Line {
 }
 
 fn record(total: Money, lines: Vec<Line>) -> Command {
-    Command::Record { account: None, total, lines, reference: None }
+    Command::Record { account: None, total, lines, occurred_at: None, reference: None }
 }
 
 fn back(id: &str, portion: Portion) -> Command {
@@ -116,21 +116,30 @@ fn a_charge_says_so_and_a_line_that_says_nothing_is_goods() {
 }
 
 #[test]
-fn a_retry_without_a_business_time_is_the_same_sale() {
-    let command = record(pounds(300), vec![]);
-    let sale = sale(300, vec![]);
-    let at = |now, occurred_at| {
+fn a_sale_is_recorded_again_at_the_time_that_was_told_or_at_any_where_none_was() {
+    let time = |seconds| DateTime::from_timestamp(SOLD_AT + seconds, 0).unwrap();
+    let record = |sale: &Sale, now, told: Option<i64>| {
         let (command_id, settings) = (CommandId::new("c").unwrap(), Settings::default());
-        let time = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
-        let (now, occurred_at) = (time(now), time(occurred_at));
+        let now = time(now);
+        let occurred_at = told.map_or(now, |at| time(at).min(now));
         let context = Context { now, occurred_at, command_id: &command_id, settings: &settings };
-        told(sale.decide(command.clone(), &context))
+        let (total, lines, occurred_at) = (pounds(300), vec![], told.map(time));
+        let command = Command::Record { account: None, total, lines, occurred_at, reference: None };
+        sale.decide(command, &context)
     };
-    assert_eq!(at(SOLD_AT + 60, SOLD_AT + 60), "");
-    assert_eq!(
-        at(SOLD_AT + 60, SOLD_AT + 1),
-        "sale-exists - Conflict: the sale exists with other content"
-    );
+    let refused = Err(Error::Exists);
+    // Behind our clock, none, and ahead of it.
+    for (first, again) in [(Some(-9), Some(-9)), (None, None), (Some(60), Some(60))] {
+        let recorded = record(&Sale::default(), 0, first).unwrap();
+        let mut sale = Sale::default();
+        recorded.iter().for_each(|event| sale.evolve(event));
+        assert_eq!(sale.recorded().unwrap().occurred_at, time(first.unwrap_or(0)));
+        for now in [0, 30, 90] {
+            assert_eq!(record(&sale, now, again), Ok(vec![]), "{first:?} at {now}");
+            assert_eq!(record(&sale, now, None), Ok(vec![]), "{first:?} at {now}");
+            assert_eq!(record(&sale, now, Some(1)), refused, "{first:?} at {now}");
+        }
+    }
 }
 
 #[test]
@@ -164,8 +173,8 @@ fn a_line_comes_back_by_quantity_to_the_last_penny() {
     assert_snapshot!(gives(&three, lines(&[(1, 1)])), @"34 of 100");
     assert_snapshot!(gives(&three, lines(&[(1, 2)])), @"exceeds-line /lines Conflict: 1 of line 1 are left to return, 2 requested");
     assert_snapshot!(gives(&one, lines(&[(1, 2), (1, 2)])), @"exceeds-line /lines Conflict: 3 of line 1 are left to return, 4 requested");
-    assert_snapshot!(gives(&one, lines(&[(2, 1)])), @"unknown-line /lines Invalid: the sale has lines 1 to 1, not 2");
-    assert_snapshot!(gives(&one, lines(&[(0, 1)])), @"unknown-line /lines Invalid: the sale has lines 1 to 1, not 0");
+    assert_snapshot!(gives(&one, lines(&[(2, 1)])), @"unknown-line /lines Invalid: there is no line 2 among the 1 of the sale");
+    assert_snapshot!(gives(&one, lines(&[(0, 1)])), @"unknown-line /lines Invalid: there is no line 0 among the 1 of the sale");
     assert_snapshot!(gives(&one, lines(&[(1, 0)])), @"invalid-lines /lines Invalid: a returned line has a quantity of at least 1");
     assert_snapshot!(gives(&one, lines(&[])), @"invalid-lines /lines Invalid: a return names 1 to 1000 lines");
 }
@@ -201,9 +210,16 @@ fn lines_after_an_amount_are_refused_where_exact_and_capped_where_estimated() {
 }
 
 #[test]
-fn nothing_is_left_of_a_sale_that_came_back_or_cost_nothing() {
+fn nothing_is_left_of_a_sale_that_came_back() {
     let refused = "nothing-left - Conflict: nothing is left to return";
-    assert_eq!(gives(&sale(0, vec![line(1, 0)]), Portion::All), refused);
+    let free = sale(0, vec![line(2, 0), line(1, 0)]);
+    assert_snapshot!(gives(&free, Portion::All), @"0 of 0");
+    let free = after(&free, back("r1", lines(&[(1, 1)])));
+    assert_snapshot!(gives(&free, Portion::All), @"0 of 0");
+    assert_eq!(gives(&after(&free, back("r2", Portion::All)), Portion::All), refused);
+    let bare = sale(0, vec![]);
+    assert_snapshot!(gives(&bare, Portion::All), @"0 of 0");
+    assert_eq!(gives(&after(&bare, back("r1", Portion::All)), Portion::All), refused);
     let gone = after(&sale(100, vec![line(2, 100)]), back("r1", Portion::All));
     assert_eq!(gives(&gone, Portion::All), refused);
     assert_snapshot!(gives(&gone, lines(&[(1, 1)])), @"exceeds-line /lines Conflict: 0 of line 1 are left to return, 1 requested");

@@ -112,7 +112,13 @@ async fn nothing_of_another_program_is_shown() {
     let web = world.web().await;
     let sold = |id: &str| {
         let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
-        let record = sale::Command::Record { account: None, total, lines: vec![], reference: None };
+        let record = sale::Command::Record {
+            account: None,
+            total,
+            lines: vec![],
+            occurred_at: None,
+            reference: None,
+        };
         Action::Sale(SaleId::new(id).unwrap(), record)
     };
     let pen = product("p", offer("Pen", Offering::Goods, 90));
@@ -193,7 +199,13 @@ async fn a_sale_shows_what_came_back() {
     let web = world.web().await;
     let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
     let id = SaleId::new("s").unwrap();
-    let record = sale::Command::Record { account: None, total, lines: vec![], reference: None };
+    let record = sale::Command::Record {
+        account: None,
+        total,
+        lines: vec![],
+        occurred_at: None,
+        reference: None,
+    };
     world.act(vec![Action::Sale(id.clone(), record)]).await.unwrap();
     let portion = sale::Portion::Amount(Money { amount: Minor::new(250).unwrap(), ..total });
     let back = sale::Command::Return { id: None, portion, reference: None };

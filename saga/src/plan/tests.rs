@@ -111,10 +111,10 @@ fn a_sale_is_judged_by_every_active_campaign_of_its_program() {
     story.sale("default", "anonymous", None, 13_912);
     story.sale("other", "s1", Some("a"), 13_912);
     assert_snapshot!(story.told, @r#"
-    award/default/flat/5 [Account("a", Issue(Issue { lot: Some("flat.5"), points: Amount(5), available_from: None, expires: None, source: Campaign { campaign: "flat", version: 1, event: 5, sale: Some("s1") }, reference: None }))]
-    award/default/tenth/5 [Account("a", Issue(Issue { lot: Some("tenth.5"), points: Amount(14), available_from: None, expires: None, source: Campaign { campaign: "tenth", version: 1, event: 5, sale: Some("s1") }, reference: None }))]
-    award/default/flat/6 [Account("a", Issue(Issue { lot: Some("flat.6"), points: Amount(5), available_from: None, expires: None, source: Campaign { campaign: "flat", version: 1, event: 6, sale: Some("s2") }, reference: None }))]
-    award/default/tenth/6 [Account("a", Issue(Issue { lot: Some("tenth.6"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "tenth", version: 1, event: 6, sale: Some("s2") }, reference: None }))]
+    award/default/flat/5 [Account("a", Issue(Issue { lot: Some("award:flat.5"), points: Amount(5), available_from: None, expires: None, source: Campaign { campaign: "flat", version: 1, event: 5, sale: Some("s1") }, reference: None }))]
+    award/default/tenth/5 [Account("a", Issue(Issue { lot: Some("award:tenth.5"), points: Amount(14), available_from: None, expires: None, source: Campaign { campaign: "tenth", version: 1, event: 5, sale: Some("s1") }, reference: None }))]
+    award/default/flat/6 [Account("a", Issue(Issue { lot: Some("award:flat.6"), points: Amount(5), available_from: None, expires: None, source: Campaign { campaign: "flat", version: 1, event: 6, sale: Some("s2") }, reference: None }))]
+    award/default/tenth/6 [Account("a", Issue(Issue { lot: Some("award:tenth.6"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "tenth", version: 1, event: 6, sale: Some("s2") }, reference: None }))]
     "#);
 }
 
@@ -137,9 +137,9 @@ fn a_sale_is_judged_by_the_version_in_force_at_its_position() {
     story.campaign("c", campaign::Event::CampaignRetired {});
     story.sale("default", "retired", Some("a"), 100);
     assert_snapshot!(story.told, @r#"
-    award/default/c/4 [Account("a", Issue(Issue { lot: Some("c.4"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "c", version: 1, event: 4, sale: Some("first") }, reference: None }))]
-    award/default/c/6 [Account("a", Issue(Issue { lot: Some("c.6"), points: Amount(2), available_from: None, expires: None, source: Campaign { campaign: "c", version: 2, event: 6, sale: Some("second") }, reference: None }))]
-    award/default/c/10 [Account("a", Issue(Issue { lot: Some("c.10"), points: Amount(2), available_from: None, expires: None, source: Campaign { campaign: "c", version: 2, event: 10, sale: Some("again") }, reference: None }))]
+    award/default/c/4 [Account("a", Issue(Issue { lot: Some("award:c.4"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "c", version: 1, event: 4, sale: Some("first") }, reference: None }))]
+    award/default/c/6 [Account("a", Issue(Issue { lot: Some("award:c.6"), points: Amount(2), available_from: None, expires: None, source: Campaign { campaign: "c", version: 2, event: 6, sale: Some("second") }, reference: None }))]
+    award/default/c/10 [Account("a", Issue(Issue { lot: Some("award:c.10"), points: Amount(2), available_from: None, expires: None, source: Campaign { campaign: "c", version: 2, event: 10, sale: Some("again") }, reference: None }))]
     "#);
 }
 
@@ -152,8 +152,8 @@ fn what_cannot_be_judged_is_skipped_and_stops_nothing() {
     story.active("well", json!([rule(0, "4")]));
     story.sale("default", "s1", Some("a"), 100);
     assert_snapshot!(story.told, @r#"
-    award/default/holes/9 [Account("a", Issue(Issue { lot: Some("holes.9"), points: Amount(3), available_from: None, expires: None, source: Campaign { campaign: "holes", version: 1, event: 9, sale: Some("s1") }, reference: None }))]
-    award/default/well/9 [Account("a", Issue(Issue { lot: Some("well.9"), points: Amount(4), available_from: None, expires: None, source: Campaign { campaign: "well", version: 1, event: 9, sale: Some("s1") }, reference: None }))]
+    award/default/holes/9 [Account("a", Issue(Issue { lot: Some("award:holes.9"), points: Amount(3), available_from: None, expires: None, source: Campaign { campaign: "holes", version: 1, event: 9, sale: Some("s1") }, reference: None }))]
+    award/default/well/9 [Account("a", Issue(Issue { lot: Some("award:well.9"), points: Amount(4), available_from: None, expires: None, source: Campaign { campaign: "well", version: 1, event: 9, sale: Some("s1") }, reference: None }))]
     skip 9: bad v1 rule None rules_do_not_compile: /0/nonsense: unknown field, expected one of name, variable, condition, all, action, round
     skip 9: holes v1 rule Some(0) missing_value: $.weight selects nothing
     skip 9: holes v1 rule Some(1) division_by_zero: 100 / 0
@@ -181,7 +181,7 @@ fn a_lot_has_a_name_of_its_own_however_long_the_ids_are() {
     story.back(&"s".repeat(100), Some(&"a".repeat(100)), 1, 100);
     let told = story.told.replace(&"c".repeat(100), "C").replace(&"s".repeat(100), "S");
     assert_snapshot!(told.replace(&"a".repeat(100), "A"), @r#"
-    award/default/C/3 [Account("A", Issue(Issue { lot: Some("73dbc99d-11e7-5902-8dbd-876e8bcf3643"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "C", version: 1, event: 3, sale: Some("S") }, reference: None }))]
+    award/default/C/3 [Account("A", Issue(Issue { lot: Some("award:73dbc99d-11e7-5902-8dbd-876e8bcf3643"), points: Amount(1), available_from: None, expires: None, source: Campaign { campaign: "C", version: 1, event: 3, sale: Some("S") }, reference: None }))]
     return/default/S/4 [Account("A", ReverseSale { sale: "S", return_id: "r1", returned: 1, total: 100 })]
     "#);
 }

@@ -24,7 +24,7 @@ async fn a_sale_is_awarded_once_however_often_the_log_is_followed() {
     assert_snapshot!(running.metric("accrue_points_awarded"), @"accrue_points_awarded_total 13");
     running.end().await;
     let head = world.head().await;
-    assert_snapshot!(world.account("a").await, @r#"5 {"PointsIssued":{"lot":"tenth.3","points":13,"source":{"kind":"campaign","campaign":"tenth","version":1,"event":3,"sale":"s1"}}}"#);
+    assert_snapshot!(world.account("a").await, @r#"5 {"PointsIssued":{"lot":"award:tenth.3","points":13,"source":{"kind":"campaign","campaign":"tenth","version":1,"event":3,"sale":"s1"}}}"#);
     // From the start again; then with every answer forgotten.
     for forget in ["SELECT", "DELETE FROM idempotency"] {
         world.run(forget).await;
@@ -76,7 +76,7 @@ async fn a_campaign_that_is_paused_or_retired_gives_nothing() {
         world.caught_up(&running).await;
     }
     running.end().await;
-    assert_snapshot!(world.account("a").await, @r#"8 {"PointsIssued":{"lot":"c.6","points":1,"source":{"kind":"campaign","campaign":"c","version":1,"event":6,"sale":"active"}}}"#);
+    assert_snapshot!(world.account("a").await, @r#"8 {"PointsIssued":{"lot":"award:c.6","points":1,"source":{"kind":"campaign","campaign":"c","version":1,"event":6,"sale":"active"}}}"#);
 }
 
 #[tokio::test]

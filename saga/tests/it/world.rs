@@ -284,7 +284,8 @@ fn pounds(pence: i64) -> Money {
 pub(crate) fn sale(id: &str, account: &str, pence: i64) -> Action {
     let account = Some(AccountId::new(account).unwrap());
     let (total, lines) = (pounds(pence), Vec::new());
-    let record = sale::Command::Record { account, total, lines, reference: None };
+    let record =
+        sale::Command::Record { account, total, lines, occurred_at: None, reference: None };
     Action::Sale(SaleId::new(id).unwrap(), record)
 }
 

@@ -140,6 +140,13 @@ fn the_same_credit_again_is_a_no_op() {
 }
 
 #[test]
+fn a_lot_whose_name_is_taken_is_refused_where_the_command_names_none_too() {
+    let mut member = Member::new().did(issue("command-2", 5));
+    let nameless = Command::Issue(Issue { lot: None, ..never("-", 6) });
+    assert_snapshot!(member.does(nameless), @"lot-exists - Conflict: the lot that is named after the command, command-2, exists with other content");
+}
+
+#[test]
 fn a_lot_without_an_id_is_named_by_its_command() {
     let mut member = Member::new();
     let command = Command::Issue(Issue { lot: None, ..never("-", 5) });
