@@ -24,6 +24,9 @@ use crate::prefer::ReturnHeader;
 use crate::target::{Nothing, OfCampaign};
 use crate::{field, strict};
 
+/// The one path below `/v1/campaigns` that names no campaign.
+const EVALUATE: &str = "evaluate";
+
 /// A campaign to create.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +74,10 @@ impl Command for CreateCampaign {
 
     fn actions(self, _: Nothing) -> Result<Vec<Action>, Problem> {
         compile(&self.rules)?;
+        if self.id.as_str() == EVALUATE {
+            let detail = format!("expected an id that is no path of its own, as {EVALUATE} is");
+            return Err(Problem::invalid("/id", detail));
+        }
         let Self { id, name, rules, activate, occurred_at: _ } = self;
         let activate = activate.unwrap_or(false);
         Ok(vec![Action::Campaign(id, campaign::Command::Create { name, rules, activate })])

@@ -24,11 +24,51 @@ use crate::target::OfAccount;
 
 /// When points lapse: `"never"`, `{"at": instant}`, or `{"after": period}` with `round`
 /// `month_end` or `year_end` to reach to the end of the month or year.
-#[derive(Debug, ToSchema)]
-#[schema(as = ExpiryPolicy, value_type = Object,
-         example = json!({"after": "P12M", "round": "month_end"}))]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ExpiryPolicy, example = json!({"after": "P12M", "round": "month_end"}))]
 #[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
-pub(crate) struct ExpiryPolicy(String);
+pub(crate) enum ExpiryPolicy {
+    /// Not at all.
+    Never(Never),
+    /// At a fixed instant.
+    At {
+        /// The instant.
+        at: DateTime<Utc>,
+    },
+    /// A period after the issue, or after `available_from`.
+    After {
+        /// An ISO 8601 period of years, months, weeks and days.
+        #[schema(example = "P12M")]
+        after: String,
+        /// What its end is rounded up to, in the program's zone.
+        round: Option<Round>,
+    },
+}
+
+/// The text `never`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExpiryNever)]
+#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
+pub(crate) enum Never {
+    /// Points never lapse.
+    Never,
+}
+
+/// What the end of a period is rounded up to.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExpiryRound)]
+#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
+pub(crate) enum Round {
+    /// The very instant.
+    None,
+    /// The end of the month's last day.
+    MonthEnd,
+    /// The end of 31 December.
+    YearEnd,
+}
 
 /// Points to issue: a new lot.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

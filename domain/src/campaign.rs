@@ -157,10 +157,9 @@ impl Aggregate for Campaign {
     type Error = Error;
 
     fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Error> {
-        if self.status == Status::Retired {
-            return Err(Error::Retired);
-        }
         match command {
+            Command::Retire if self.status == Status::Retired => Ok(Vec::new()),
+            _ if self.status == Status::Retired => Err(Error::Retired),
             Command::Create { name, rules, activate } => self.create(name, rules, activate),
             _ if self.version == 0 => Err(Error::Unknown),
             Command::ReplaceRules { rules } => self.replace_rules(rules),

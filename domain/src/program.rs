@@ -31,14 +31,23 @@ pub enum Event {
 
 /// Why a program says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    /// Every lot would have lapsed already.
+    #[error("expected an instant that is still to come, or no fixed one")]
+    PastExpiry,
+}
 
 impl Refuse for Error {
     fn code(&self) -> &'static str {
-        match *self {}
+        "invalid-expiry"
     }
+
     fn kind(&self) -> RefusalKind {
-        match *self {}
+        RefusalKind::Invalid
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        Some("/expiry/at")
     }
 }
 
@@ -113,10 +122,13 @@ impl Aggregate for Program {
     type Event = Event;
     type Error = Error;
 
-    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Error> {
+    fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Error> {
         let Command::Configure(settings) = command;
         if settings == self.settings {
             return Ok(Vec::new());
+        }
+        if matches!(settings.expiry, Policy::At(at) if at <= context.occurred_at) {
+            return Err(Error::PastExpiry);
         }
         Ok(vec![Event::ProgramConfigured { settings }])
     }
@@ -147,6 +159,28 @@ mod tests {
         assert_eq!(events, [Event::ProgramConfigured { settings: settings.clone() }]);
         program.evolve(&events[0]);
         assert_eq!(decide(&program, &settings), []);
+    }
+
+    #[test]
+    fn no_lot_can_be_bound_to_lapse_before_it_is_issued() {
+        let command_id = CommandId::new("c").unwrap();
+        let at = |seconds| chrono::DateTime::from_timestamp(seconds, 0).unwrap();
+        let settings = Settings { expiry: Policy::At(at(10)), ..Settings::default() };
+        let decide = |occurred_at, program: &Program| {
+            let (now, occurred_at) = (at(99), at(occurred_at));
+            let context =
+                Context { now, occurred_at, command_id: &command_id, settings: &settings };
+            program.decide(Command::Configure(settings.clone()), &context)
+        };
+        let mut program = Program::default();
+        for late in [10, 11] {
+            let refused = decide(late, &program).unwrap_err();
+            assert_eq!((refused.code(), refused.field()), ("invalid-expiry", Some("/expiry/at")));
+        }
+        // As of then, in a history that is written later.
+        let events = decide(9, &program).unwrap();
+        program.evolve(&events[0]);
+        assert_eq!(decide(99, &program), Ok(vec![]), "a retry, when it is past");
     }
 
     #[test]

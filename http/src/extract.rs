@@ -293,7 +293,18 @@ fn in_query(error: &QueryRejection) -> Problem {
         .to_owned();
     // "limit: invalid digit …": serde_path_to_error puts the parameter's name first.
     match detail.split_once(": ") {
-        Some((name, rest)) if !name.contains(' ') => Problem::invalid(name, rest),
+        Some((name, rest)) if !name.contains(' ') => Problem::invalid(name, expected(rest)),
         _ => Problem::invalid("query", detail),
     }
+}
+
+/// What was expected where the standard library only says what it did not like of a number.
+fn expected(detail: &str) -> &str {
+    let of_a_number = [
+        "invalid digit found in string",
+        "cannot parse integer from empty string",
+        "number too large to fit in target type",
+        "number too small to fit in target type",
+    ];
+    if of_a_number.contains(&detail) { "expected a whole number" } else { detail }
 }

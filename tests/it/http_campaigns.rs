@@ -54,12 +54,18 @@ async fn a_campaign_goes_from_draft_to_retired_and_every_edit_is_a_version() {
     );
     assert_eq!(post("pause").await.data("CampaignPaused").len(), 1);
     assert_eq!(post("retire").await.data("CampaignRetired").len(), 1);
+    assert!(
+        post("retire").await.expect(200).json()["events"].as_array().is_some_and(Vec::is_empty)
+    );
     assert_snapshot!(post("activate").await.problem(), @"409 campaign-retired");
     let unknown = client.post("/v1/campaigns/none/activate", json!({})).await;
     assert_snapshot!(unknown.problem(), @"404 unknown-campaign");
     assert_snapshot!(client.get("/v1/campaigns/none").await.problem(), @"404 unknown-campaign");
     let taken = client.post("/v1/campaigns", campaign("c", &rules(json!(1), "1"))).await;
     assert_eq!(taken.status, 409, "{}", taken.text);
+    // It could not be read: that path is another one's.
+    let evaluate = client.post("/v1/campaigns", campaign("evaluate", &rules(json!(1), "1"))).await;
+    assert_snapshot!(evaluate.problem(), @"422 invalid-request /id");
 }
 
 #[tokio::test]

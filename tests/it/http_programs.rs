@@ -5,6 +5,23 @@ use accrue_tests::eventually::eventually;
 use accrue_tests::server::Server;
 use serde_json::json;
 
+#[tokio::test]
+async fn no_program_lets_every_lot_lapse_before_its_issue() {
+    let (_database, server) = Server::create().await;
+    let client = server.client();
+    let settings = |at: &str| json!({"currency": "GBP", "zone": "UTC", "expiry": {"at": at}});
+    let past = client.put("/v1/program", settings("2020-01-01T00:00:00Z")).await;
+    assert_eq!(past.problem(), "422 invalid-expiry /expiry/at");
+    // As of then it was still to come.
+    let mut then = settings("2020-01-01T00:00:00Z");
+    then["occurred_at"] = json!("2019-01-01T00:00:00Z");
+    client.put("/v1/program", then).await.expect(200);
+    let issue = client.post("/v1/accounts/ann/points/issue", json!({"points": 1})).await;
+    assert_eq!(issue.problem(), "422 invalid-expiry", "no field of the request is wrong");
+    let own = json!({"points": 1, "expires": "never"});
+    client.post("/v1/accounts/ann/points/issue", own).await.expect(201);
+}
+
 /// Says something in every place that holds text, everywhere with the same ids.
 async fn live(client: &Client, mark: &str) {
     let note = format!("note-{mark}");

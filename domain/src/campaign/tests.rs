@@ -70,9 +70,10 @@ fn a_campaign_is_activated_and_paused() {
 }
 
 #[test]
-fn a_retired_campaign_refuses_everything() {
+fn a_retired_campaign_refuses_everything_but_its_end() {
     assert_snapshot!(run(&[create(true)], Retire), @"[CampaignRetired]");
-    for command in [create(true), replace(2), Activate, Pause, Retire] {
+    assert_snapshot!(run(&[create(true), Retire], Retire), @"[]");
+    for command in [create(true), replace(2), Activate, Pause] {
         let told = run(&[create(true), Retire], command);
         assert_eq!(told, "campaign-retired Conflict None");
     }

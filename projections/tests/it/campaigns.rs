@@ -50,7 +50,7 @@ async fn awards_count_on_their_day_and_reversals_on_theirs() {
                 {"day": "2026-03-03", "awards": 0, "points": 0, "reversed": 5},
                 {"day": "2026-03-01", "awards": 2, "points": 35, "reversed": 0},
             ],
-            "skips": [{"version": 1, "rule": 2, "reason": "missing_value", "count": 3,
+            "skips": [{"version": 1, "rule": 1, "reason": "missing_value", "count": 3,
                        "last_position": 9, "last_detail": "no $.x"}],
         })
     );

@@ -88,8 +88,8 @@ pub struct Day {
 pub struct Skip {
     /// Version of the rules.
     pub version: i64,
-    /// The rule, from 1; 0 for the campaign as a whole.
-    pub rule: i64,
+    /// The rule's index, from 0; none for the campaign as a whole.
+    pub rule: Option<i64>,
     /// Why.
     pub reason: String,
     /// How often.
@@ -158,9 +158,10 @@ pub async fn by_id(
     .fetch_all(&mut *conn)
     .await?;
     let skips = sqlx::query_as(
-        "SELECT version, rule, reason, count, last_position, last_detail
+        "SELECT version, nullif(rule, 0) - 1 AS rule, reason, count, last_position, last_detail
            FROM public.campaign_skips
-          WHERE program = $1 AND campaign = $2 ORDER BY last_position DESC, rule, reason LIMIT $3",
+          WHERE program = $1 AND campaign = $2
+          ORDER BY last_position DESC, campaign_skips.rule, reason LIMIT $3",
     )
     .bind(program)
     .bind(campaign)
