@@ -237,7 +237,7 @@ pub(crate) async fn create(
     call.execute(&ledger, Nothing, body).await
 }
 
-/// Replace the rules of a campaign: a new version.
+/// Replace the rules of a campaign: a new version, unless they are the ones that it has.
 #[utoipa::path(
     put, path = "/v1/campaigns/{campaign}/rules", tag = "campaigns",
     operation_id = "replace_rules",

@@ -65,6 +65,7 @@ async fn everything(client: &Client, other: &str) -> Vec<String> {
         (client, "/v1/accounts?limit=1".to_owned()),
         (client, "/v1/accounts/ann".to_owned()),
         (client, "/v1/accounts/ann/statement".to_owned()),
+        (client, "/v1/accounts/ann/lots".to_owned()),
         (client, "/v1/campaigns".to_owned()),
         (client, "/v1/campaigns/spring".to_owned()),
         (client, "/v1/sales/s".to_owned()),
@@ -121,4 +122,42 @@ async fn nothing_of_one_program_is_in_any_answer_of_another() {
     let bystander = server.client();
     assert_eq!(bystander.events_count().await, 0);
     assert_eq!(bystander.get("/v1/accounts/ann").await.problem(), "404 unknown-account");
+}
+
+#[tokio::test]
+async fn ids_keys_and_cursors_of_one_program_mean_nothing_in_another() {
+    let (_database, server) = Server::create().await;
+    let (acme, bravo) = (server.client().of_program("acme"), server.client().of_program("bravo"));
+    for (program, mark) in [(&acme, "a"), (&bravo, "b")] {
+        live(program, mark).await;
+    }
+    for (path, body, refused) in [
+        ("points/reverse", json!({"lot": "lot-a"}), "404 unknown-lot /lot"),
+        ("holds/hold-a/capture", json!({}), "404 unknown-hold hold"),
+        ("holds/hold-a/release", json!({}), "404 unknown-hold hold"),
+    ] {
+        let answer = bravo.post(&format!("/v1/accounts/ann/{path}"), body.clone()).await;
+        assert_eq!(answer.problem(), refused, "{path}");
+        acme.with("idempotency-key", path)
+            .post(&format!("/v1/accounts/ann/{path}?dry_run=true"), body)
+            .await
+            .expect(200);
+    }
+    // A line under a key that is used next door is a command of its own, in the program of its call.
+    let line = r#"{"id":"k3","type":"issue_points","account":"zoe","points":9}"#;
+    let fresh = server.client().of_program("cyan").post_lines("/v1/commands", line).await;
+    let fresh = fresh.expect(200).lines();
+    assert_eq!(fresh[0]["status"], 201);
+    let at = format!("min_position={}", fresh[0]["receipt"]["position"]);
+    let used = bravo.post_lines("/v1/commands", line).await.expect(200).lines();
+    assert_eq!(used[0]["problem"]["type"], "/problems/idempotency-key-reused", "{used:?}");
+    for program in [&acme, &bravo] {
+        let zoe = program.get(&format!("/v1/accounts/zoe?{at}")).await;
+        assert_eq!(zoe.problem(), "404 unknown-account");
+    }
+    // A cursor is a place in the order of ids and no key to anybody's.
+    let first = acme.get(&format!("/v1/accounts?limit=1&{at}")).await.expect(200).json();
+    let cursor = first["next"].as_str().expect("there is more");
+    let next = bravo.get(&format!("/v1/accounts?cursor={cursor}&{at}")).await.expect(200);
+    assert!(next.text.contains("only-b") && !next.text.contains("only-a"), "{}", next.text);
 }

@@ -123,6 +123,22 @@ fn a_return_takes_back_its_share_of_every_award_of_the_sale() {
 }
 
 #[test]
+fn what_has_lapsed_is_taken_back_like_what_was_spent() {
+    let award = |id: &str| match award(id, 10, "s") {
+        Command::Issue(issue) => {
+            Command::Issue(Issue { expires: Some(Policy::At(day(5))), ..issue })
+        }
+        other => other,
+    };
+    let mut member = Member::new().did(award("x")).did(issue("w", 4)).on(9);
+    assert_snapshot!(member.does(reverse_sale("s", 100, 100)), @r"
+    PointsExpired lots=[x:10] points=10
+    PointsReversed debt=6 lot=x lots=[w:4] points=10 return_id=return-1
+    ");
+    assert_snapshot!(member.has(), @"balance 0 available 0 pending 0 held 0 debt 6");
+}
+
+#[test]
 fn a_return_of_a_sale_that_earned_nothing_changes_nothing() {
     let mut member = Member::new();
     assert_snapshot!(member.does(reverse_sale("s", 100, 100)), @"nothing");
