@@ -268,12 +268,15 @@ async fn what_is_durable_is_answered_while_the_next_batch_waits() {
 /// Many commands, and a dry run behind them, while a batch of one is being written; the answer of the
 /// dry run, where it comes within that time.
 async fn crowd(ledger: &Ledger, database: &Database, many: usize, wait: Duration) -> Option<()> {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = database.number(waiting).await;
     let mut before = database.connect().await;
     sqlx::query("BEGIN").execute(&mut before).await.expect("begun");
     sqlx::query("SELECT 1 FROM log_head FOR UPDATE").execute(&mut before).await.expect("locked");
     let executor = ledger.executor();
     let first = executor.submit(unkeyed("first", vec![issue("a", 1)])).await.expect("taken");
-    until_waiting(database, 1).await;
+    until_waiting(database, waiting + 1).await;
     let command = |at: usize| executor.submit(unkeyed(&format!("k{at}"), vec![issue("a", 1)]));
     let crowd = join_all((0..many).map(command)).await;
     let probe = executor.dry_run(unkeyed("probe", vec![issue("a", 1)]));
@@ -308,6 +311,36 @@ async fn of_a_crowd_half_is_written_while_the_others_are_decided() {
     // The one that is being written and the probe are of the crowd, too.
     assert!((2..=1_001).contains(&largest), "a batch of {largest}");
     assert!(count < 40 + 20, "{count} batches");
+}
+
+#[tokio::test]
+async fn while_something_is_loaded_nobody_is_left_to_the_next_batch() {
+    let database = Database::create().await;
+    let other = ledger::open(&database).await;
+    // So long that a load of it looks for a snapshot.
+    for at in 0..70 {
+        other.execute(unkeyed(&format!("o{at}"), vec![issue("b", 1)])).await.expect("issued");
+    }
+    other.close().await;
+    let limits = Limits { fill_memory: false, ..Limits::default() };
+    let ledger = ledger::open_with(Config { limits, ..ledger::config(&database) }).await;
+    for at in 0..40 {
+        ledger.execute(unkeyed(&format!("c{at}"), vec![issue("a", 1)])).await.expect("issued");
+    }
+    let mut loads = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut loads).await.expect("begun");
+    sqlx::query("LOCK snapshots IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut loads)
+        .await
+        .expect("locked");
+    let missing = ledger.executor().submit(unkeyed("m", vec![issue("b", 1)])).await.expect("taken");
+    until_waiting(&database, 1).await;
+    let taken = crowd(&ledger, &database, 400, WAIT_MAX).await;
+    assert_eq!(taken, Some(()), "the batch was closed");
+    sqlx::query("ROLLBACK").execute(&mut loads).await.expect("let go");
+    missing.await.expect("issued");
+    let (_, largest) = batches(&database).await;
+    assert_eq!(largest, 400);
 }
 
 #[tokio::test]

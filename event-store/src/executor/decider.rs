@@ -283,13 +283,13 @@ impl Decider {
         self.pending.is_full() || self.pending.decided.len() >= self.batch_commands_max
     }
 
-    /// Has the batch half of all commands that are here and do not wait for a load, while another one
-    /// is being written? With all of them in one batch nobody would have anything to do until it is
+    /// Has the batch half of all commands that are here, while another one is being written? With all of them in one batch nobody would have anything to do until it is
     /// written, and then Postgres nothing until they are answered and others have come. Who finds it
     /// closed waits for the one that is being written, a dry run as well.
     fn is_half(&self) -> bool {
         let decided = self.pending.decided.len();
-        if decided < self.pace.half_min() {
+        // While some wait for a load, others behind the closed batch would only come to theirs later.
+        if decided < self.pace.half_min() || self.is_loading() {
             return false;
         }
         let Some(InFlight::Batch { commands, .. }) = &self.in_flight else { return false };
