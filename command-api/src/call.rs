@@ -81,8 +81,7 @@ pub(crate) struct WriteHeaders {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header for OpenAPI; `Call` reads it")]
 pub(crate) struct IfMatchHeader {
-    /// Only at this version (the `ETag` of an earlier answer), or `*` for any. Refused with 412, a request
-    /// may come again under its `Idempotency-Key` with the right one.
+    /// Only at this version (the `ETag` of an earlier answer), or `*` for any.
     #[param(rename = "If-Match", example = "\"3\"")]
     if_match: Option<String>,
 }

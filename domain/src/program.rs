@@ -127,7 +127,8 @@ impl Aggregate for Program {
         if settings == self.settings {
             return Ok(Vec::new());
         }
-        if matches!(settings.expiry, Policy::At(at) if at <= context.occurred_at) {
+        let other = settings.expiry != self.settings.expiry;
+        if other && matches!(settings.expiry, Policy::At(at) if at <= context.occurred_at) {
             return Err(Error::PastExpiry);
         }
         Ok(vec![Event::ProgramConfigured { settings }])
@@ -181,6 +182,8 @@ mod tests {
         let events = decide(9, &program).unwrap();
         program.evolve(&events[0]);
         assert_eq!(decide(99, &program), Ok(vec![]), "a retry, when it is past");
+        program.settings.zone = "Europe/Paris".parse().unwrap();
+        assert!(decide(99, &program).is_ok(), "another zone alone, when it is past");
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl Executor {
                 kind: RefusalKind::Invalid,
                 detail,
                 field: None,
+                expected_version: None,
             };
             return Err(ExecuteError::Refused { refusal, replayed: false });
         }

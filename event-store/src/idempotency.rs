@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use accrue_domain::envelope::Envelope;
 use accrue_domain::id::{CommandId, ProgramId};
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
@@ -26,23 +27,26 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The answer for a request with that digest.
+    /// The answer for a request. The version that it expects is no part of what a request is known by,
+    /// so that whoever lost an answer hears it with the version of today, too; but one that was refused
+    /// for its version is another request with another one.
     ///
     /// # Errors
     /// [`ExecuteError::KeyReused`] for another request, the first one's refusal for the same.
-    pub fn answer(
-        self,
-        id: &CommandId,
-        fingerprint: Option<&[u8; 32]>,
-    ) -> Result<Receipt, ExecuteError> {
-        if fingerprint.map(|it| &it[..]) != Some(&self.fingerprint[..]) {
+    pub fn answer(self, envelope: &Envelope) -> Result<Receipt, ExecuteError> {
+        if envelope.fingerprint.as_ref().map(|it| &it[..]) != Some(&self.fingerprint[..]) {
             return Err(ExecuteError::KeyReused);
         }
         if let Some(refusal) = self.refusal {
+            if refusal.expected_version.is_some()
+                && refusal.expected_version != envelope.expected_version
+            {
+                return Err(ExecuteError::KeyReused);
+            }
             return Err(ExecuteError::Refused { refusal, replayed: true });
         }
         Ok(Receipt {
-            command_id: id.clone(),
+            command_id: envelope.id.clone(),
             position: self.position,
             version: self.version,
             events: self.events,

@@ -27,8 +27,7 @@ pub struct Receipt {
     pub replayed: bool,
 }
 
-/// A typed "no", kept under the command's id so that a retry hears the same; but one that
-/// [is stale](Self::is_stale) is not kept.
+/// A typed "no", kept under the command's id so that a retry hears the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable reason in kebab-case.
@@ -40,15 +39,12 @@ pub struct Refusal {
     /// JSON pointer of the field at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The version that was expected, where it is another one that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<i64>,
 }
 
 impl Refusal {
-    /// Was another version expected than the one that is there? What was asked was not even looked at,
-    /// and may come again under the same key, with the right version.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.kind == RefusalKind::Precondition
-    }
-
     /// The refusal of a domain error.
     pub fn of(error: &impl Refuse) -> Self {
         Self {
@@ -56,6 +52,7 @@ impl Refusal {
             kind: error.kind(),
             detail: error.to_string(),
             field: error.pointer().map(Cow::into_owned),
+            expected_version: None,
         }
     }
 }

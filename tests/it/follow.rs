@@ -75,8 +75,17 @@ impl Running {
 async fn with_diary() -> (Database, Ledger) {
     let database = Database::create().await;
     let ledger = ledger::open(&database).await;
-    database.run("CREATE TABLE read.diary (position bigint PRIMARY KEY)").await;
+    database.run("CREATE TABLE read.diary (position bigint PRIMARY KEY, nth bigserial)").await;
     (database, ledger)
+}
+
+/// All positions from 1 on were read, each once, in their order.
+async fn is_read_in_order(database: &Database, last: Position) {
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, last);
+    let astray = "SELECT count(*) FROM (
+                      SELECT position, row_number() OVER (ORDER BY nth) AS nth FROM read.diary) d
+                   WHERE position <> nth";
+    assert_eq!(database.number(astray).await, 0);
 }
 
 async fn issue_to(ledger: &Ledger, account: &str, from: usize, to: usize) -> Position {
@@ -187,6 +196,28 @@ async fn events_of_another_process_arrive_without_a_gap() {
     let running = Running::start(&ledger, "");
     let (left, right) = tokio::join!(issue_to(&ledger, "a", 0, 300), issue_to(&other, "b", 0, 300));
     running.status.reached(left.max(right)).await;
-    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, 602);
+    is_read_in_order(&database, 602).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_commit_that_is_held_up_is_followed_in_order() {
+    let (database, ledger) = with_diary().await;
+    let other = ledger::open(&database).await;
+    let running = Running::start(&other, "");
+    let before = issue_to(&ledger, "a", 0, 10).await;
+    running.status.reached(before).await;
+    let held_up = database.hold_up_commits().await;
+    let crowd = |ledger: &Ledger, account: &'static str| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { issue_to(&ledger, account, 10, 210).await })
+    };
+    let (left, right) = (crowd(&ledger, "a"), crowd(&other, "b"));
+    database.until_sessions("wait_event_type = 'Lock'", 2).await;
+    assert_eq!(database.number("SELECT count(*) FROM read.diary").await, before);
+    held_up.let_go().await;
+    let last = left.await.expect("ends").max(right.await.expect("ends"));
+    running.status.reached(last).await;
+    is_read_in_order(&database, before + 401).await;
     running.end().await;
 }

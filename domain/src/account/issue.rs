@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Draft;
-use super::command::Issue;
+use super::command::{Issue, Source};
 use super::error::Error;
 use super::event::Event;
 use super::fold::{credit_digest, issue_digest};
@@ -76,6 +76,9 @@ impl Draft<'_> {
         let (lot, taken) = self.named(lot);
         let points = points.points();
         let digest = || issue_digest(&source, reference.as_deref());
+        if self.was_awarded(&source, digest) {
+            return Ok(());
+        }
         let asked = Asked { points, available_from, expires: expires.as_ref(), digest };
         if self.exists(&lot, taken, &asked)? {
             return Ok(());
@@ -117,6 +120,14 @@ impl Draft<'_> {
             Some(lot) => (lot, Error::LotExists),
             None => (LotId::of_command(self.context.command_id), Error::LotOfCommandExists),
         }
+    }
+
+    /// Was that very award made by a build that gave lots of awards names which clients could have, too?
+    fn was_awarded(&self, source: &Source, digest: impl Fn() -> Digest) -> bool {
+        let Source::Campaign { campaign, event, .. } = source else { return false };
+        let name = LotId::new(&format!("{campaign}.{event}"))
+            .unwrap_or_else(|_| LotId::of_command(self.context.command_id));
+        self.state.lots.get(&name).is_some_and(|seen| seen.digest == digest())
     }
 
     /// Was that very lot issued before? Then this is a retry. A new one must fit the balance.

@@ -27,9 +27,11 @@ pub(super) struct Return {
 }
 
 impl Return {
-    /// Did it take back what that portion asks for?
-    fn is(&self, portion: &Portion, sale: &Recorded) -> bool {
+    /// Did it take back what that portion asks for? `free` says whether all pieces had come back, of a
+    /// sale that cost nothing.
+    fn is(&self, portion: &Portion, sale: &Recorded, free: impl FnOnce() -> bool) -> bool {
         match portion {
+            Portion::All if sale.total.amount == Minor::ZERO => free(),
             Portion::All => self.returned == sale.total.amount,
             Portion::Lines(lines) => {
                 !self.lines.is_empty() && merged(lines).is_ok_and(|lines| self.lines == lines)
@@ -42,6 +44,15 @@ impl Return {
     }
 }
 
+/// Had all pieces of all lines come back with these returns?
+fn came_back(returns: &[Return], sale: &Recorded) -> bool {
+    (1_u32..).zip(&sale.lines).all(|(line, sold)| {
+        let lines = returns.iter().flat_map(|it| &it.lines);
+        let back = lines.filter(|it| it.line == line).map(|it| u64::from(it.quantity));
+        back.sum::<u64>() >= u64::from(sold.quantity)
+    })
+}
+
 impl Sale {
     pub(super) fn take_back(
         &self,
@@ -52,8 +63,10 @@ impl Sale {
     ) -> Result<Vec<Event>, Error> {
         text::check_optional(reference.as_deref())
             .map_err(|why| Error::InvalidText { field: "/reference", why })?;
-        if let Some(seen) = self.returns.iter().find(|seen| seen.id == return_id) {
-            let same = seen.is(&portion, sale);
+        if let Some(at) = self.returns.iter().position(|seen| seen.id == return_id)
+            && let Some((seen, until)) = self.returns.get(at).zip(self.returns.get(..=at))
+        {
+            let same = seen.is(&portion, sale, || came_back(until, sale));
             return if same { Ok(Vec::new()) } else { Err(Error::ReturnExists(return_id)) };
         }
         let (amount, lines) = match portion {

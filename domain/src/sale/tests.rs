@@ -217,6 +217,9 @@ fn nothing_is_left_of_a_sale_that_came_back() {
     let free = after(&free, back("r1", lines(&[(1, 1)])));
     assert_snapshot!(gives(&free, Portion::All), @"0 of 0");
     assert_eq!(gives(&after(&free, back("r2", Portion::All)), Portion::All), refused);
+    let asks = |sale: &Sale, id: &str| told(decide(sale, back(id, Portion::All), "c"));
+    assert_snapshot!(asks(&free, "r1"), @"return-exists /id Conflict: return r1 exists with another portion");
+    assert_eq!(asks(&after(&free, back("r2", Portion::All)), "r2"), "", "a retry");
     let bare = sale(0, vec![]);
     assert_snapshot!(gives(&bare, Portion::All), @"0 of 0");
     assert_eq!(gives(&after(&bare, back("r1", Portion::All)), Portion::All), refused);

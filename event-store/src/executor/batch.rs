@@ -64,8 +64,6 @@ pub(super) struct Pending {
     pub(super) raws: HashSet<RawStream>,
     pub(super) touched: Vec<Touched>,
     pub(super) keys: Vec<Key>,
-    /// Some answer is kept under its key.
-    keeps: bool,
     /// Of `events`, to which only `push_event` adds. Hashed as they come, since Postgres waits while
     /// a batch is closed.
     root: Root,
@@ -118,9 +116,7 @@ impl Pending {
     ) {
         self.keys.extend(request.key.clone());
         let count = self.events.len() - first;
-        let decided = Decided { request, first, count, version, refusal };
-        self.keeps |= decided.is_kept();
-        self.decided.push(decided);
+        self.decided.push(Decided { request, first, count, version, refusal });
     }
 
     /// What the log is to write.
@@ -144,12 +140,9 @@ impl Pending {
         }
     }
 
-    /// Nothing of it needs the database.
+    /// Nothing of it needs the database, unless for its keys.
     pub(super) fn changes_nothing(&self) -> bool {
-        !self.keeps
-            && self.events.is_empty()
-            && self.timers.is_empty()
-            && self.corrections.is_empty()
+        self.events.is_empty() && self.timers.is_empty() && self.corrections.is_empty()
     }
 
     /// Some of its commands are told that they are done.
@@ -158,15 +151,8 @@ impl Pending {
     }
 }
 
-impl Decided {
-    /// Is its answer to be the one of every retry?
-    fn is_kept(&self) -> bool {
-        self.request.key.is_some() && !self.refusal.as_ref().is_some_and(Refusal::is_stale)
-    }
-}
-
 fn answer(decided: &Decided) -> Option<Answer> {
-    let key = decided.request.key.as_ref().filter(|_| decided.is_kept())?;
+    let key = decided.request.key.as_ref()?;
     let super::request::Work::Command(envelope) = &decided.request.work else { return None };
     Some(Answer {
         program: key.program.clone(),

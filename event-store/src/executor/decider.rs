@@ -344,7 +344,7 @@ impl Decider {
         let began = mem::replace(&mut self.began, self.cache.uses());
         let commands = pending.decided.len();
         let rows = pending.events.len() + keys.len();
-        let write = Write { pending, now: self.now() };
+        let write = Write { keyed: !keys.is_empty(), pending, now: self.now() };
         let in_flight = InFlight::Batch { keys, touched, began, commands, rows };
         self.hand_over(Job::Write(Box::new(write)), in_flight);
     }
@@ -392,6 +392,7 @@ impl Decider {
                 self.abandon_pending();
             }
             Report::Moved => {
+                self.pace.failed();
                 self.degraded = false;
                 self.lock = Lock::Free;
                 self.settle_failed();

@@ -285,6 +285,6 @@ impl Stored {
         let Work::Command(envelope) = &request.work else {
             return Err(ExecuteError::KeyReused);
         };
-        self.answer(&envelope.id, envelope.fingerprint.as_ref())
+        self.answer(envelope)
     }
 }

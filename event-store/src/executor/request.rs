@@ -90,9 +90,6 @@ pub(super) struct Request {
     /// is judged by the unique index, should another process have been faster; a refusal, or a
     /// decision that changes nothing, meets no index.
     pub(super) needs_proof: bool,
-    /// It was refused as [`Refusal::is_stale`], and its key is looked up behind that or is known to be
-    /// free.
-    pub(super) sought: bool,
     /// How often it was decided in vain.
     pub(super) attempts: u32,
 }
@@ -135,7 +132,6 @@ impl Request {
             asked: 0,
             proven: false,
             needs_proof: false,
-            sought: false,
             attempts: 0,
         };
         (Box::new(request), answer)

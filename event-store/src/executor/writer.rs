@@ -35,6 +35,8 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) pending: Pending,
+    /// Some of its commands have keys.
+    pub(super) keyed: bool,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -242,7 +244,7 @@ impl Writer {
     }
 
     async fn write(&mut self, job: Write) -> Report {
-        if job.pending.changes_nothing() {
+        if job.pending.changes_nothing() && !job.keyed {
             // There is no batch on its way beside which it could be told.
             self.tell().await;
             self.unlock().await;

@@ -140,6 +140,15 @@ fn the_same_credit_again_is_a_no_op() {
 }
 
 #[test]
+fn an_award_of_a_build_that_named_its_lot_otherwise_is_not_made_again() {
+    let mut member = Member::new().did(award("tenth.7", 5, "s"));
+    assert_snapshot!(member.does(award("award:tenth.7", 5, "s")), @"nothing");
+    assert_snapshot!(member.does(award("award:tenth.7", 6, "s")), @"nothing");
+    let mut taken = Member::new().did(issue("tenth.7", 5));
+    assert!(taken.does(award("award:tenth.7", 5, "s")).contains("lot=award:tenth.7"));
+}
+
+#[test]
 fn a_lot_whose_name_is_taken_is_refused_where_the_command_names_none_too() {
     let mut member = Member::new().did(issue("command-2", 5));
     let nameless = Command::Issue(Issue { lot: None, ..never("-", 6) });

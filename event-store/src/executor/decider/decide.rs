@@ -1,6 +1,5 @@
 //! What a command leads to, on the aggregates in memory.
 
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use accrue_domain::account::event::Event as OnAccount;
@@ -20,7 +19,7 @@ use crate::snapshots;
 use crate::stream::StreamKey;
 
 impl Decider {
-    pub(super) fn decide(&mut self, mut request: Box<Request>) {
+    pub(super) fn decide(&mut self, request: Box<Request>) {
         let now = self.now();
         let first = self.pending.events.len();
         let envelope = match &request.work {
@@ -37,14 +36,8 @@ impl Decider {
         };
         let judged = |it: &StreamKey| !request.dry_run && (self.version_of(it) > 0 || given(it));
         let unsure = request.streams.iter().any(|it| self.guessed.contains(it) && !judged(it));
-        // A refusal that is kept nowhere meets no other answer under its key, so that is looked up.
-        let stale = matches!(&decided, Ok(Err(refusal)) if refusal.is_stale());
-        let sought = mem::replace(&mut request.sought, stale) || request.key.is_none();
-        if stale && !sought {
-            request.check = true;
-            self.wanted.check(&request);
-        }
-        if (!changes || unsure) && !request.proven || request.check {
+        if (!changes || unsure) && !request.proven {
+            let mut request = request;
             request.needs_proof = true;
             self.look_after_all(&request);
             return self.park(request);
@@ -206,6 +199,7 @@ fn check_version(expected: i64, actual: i64) -> Result<(), Refusal> {
         kind: RefusalKind::Precondition,
         detail: format!("expected version {expected}, but the present version is {actual}"),
         field: None,
+        expected_version: Some(expected),
     })
 }
 
@@ -216,6 +210,7 @@ fn not_loaded() -> Refusal {
         kind: RefusalKind::Conflict,
         detail: "the stream is not in memory; try again".to_owned(),
         field: None,
+        expected_version: None,
     }
 }
 
