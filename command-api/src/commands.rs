@@ -8,12 +8,13 @@ use accrue_event_store::ledger::Ledger;
 use accrue_event_store::receipt::Receipt;
 use accrue_event_store::trace;
 use accrue_http::extract::Program;
+use accrue_http::extract::check_encoding;
 use accrue_http::header::IDEMPOTENCY_KEY;
 use accrue_http::problem::Problem;
 use accrue_http::receipt::Shown;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -44,9 +45,9 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
 /// `sale`, `hold`, `campaign`, `product`, `wallet`, `purchase`, `saga`), and with the body's own
 /// `id` under the name of what it is (`sale`, `return`, `hold`, `campaign`, `product`, `purchase`,
 /// `refund`). `expected_version` is what `If-Match` is to a single call: the version that is changed,
-/// any where it is absent; sales and purchases that are new take none. It is no part of what is
-/// compared when an `id` comes again: the first answer is given again, also a 412, and a new attempt
-/// needs a new `id`. `correlation_id`, `causation_id` and `actor` stand for the headers of those
+/// any where it is absent; sales and purchases that are new take none. Of a line that was accepted it
+/// is no part of what is compared when its `id` comes again; one that was refused for its version
+/// (412) is another request with another version, which needs a new `id`. `correlation_id`, `causation_id` and `actor` stand for the headers of those
 /// names. A purchase is answered 202 when it is placed; its end is read, or awaited by the
 /// single call. One result a line out, in order:
 /// `{"id": …, "status": 201, "receipt": {…}}`, or `{"id": …, "line": 7, "status": 409,
@@ -66,6 +67,8 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
     responses(
         (status = 200, description = "One result a line", body = String,
          content_type = "application/x-ndjson"),
+        (status = 415, description = "The body is compressed",
+         body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A header or parameter is not what it must be",
          body = Problem, content_type = "application/problem+json"),
     ),
@@ -74,8 +77,10 @@ pub(crate) async fn execute(
     State(ledger): State<Ledger>,
     Program(program): Program,
     call: Call,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    check_encoding(&headers)?;
     if call.sender.key.is_some() {
         let detail = "expected none: each line has its own `id`";
         return Err(Problem::invalid(IDEMPOTENCY_KEY.shown, detail));

@@ -2,6 +2,9 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Longest line, in bytes.
 pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -56,8 +59,11 @@ impl Lines {
         self.take(line)
     }
 
-    fn take(&mut self, line: Bytes) -> Option<(u64, Line)> {
+    fn take(&mut self, mut line: Bytes) -> Option<(u64, Line)> {
         self.number += 1;
+        if self.number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.advance(BYTE_ORDER_MARK.len());
+        }
         self.searched = 0;
         let too_long = std::mem::take(&mut self.skipping) || line.len() > LINE_BYTES_MAX;
         if too_long {
@@ -99,6 +105,12 @@ mod tests {
 
     fn lines(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
         expected.iter().map(|(number, text)| (*number, (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_mark_before_the_first_line_is_none_of_it() {
+        let marked = [BYTE_ORDER_MARK, b"1\n", BYTE_ORDER_MARK, b"2"].concat();
+        assert_eq!(cut([&marked[..]]), lines(&[(1, "1"), (2, "\u{feff}2")]));
     }
 
     #[test]

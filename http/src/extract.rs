@@ -124,7 +124,25 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     }
 }
 
+/// Bodies are read as they come.
+///
+/// # Errors
+/// 415 for one that is compressed.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    match header_text(headers, &header::CONTENT_ENCODING)? {
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
+            let detail = format!("expected a body that is not compressed, got {encoding:?}");
+            let title = "The body is compressed";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Err(Problem::new(status, "unsupported-encoding", title, detail.clone())
+                .at(header::CONTENT_ENCODING.shown, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    check_encoding(headers)?;
     // A body without a type is taken as JSON: there is nothing else it could be.
     let Some(text) = header_text(headers, &header::CONTENT_TYPE)? else { return Ok(()) };
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -37,5 +37,7 @@ pub static ACTOR: Header = Header::new("accrue-actor", "Accrue-Actor");
 pub static IF_MATCH: Header = Header::new("if-match", "If-Match");
 /// What the client understands.
 pub static ACCEPT: Header = Header::new("accept", "Accept");
+/// How the body is compressed.
+pub static CONTENT_ENCODING: Header = Header::new("content-encoding", "Content-Encoding");
 /// What the body is.
 pub static CONTENT_TYPE: Header = Header::new("content-type", "Content-Type");

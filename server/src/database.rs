@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::boot::{Signals, unless_stopped};
 use crate::config::{Place, masked};
 use crate::output;
 
@@ -112,8 +113,21 @@ impl Database {
     }
 }
 
-/// Runs `work` on the database and lets go of it whatever comes of the work.
+/// Runs `work` on the database, until a signal at most, and lets go of it whatever comes of the work.
 pub(crate) async fn with<T>(
+    place: &Place,
+    work: impl AsyncFnOnce(&Database) -> Result<T>,
+) -> Result<T> {
+    let mut signals = Signals::listen()?;
+    let work = async |database: &Database| {
+        let done = unless_stopped(&mut signals, work(database)).await;
+        done.unwrap_or_else(|| Err(anyhow!("stopped before it was done")))
+    };
+    uninterrupted(place, work).await
+}
+
+/// As [`with`], for work that hears signals itself.
+pub(crate) async fn uninterrupted<T>(
     place: &Place,
     work: impl AsyncFnOnce(&Database) -> Result<T>,
 ) -> Result<T> {

@@ -68,7 +68,7 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
         serve::tell(path, &server.url)?;
     }
     let elsewhere = layers.text("program") != ProgramId::default().as_str();
-    output::line(&next_steps(&server.url, if elsewhere { " --program default" } else { "" }))?;
+    output::announce(&next_steps(&server.url, if elsewhere { " --program default" } else { "" }))?;
     signals.stop().await;
     serve::stop(server, signals).await.map(|()| ExitCode::SUCCESS)
 }
@@ -78,20 +78,24 @@ async fn story(server: &Server) -> Result<()> {
     let (url, program) = (server.url.clone(), ProgramId::default());
     let client = Client::new(Target { url, program })?;
     set_up(&client).await.context("the sample campaign cannot be created")?;
-    output::line("Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …")?;
+    output::announce(
+        "Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …",
+    )?;
     let tally = plan()?.run(&client).await?;
     if tally.recorded == 0 && tally.bad == 0 {
         let invoices = grouped(i64::try_from(tally.already).unwrap_or(i64::MAX));
-        output::line(&format!("All {invoices} invoices were there already; nothing was changed."))?;
+        output::announce(&format!(
+            "All {invoices} invoices were there already; nothing was changed."
+        ))?;
     } else {
-        output::line(&format!("{tally}."))?;
+        output::announce(&format!("{tally}."))?;
     }
     let catalogue = Catalogue::read(LINES, Currency::GBP)?;
     let offered = catalogue.offer(&client, RETRY_FOR).await.context("the catalogue")?;
     let position = server.caught_up(tally.position.max(offered.position)).await;
     let products = catalogue.len();
     let table = table(&client, &tally, products, position).await?;
-    output::write(format!("\n{table}\n").as_bytes())?;
+    output::announce(&format!("\n{table}"))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `accrue events`: the log of a running server, or all of it from the database.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ use crate::{logging, output};
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events that `tail` prints where no beginning is named.
+const TAIL_EVENTS_MAX: usize = 20;
+
+/// As far back the last ones are looked for first.
 const TAIL_EVENTS: i64 = 20;
 
 /// Which events.
@@ -34,7 +38,7 @@ Examples:
   accrue events tail --follow
   accrue events tail --after 0 --type PointsIssued --account 17850")]
 pub(crate) struct TailArgs {
-    /// Only events behind this position [default: the last 20]
+    /// Only events behind this position [default: the last 20 of those that are asked for]
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type as they were written, such as PointsIssued
@@ -72,7 +76,7 @@ pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     let mut after = match arguments.after {
         Some(after) => after,
-        None => (client.head().await? - TAIL_EVENTS).max(0),
+        None => beginning(&client, arguments).await?,
     };
     let printing = async {
         loop {
@@ -91,12 +95,49 @@ pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
     unless_stopped(&mut signals, printing).await.unwrap_or(Ok(()))
 }
 
+/// Where the last events that are asked for begin. They are looked for near the end of the log first.
+async fn beginning(client: &Client, arguments: &TailArgs) -> Result<i64> {
+    let head = client.head().await?;
+    for reach in [TAIL_EVENTS, 1_000, 50_000, i64::MAX] {
+        let after = head.saturating_sub(reach).max(0);
+        let mut last = VecDeque::new();
+        read(client, arguments, after, false, |line| {
+            last.push_back(position(client, line)?);
+            if last.len() > TAIL_EVENTS_MAX {
+                last.pop_front();
+            }
+            Ok(())
+        })
+        .await?;
+        if last.len() == TAIL_EVENTS_MAX || after == 0 {
+            return Ok(last.front().map_or(head, |first| first - 1));
+        }
+    }
+    Ok(0)
+}
+
 /// Prints what is behind `after`, and moves it.
 async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result<()> {
+    let from = *after;
+    read(client, arguments, from, arguments.follow, |line| {
+        *after = position(client, line)?;
+        Ok(output::write(line)?)
+    })
+    .await
+}
+
+/// Reads what is behind `after`, line by line.
+async fn read(
+    client: &Client,
+    arguments: &TailArgs,
+    after: i64,
+    follow: bool,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut query = vec![("after", after.to_string())];
     query.extend(arguments.kind.iter().map(|kind| ("type", kind.clone())));
     query.extend(arguments.account.iter().map(|account| ("account", account.clone())));
-    query.extend(arguments.follow.then(|| ("follow", "true".to_owned())));
+    query.extend(follow.then(|| ("follow", "true".to_owned())));
     let request = client.request(Method::GET, "/v1/events").query(&query);
     let response = client.answer(request.header("Accept", "application/x-ndjson")).await?;
     let mut parts = response.bytes_stream();
@@ -106,8 +147,7 @@ async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result
         for piece in part.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if line.last() == Some(&b'\n') && line.len() > 1 {
-                *after = position(client, &line)?;
-                output::write(&line)?;
+                each(&line)?;
             }
             if line.last() == Some(&b'\n') {
                 line.clear();

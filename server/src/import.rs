@@ -11,6 +11,7 @@ mod dates;
 mod lines;
 mod mapping;
 mod money;
+mod numbered;
 mod progress;
 mod rows;
 mod send;

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, also where RUST_BACKTRACE is set.
             eprintln!("error: {error:#}");

@@ -2,11 +2,33 @@
 
 use std::io::{self, Write};
 
+/// Nobody reads what is written any more. For a command that writes for somebody that is its end, and
+/// no failure, as for any filter.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+struct Closed;
+
+/// Did it end since nobody reads what it writes?
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    let closed = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<Closed>());
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
+}
+
+/// Writes a line beside work that goes on where nobody reads it.
+///
+/// # Errors
+/// When standard output cannot be written though it is open.
+pub(crate) fn announce(text: &str) -> io::Result<()> {
+    match line(text) {
+        Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Closed>()) => Ok(()),
+        done => done,
+    }
+}
+
 /// Writes a line to standard output.
 ///
 /// # Errors
-/// When standard output cannot be written; a closed pipe ends the program quietly, as it does for
-/// any filter.
+/// When standard output cannot be written, or [is closed](is_closed).
 pub(crate) fn line(text: &str) -> io::Result<()> {
     write(format!("{text}\n").as_bytes())
 }
@@ -18,7 +40,7 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(io::Error::other(Closed)),
         done => done,
     }
 }

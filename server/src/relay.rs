@@ -62,7 +62,7 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
         program: config::program(&layers)?.as_str().to_owned(),
         topic: arguments.topic.clone(),
     };
-    let done = database::with(&place, async |database: &Database| {
+    let done = database::uninterrupted(&place, async |database: &Database| {
         let (mut signals, stop) = (Signals::listen()?, CancellationToken::new());
         let publishing = republish::republish(&database.options, settings, &order, &stop, show);
         tokio::pin!(publishing);

@@ -35,7 +35,7 @@ pub(crate) async fn start(
             return Ok(None);
         }
     };
-    output::line(&server.banner())?;
+    output::announce(&server.banner())?;
     if let Some(path) = ready_file {
         tell(path, &server.url)?;
     }
@@ -44,7 +44,7 @@ pub(crate) async fn start(
 
 /// Drains; a second signal ends the process at once.
 pub(crate) async fn stop(server: Server, mut signals: Signals) -> Result<()> {
-    output::line("Stopping: what was acknowledged is durable. (Again to stop at once.)")?;
+    output::announce("Stopping: what was acknowledged is durable. (Again to stop at once.)")?;
     match unless_stopped(&mut signals, server.drain()).await {
         Some(drained) => drained,
         None => anyhow::bail!("stopped at once; what was acknowledged is durable"),

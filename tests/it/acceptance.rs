@@ -142,6 +142,19 @@ async fn the_log_is_exported_whole_and_its_tail_shown() {
     let tail = ["events", "tail", "--after", "1", "--account", "ann", "--url", &server.url];
     let tail = lines(&program::run(tail).await.expect_success());
     assert_eq!(tail, [api[1].clone(), api[4].clone()]);
+    // The last of those that are asked for, however much of others came behind them.
+    for _ in 0..25 {
+        let path = "/v1/accounts/cy/points/issue";
+        client.of_program("other").post(path, serde_json::json!({"points": 1})).await.expect(201);
+    }
+    let last = async |more: &[&str]| {
+        let tail = ["events", "tail", "--url", &server.url].into_iter().chain(more.iter().copied());
+        lines(&program::run(tail).await.expect_success())
+    };
+    assert_eq!(last(&[]).await, api);
+    assert_eq!(last(&["--account", "ann", "--type", "PointsIssued"]).await, tail);
+    assert_eq!(last(&["--program", "other"]).await.len(), 20);
+    assert!(last(&["--account", "nobody"]).await.is_empty());
 }
 
 #[tokio::test]

@@ -149,6 +149,11 @@ async fn a_file_of_json_lines_is_imported_once_and_its_bad_rows_are_told() {
     let again = import(&server, &file, &[]).await.expect_success();
     assert!(again.contains("0 sales recorded, 2 already there"), "{again}");
     assert_eq!(database.number(count).await, before);
+    // A field that no row has is no field that all leave out.
+    let map = "id=no,occurred_at=time,account=memebr,total=total";
+    let said = import_as(map, &server, &file, &[]).await;
+    assert_eq!(said.err.trim(), r#"error: no row of the file has a field "memebr""#);
+    assert_eq!((said.code, database.number(count).await), (Some(1), before));
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ async fn paths_methods_headers_and_parameters_that_are_not_what_they_must_be() {
 
     for (name, value, expected) in [
         ("content-type", "text/plain", "415 unsupported-media-type Content-Type"),
+        ("content-encoding", "gzip", "415 unsupported-encoding Content-Encoding"),
         (
             "content-type",
             "application/x-www-form-urlencoded",

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
+use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::program::{self, Said};
@@ -118,4 +120,47 @@ async fn what_cannot_be_used_is_told_in_one_line() {
         assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
         assert!(said.err.contains("port"), "{}", said.err);
     }
+}
+
+/// A started command, ended by a signal once that holds.
+async fn ended_by(
+    arguments: &[&str],
+    signal: Signal,
+    when: impl AsyncFn() -> Option<()>,
+) -> Option<i32> {
+    let mut command = tokio::process::Command::from(program::command(arguments.iter().copied()));
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().expect("accrue runs");
+    // From now on nobody reads what it says.
+    drop(child.stdout.take());
+    eventually("it has come so far", when).await;
+    program::signal(child.id().expect("it runs"), signal);
+    child.wait().await.expect("a child of ours").code()
+}
+
+#[tokio::test]
+async fn no_command_leaves_its_cluster_behind_when_it_is_stopped_or_not_heard() {
+    let dir = folder();
+    let data_dir = dir.path().join("data");
+    let ready = dir.path().join("ready");
+    let data = data_dir.to_str().expect("a path of text");
+    let ready_file = ready.to_str().expect("a path of text");
+    let serve = ["serve", "--port", "0", "--data-dir", data, "--ready-file", ready_file];
+    // A server serves although nobody reads its banner, and the end of its terminal is a stop.
+    let served = async || {
+        let url = std::fs::read_to_string(&ready).ok()?;
+        let client = Client::new(url.trim());
+        (client.get("/livez").await.status == 200).then_some(())
+    };
+    assert_eq!(ended_by(&serve, Signal::HUP, served).await, Some(0));
+    assert_eq!(postmaster(&data_dir), None, "after a server");
+    let started = async || postmaster(&data_dir).map(drop);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let code = ended_by(&["verify", "--data-dir", data], signal, started).await;
+        assert!(matches!(code, Some(0 | 1)), "{signal:?}: {code:?}");
+        assert_eq!(postmaster(&data_dir), None, "{signal:?}");
+    }
+    let unheard = ended_by(&["events", "export", "--data-dir", data], Signal::TERM, started).await;
+    assert!(matches!(unheard, Some(0 | 1)), "{unheard:?}");
+    assert_eq!(postmaster(&data_dir), None, "after an export that nobody reads");
 }

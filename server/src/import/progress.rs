@@ -57,7 +57,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(tally.done());
             bar.set_message(format!("{rate} a second"));
-        } else if told.elapsed() >= LINE_INTERVAL {
+        } else if self.rows > 0 && told.elapsed() >= LINE_INTERVAL {
             *told = Instant::now();
             let (done, rows) = (number(tally.done()), number(self.rows));
             self.say(&format!("{done} of {rows} rows, {rate} a second"));

@@ -1,6 +1,7 @@
 //! Rows of a file: CSV or NDJSON, each with its line number, bad ones with their reason.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 
 use accrue_domain::id::{AccountId, SaleId};
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::dates::Moment;
 use super::mapping::FIELDS;
+use super::numbered::Numbered;
 use super::{Format, Plan, money};
 
 /// Longest line of an NDJSON file.
@@ -20,6 +22,8 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row<const N: usize> {
     pub(super) line: u64,
+    /// The last line of it: a quoted text may have several.
+    last: u64,
     pub(super) texts: [String; N],
 }
 
@@ -28,6 +32,21 @@ pub(super) struct Row<const N: usize> {
 pub(crate) struct BadRow {
     pub(crate) line: u64,
     pub(crate) reason: String,
+}
+
+impl BadRow {
+    /// A row of these lines. Where a quote is not closed it has more of them than it should have, and the
+    /// rows there are no rows.
+    pub(super) fn over(line: u64, last: u64, mut reason: String) -> Self {
+        if last > line {
+            let _ = write!(
+                reason,
+                "; a quoted text reaches to line {last}: where its quote should have ended before, the \
+                 rows up to there were not read"
+            );
+        }
+        Self { line, reason }
+    }
 }
 
 /// A row as a sale, not moved yet.
@@ -44,13 +63,15 @@ pub(super) struct Sale {
 /// The rows of a file, one by one: of each the texts of `N` fields.
 pub(super) enum Rows<const N: usize> {
     Csv {
-        reader: Box<csv::Reader<Box<dyn Read + Send>>>,
+        reader: Box<csv::Reader<Numbered>>,
         /// Where each field stands in a record.
         places: [Option<usize>; N],
     },
     Ndjson {
-        reader: BufReader<Box<dyn Read + Send>>,
+        reader: BufReader<Numbered>,
         names: [Option<String>; N],
+        /// Which of them stood in a row so far.
+        seen: [bool; N],
         line: u64,
     },
 }
@@ -62,9 +83,10 @@ impl<const N: usize> Rows<N> {
         delimiter: u8,
         names: [Option<String>; N],
     ) -> Result<Self> {
+        let source = Numbered::new(source);
         if format == Format::Ndjson {
             let reader = BufReader::new(source);
-            return Ok(Self::Ndjson { reader, names, line: 0 });
+            return Ok(Self::Ndjson { reader, names, seen: [false; N], line: 0 });
         }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(source);
@@ -81,23 +103,35 @@ impl<const N: usize> Rows<N> {
     pub(super) fn next(&mut self) -> Result<Option<Result<Row<N>, BadRow>>> {
         match self {
             Self::Csv { reader, places } => next_record(reader, places),
-            Self::Ndjson { reader, names, line } => next_object(reader, names, line),
+            Self::Ndjson { reader, names, seen, line } => next_object(reader, names, seen, line),
         }
+    }
+
+    /// Is there a field that stood in none of the rows so far? A CSV file is asked by its header.
+    pub(super) fn unseen(&self) -> Option<&str> {
+        let Self::Ndjson { names, seen, .. } = self else { return None };
+        let mut names = names.iter().zip(seen).filter(|(_, seen)| !**seen);
+        names.find_map(|(name, _)| name.as_deref())
     }
 }
 
 fn next_record<const N: usize>(
-    reader: &mut csv::Reader<Box<dyn Read + Send>>,
+    reader: &mut csv::Reader<Numbered>,
     places: &[Option<usize>; N],
 ) -> Result<Option<Result<Row<N>, BadRow>>> {
     let mut record = StringRecord::new();
-    let begins = reader.position().line();
-    match reader.read_record(&mut record) {
+    let begins = reader.position().byte();
+    let found = reader.read_record(&mut record);
+    let ends = reader.position().byte();
+    let (line, last) = reader.get_mut().lines(begins, ends);
+    match found {
         Ok(false) => Ok(None),
-        Ok(true) => Ok(Some(Ok(row(&record, places)))),
+        Ok(true) => {
+            let text = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+            Ok(Some(Ok(Row { line, last, texts: places.map(|at| text(at).to_owned()) })))
+        }
         Err(error) if error.is_io_error() => Err(anyhow!("the file cannot be read: {error}")),
         Err(error) => {
-            let line = error.position().map_or(begins, csv::Position::line);
             let reason = match error.kind() {
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                     format!("expected {expected_len} columns, got {len}")
@@ -105,14 +139,15 @@ fn next_record<const N: usize>(
                 csv::ErrorKind::Utf8 { .. } => "expected UTF-8".to_owned(),
                 _ => error.to_string(),
             };
-            Ok(Some(Err(BadRow { line, reason })))
+            Ok(Some(Err(BadRow::over(line, last, reason))))
         }
     }
 }
 
 fn next_object<const N: usize>(
-    reader: &mut BufReader<Box<dyn Read + Send>>,
+    reader: &mut BufReader<Numbered>,
     names: &[Option<String>; N],
+    seen: &mut [bool; N],
     line: &mut u64,
 ) -> Result<Option<Result<Row<N>, BadRow>>> {
     loop {
@@ -129,7 +164,7 @@ fn next_object<const N: usize>(
         if bytes.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let row = object(&bytes, names, *line);
+        let row = object(&bytes, names, seen, *line);
         return Ok(Some(row.map_err(|reason| BadRow { line: *line, reason })));
     }
 }
@@ -138,6 +173,7 @@ fn next_object<const N: usize>(
 fn object<const N: usize>(
     bytes: &[u8],
     names: &[Option<String>; N],
+    seen: &mut [bool; N],
     line: u64,
 ) -> Result<Row<N>, String> {
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)
@@ -153,12 +189,13 @@ fn object<const N: usize>(
         Some(_) => Err(format!("{name}: expected a text or a number")),
     };
     let mut texts = [const { String::new() }; N];
-    for (place, name) in texts.iter_mut().zip(names) {
+    for ((place, name), seen) in texts.iter_mut().zip(names).zip(seen) {
         if let Some(name) = name {
+            *seen |= fields.contains_key(name);
             *place = text(name)?;
         }
     }
-    Ok(Row { line, texts })
+    Ok(Row { line, last: line, texts })
 }
 
 fn places<const N: usize>(
@@ -177,16 +214,11 @@ fn places<const N: usize>(
     Ok(places)
 }
 
-fn row<const N: usize>(record: &StringRecord, places: &[Option<usize>; N]) -> Row<N> {
-    let text = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
-    Row { line: record.position().map_or(0, csv::Position::line), texts: places.map(text) }
-}
-
 impl Row<{ FIELDS.len() }> {
     /// Checks the texts.
     pub(super) fn sale(self, plan: &Plan) -> Result<Sale, BadRow> {
-        let line = self.line;
-        self.checked(plan).map_err(|reason| BadRow { line, reason })
+        let (line, last) = (self.line, self.last);
+        self.checked(plan).map_err(|reason| BadRow::over(line, last, reason))
     }
 
     fn checked(self, plan: &Plan) -> Result<Sale, String> {
@@ -275,8 +307,46 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_counted_as_an_editor_counts_them() {
+        let map = "id=No,occurred_at=Date,account=Who,total=Sum";
+        let text = "No,Date,Who,Sum\n\n1,2010-12-01,a,x\n\n\n2,2010-12-01\n3,2010-12-01,a,y\n";
+        for text in [text.to_owned(), text.replace('\n', "\r\n"), text.replace('\n', "\r")] {
+            for text in [text.clone(), format!("\u{feff}{text}")] {
+                let seen = read(Format::Csv, map, String::leak(text));
+                let lines: Vec<_> = seen.iter().filter_map(|it| it.split_once(':')).collect();
+                let lines: Vec<_> = lines.iter().map(|(line, _)| *line).collect();
+                assert_eq!(lines, ["3", "6", "7"], "{seen:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_says_how_far_it_reaches() {
+        let map = "id=No,occurred_at=Date,account=Who,total=Sum";
+        let reaches = "a quoted text reaches to line 4";
+        for (text, first) in [
+            (
+                "No,Date,Who,Sum\n1,\"2010-12-01,a,5\n2,2010-12-01,a,5\n3,2010-12-01,a,5\n",
+                "2: expected 4",
+            ),
+            (
+                "No,Date,Who,Sum\n1,2010-12-01,a,\"5\n2,2010-12-01,a,5\n3,2010-12-01,a,5\n",
+                "2: total: ",
+            ),
+            (
+                "No,Date,Who,Sum\n1,2010-12-01,\"a,5\n2,2010-12-01,a,5\n3,\"2010-12-01,a,5\n",
+                "2: expected 4",
+            ),
+        ] {
+            let seen = read(Format::Csv, map, text);
+            assert_eq!(seen.len(), 1, "{seen:#?}");
+            assert!(seen[0].starts_with(first) && seen[0].contains(reaches), "{seen:#?}");
+        }
+    }
+
+    #[test]
     fn numbers_of_an_ndjson_file_are_taken_by_their_text() {
-        let text = "{\"n\": 1, \"d\": \"2010-12-01\", \"t\": 22.200000000000003}\n\n\
+        let text = "\u{feff}{\"n\": 1, \"d\": \"2010-12-01\", \"t\": 22.200000000000003}\n\n\
                     {\"n\": \"2\", \"d\": \"2010-12-01\", \"t\": \"0.005\", \"c\": \"KWD\"}\n\
                     {\"n\": [3], \"d\": \"2010-12-01\", \"t\": 1}\n\
                     nonsense\n\
