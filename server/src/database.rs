@@ -149,7 +149,7 @@ pub(crate) async fn uninterrupted<T>(
 /// Brings the schema up to date, and says which it is.
 pub(crate) async fn migrate(database: &Database) -> Result<()> {
     let mut conn = database.options.connect().await?;
-    check_schema(&mut conn, &database.name).await?;
+    bring_up_to_date(&mut conn, &database.name).await?;
     let version = ledger::schema_version(&mut conn).await?;
     conn.close().await?;
     output::line(&format!("{} has schema {version}", database.name))?;
@@ -197,6 +197,17 @@ fn no_answer(name: &str, error: &sqlx::Error) -> anyhow::Error {
 /// Refuses a database that a newer version has migrated too far, and brings one up to date that is
 /// behind.
 pub(crate) async fn check_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
+    // To look at a database is not to make a ledger of it.
+    let is_ledger = sqlx::query_scalar("SELECT to_regclass('log_head') IS NOT NULL");
+    let is_ledger: bool = is_ledger.fetch_one(&mut *conn).await?;
+    ensure!(
+        is_ledger,
+        "there is no ledger in {name}: `accrue migrate` or `accrue serve` makes one"
+    );
+    bring_up_to_date(conn, name).await
+}
+
+async fn bring_up_to_date(conn: &mut PgConnection, name: &str) -> Result<()> {
     ledger::migrate(conn).await.map_err(|error| not_opened(name, error))
 }
 

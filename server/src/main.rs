@@ -93,6 +93,11 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Config(cli::Config::Show(flags)) => {
             let layers = Layers::of_all(&flags)?;
             output::write(output::table(&layers.shown()).as_bytes())?;
+            // Not refused: Kubernetes sets such ones for a service of that name.
+            let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            for name in Layers::unknown(variables) {
+                eprintln!("note: {name} is no setting");
+            }
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;
             Target::read(&layers)?;

@@ -66,6 +66,8 @@ async fn the_server_and_the_program_of_a_command_are_settings_like_others() {
     assert_eq!(row("program "), "program other (environment ACCRUE_PROGRAM)");
 
     std::fs::write(&file, "port = 1\n").expect("written");
+    let slip = said(&["config", "show"], &[("ACCRUE_PROT", "1"), ("ACCRUE_PORT", "0")]);
+    assert_eq!((slip.code, &*slip.err), (Some(0), "note: ACCRUE_PROT is no setting\n"));
     let shown = said(&["config", "show"], &[]).expect_success();
     assert!(shown.contains("http://127.0.0.1:1 "), "where it would be served: {shown}");
     let shown = said(&["config", "show", "--listen", "::1"], &[]).expect_success();

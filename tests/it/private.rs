@@ -109,6 +109,19 @@ async fn what_cannot_be_used_is_told_in_one_line() {
     let nobody = "postgres://accrue@127.0.0.1:9/accrue";
     let arguments = ["serve", "--port", "0", "--database-url", nobody];
     one_line(&program::run(arguments).await, "--database-url");
+    let empty = Database::create().await;
+    for command in [
+        &["verify"][..],
+        &["events", "export"],
+        &["projections", "list"],
+        &["projections", "rebuild", "balances"],
+    ] {
+        let arguments = command.iter().copied().chain(["--database-url", &*empty.url]);
+        one_line(&program::run(arguments).await, "there is no ledger in");
+    }
+    let tables = "SELECT count(*) FROM pg_tables
+                   WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
+    assert_eq!(empty.number(tables).await, 0, "to look makes nothing");
     let database = Database::create().await;
     drop(Server::start(&database).await);
     database.migrated_by_a_newer_build().await;

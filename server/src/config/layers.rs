@@ -186,6 +186,16 @@ impl Layers {
         format!("{key}: {rule}, got {:?} ({origin})", shown(key, value))
     }
 
+    /// Of these variables those that look like settings and are none.
+    pub(crate) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<String> {
+        let is_known = |name: &str| {
+            name == "ACCRUE_CONFIG"
+                || SETTINGS.iter().any(|it| name == format!("ACCRUE_{}", it.key.to_uppercase()))
+        };
+        let names = variables.into_iter();
+        names.filter(|name| name.starts_with("ACCRUE_") && !is_known(name)).collect()
+    }
+
     /// Every setting: name, value for people, origin.
     pub(crate) fn shown(&self) -> Vec<Vec<String>> {
         let row = |(key, value, origin): &(&'static str, String, Origin)| {
