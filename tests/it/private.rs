@@ -135,19 +135,31 @@ async fn what_cannot_be_used_is_told_in_one_line() {
     }
 }
 
-/// A started command, ended by a signal once that holds.
+/// SIGHUP as it is at a terminal.
+const DEFAULT: &str = "--default-signal=HUP";
+
+/// A started command, ended by signals once that holds. How it takes SIGHUP would otherwise depend on how
+/// the tests were started.
 async fn ended_by(
+    hangup: &str,
     arguments: &[&str],
-    signal: Signal,
+    signals: &[Signal],
     when: impl AsyncFn() -> Option<()>,
 ) -> Option<i32> {
-    let mut command = tokio::process::Command::from(program::command(arguments.iter().copied()));
+    let plain = program::command(arguments.iter().copied());
+    let mut command = tokio::process::Command::new("env");
+    command.arg(hangup).arg(plain.get_program()).args(plain.get_args());
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().expect("accrue runs");
     // From now on nobody reads what it says.
     drop(child.stdout.take());
     eventually("it has come so far", when).await;
-    program::signal(child.id().expect("it runs"), signal);
+    for signal in signals {
+        program::signal(child.id().expect("it runs"), *signal);
+    }
     child.wait().await.expect("a child of ours").code()
 }
 
@@ -165,15 +177,21 @@ async fn no_command_leaves_its_cluster_behind_when_it_is_stopped_or_not_heard() 
         let client = Client::new(url.trim());
         (client.get("/livez").await.status == 200).then_some(())
     };
-    assert_eq!(ended_by(&serve, Signal::HUP, served).await, Some(0));
+    assert_eq!(ended_by(DEFAULT, &serve, &[Signal::HUP], served).await, Some(0));
     assert_eq!(postmaster(&data_dir), None, "after a server");
+    std::fs::remove_file(&ready).expect("it was there");
+    // Two signals are a stop at once, but here the first is none.
+    let under_nohup = ended_by("--ignore-signal=HUP", &serve, &[Signal::HUP, Signal::TERM], served);
+    assert_eq!(under_nohup.await, Some(0));
+    assert_eq!(postmaster(&data_dir), None, "after a server under nohup");
     let started = async || postmaster(&data_dir).map(drop);
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let code = ended_by(&["verify", "--data-dir", data], signal, started).await;
+        let code = ended_by(DEFAULT, &["verify", "--data-dir", data], &[signal], started).await;
         assert!(matches!(code, Some(0 | 1)), "{signal:?}: {code:?}");
         assert_eq!(postmaster(&data_dir), None, "{signal:?}");
     }
-    let unheard = ended_by(&["events", "export", "--data-dir", data], Signal::TERM, started).await;
+    let export = ["events", "export", "--data-dir", data];
+    let unheard = ended_by(DEFAULT, &export, &[Signal::TERM], started).await;
     assert!(matches!(unheard, Some(0 | 1)), "{unheard:?}");
     assert_eq!(postmaster(&data_dir), None, "after an export that nobody reads");
 }
