@@ -28,8 +28,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that `tail` prints where no beginning is named.
 const TAIL_EVENTS_MAX: usize = 20;
 
-/// As far back the last ones are looked for first.
-const TAIL_EVENTS: i64 = 20;
+/// So far back they are looked for, and in the whole log if they are not all there.
+const REACHES: [i64; 3] = [20, 1_000, 50_000];
 
 /// Which events.
 #[derive(Debug, Args)]
@@ -74,11 +74,11 @@ pub(crate) struct ExportArgs {
 pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
     let client = Client::read(&arguments.client)?;
     let mut signals = Signals::listen()?;
-    let mut after = match arguments.after {
-        Some(after) => after,
-        None => beginning(&client, arguments).await?,
-    };
     let printing = async {
+        let mut after = match arguments.after {
+            Some(after) => after,
+            None => beginning(&client, arguments).await?,
+        };
         loop {
             match print(&client, arguments, &mut after).await {
                 Ok(()) if !arguments.follow => return Ok(()),
@@ -98,7 +98,7 @@ pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
 /// Where the last events that are asked for begin. They are looked for near the end of the log first.
 async fn beginning(client: &Client, arguments: &TailArgs) -> Result<i64> {
     let head = client.head().await?;
-    for reach in [TAIL_EVENTS, 1_000, 50_000, i64::MAX] {
+    for reach in REACHES.into_iter().chain([i64::MAX]) {
         let after = head.saturating_sub(reach).max(0);
         let mut last = VecDeque::new();
         read(client, arguments, after, false, |line| {

@@ -10,8 +10,11 @@ struct Closed;
 
 /// Did it end since nobody reads what it writes?
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
-    let closed = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<Closed>());
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(says_closed))
+}
+
+fn says_closed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Closed>())
 }
 
 /// Writes a line beside work that goes on where nobody reads it.
@@ -20,7 +23,7 @@ pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
 /// When standard output cannot be written though it is open.
 pub(crate) fn announce(text: &str) -> io::Result<()> {
     match line(text) {
-        Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Closed>()) => Ok(()),
+        Err(error) if says_closed(&error) => Ok(()),
         done => done,
     }
 }

@@ -4,6 +4,7 @@
 //! Only the statements are timed: nothing is decided, hashed, serialised or answered.
 
 use crate::postgres::Database;
+use accrue_event_store::chain::MARK_BYTES;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
@@ -132,7 +133,7 @@ async fn insert(conn: &mut PgConnection, events: &[Event], keys: &[Key]) -> anyh
         .bind(keys.iter().map(|it| it.events).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.version).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| it.recorded_at).collect::<Vec<_>>())
-        .bind(vec![0_u8; events.len() * 4])
+        .bind(vec![0_u8; events.len() * MARK_BYTES])
         .execute(conn)
         .await?;
     Ok(())

@@ -283,7 +283,8 @@ impl Decider {
         self.pending.is_full() || self.pending.decided.len() >= self.batch_commands_max
     }
 
-    /// Has the batch half of all commands that are here, while another one is being written? With all of them in one batch nobody would have anything to do until it is
+    /// Has the batch half of all commands that are here, while another one is being written? With all
+    /// of them in one batch nobody would have anything to do until it is
     /// written, and then Postgres nothing until they are answered and others have come. Who finds it
     /// closed waits for the one that is being written, a dry run as well.
     fn is_half(&self) -> bool {

@@ -106,24 +106,28 @@ async fn all_lots_of_an_account_come_page_by_page() {
     }
 }
 
+fn ten_pounds() -> Money {
+    Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP }
+}
+
+/// A sale of nothing in particular to nobody.
+fn sold(id: &str, total: Money) -> Action {
+    let (account, lines, occurred_at, reference) = (None, vec![], None, None);
+    let record = sale::Command::Record { account, total, lines, occurred_at, reference };
+    Action::Sale(SaleId::new(id).unwrap(), record)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_another_program_is_shown() {
     let mut world = World::new().await;
     let web = world.web().await;
-    let sold = |id: &str| {
-        let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
-        let record = sale::Command::Record {
-            account: None,
-            total,
-            lines: vec![],
-            occurred_at: None,
-            reference: None,
-        };
-        Action::Sale(SaleId::new(id).unwrap(), record)
-    };
     let pen = product("p", offer("Pen", Offering::Goods, 90));
-    let actions =
-        vec![account("a", Command::Issue(issue("one", 5))), sold("s"), activate("c"), pen];
+    let actions = vec![
+        account("a", Command::Issue(issue("one", 5))),
+        sold("s", ten_pounds()),
+        activate("c"),
+        pen,
+    ];
     world.act_in("other", actions).await.unwrap();
     world.open_shop("other").await;
     world.act_in("other", purchase("on-its-way", order(None, 1, vec![card()]))).await.unwrap();
@@ -197,16 +201,9 @@ async fn lists_go_on_where_the_page_before_ended() {
 async fn a_sale_shows_what_came_back() {
     let mut world = World::new().await;
     let web = world.web().await;
-    let total = Money { amount: Minor::new(1_000).unwrap(), currency: Currency::GBP };
+    let total = ten_pounds();
     let id = SaleId::new("s").unwrap();
-    let record = sale::Command::Record {
-        account: None,
-        total,
-        lines: vec![],
-        occurred_at: None,
-        reference: None,
-    };
-    world.act(vec![Action::Sale(id.clone(), record)]).await.unwrap();
+    world.act(vec![sold("s", total)]).await.unwrap();
     let portion = sale::Portion::Amount(Money { amount: Minor::new(250).unwrap(), ..total });
     let back = sale::Command::Return { id: None, portion, reference: None };
     world.act(vec![Action::Sale(id, back)]).await.unwrap();

@@ -117,7 +117,7 @@ impl Layers {
         };
         let winning = SETTINGS.iter().map(|setting| {
             let key = setting.key;
-            let variable = format!("ACCRUE_{}", key.to_uppercase());
+            let variable = variable(key);
             let named = |list: &[(&'static str, String)]| {
                 list.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
             };
@@ -189,8 +189,7 @@ impl Layers {
     /// Of these variables those that look like settings and are none.
     pub(crate) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<String> {
         let is_known = |name: &str| {
-            name == "ACCRUE_CONFIG"
-                || SETTINGS.iter().any(|it| name == format!("ACCRUE_{}", it.key.to_uppercase()))
+            name == "ACCRUE_CONFIG" || SETTINGS.iter().any(|it| name == variable(it.key))
         };
         let names = variables.into_iter();
         names.filter(|name| name.starts_with("ACCRUE_") && !is_known(name)).collect()
@@ -217,6 +216,11 @@ impl Layers {
     pub(crate) fn kafka_properties(&self) -> Vec<(String, String)> {
         self.properties.clone()
     }
+}
+
+/// What a setting is called in the environment.
+fn variable(key: &str) -> String {
+    format!("ACCRUE_{}", key.to_uppercase())
 }
 
 fn shown(key: &str, value: &str) -> String {
