@@ -15,6 +15,7 @@ use crate::text::clip;
 pub const FOUND_MAX: usize = 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RulesExplanation")]
 pub struct Explanation {
     /// One a rule, in their order.
     pub rules: Vec<RuleExplanation>,

@@ -15,7 +15,7 @@ pub const NAME_CHARS_MAX: usize = 100;
 
 /// The rules of a campaign. Each is judged for itself, on every document.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "Campaign rules")]
+#[schemars(rename = "CampaignRules", title = "Campaign rules")]
 pub struct RuleDocument(#[schemars(length(min = 1, max = RULES_MAX))] pub Vec<Rule>);
 
 /// Awards points where its conditions hold: `variable` with `condition`, or `all`.
@@ -58,6 +58,7 @@ pub struct VariableCondition {
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "RuleCondition")]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     pub rule: Comparator,
@@ -73,6 +74,7 @@ pub enum Threshold {
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "RuleAction")]
 #[serde(deny_unknown_fields)]
 pub struct Action {
     pub command: Command,
@@ -84,6 +86,7 @@ pub struct Action {
 
 /// What a rule does with the result of its formula.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RuleCommand")]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Issues points.
@@ -103,6 +106,7 @@ pub enum Comparator {
 
 /// How a total becomes whole points.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RuleRounding")]
 #[serde(rename_all = "snake_case")]
 pub enum Rounding {
     #[default]

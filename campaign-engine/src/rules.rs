@@ -42,6 +42,7 @@ pub(crate) struct Condition {
 
 /// What the rules make of one document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RulesOutcome")]
 pub struct Outcome {
     /// In the order of the rules; at most one a rule.
     pub awards: Vec<Award>,
@@ -50,6 +51,7 @@ pub struct Outcome {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RuleAward")]
 pub struct Award {
     /// The rule's index, from 0.
     pub rule: usize,
@@ -59,6 +61,7 @@ pub struct Award {
 
 /// A rule that could not be judged on this document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RuleSkip")]
 pub struct Skip {
     /// The rule's index, from 0.
     pub rule: usize,

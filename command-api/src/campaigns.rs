@@ -7,9 +7,10 @@ use accrue_domain::action::Action;
 use accrue_domain::campaign;
 use accrue_domain::id::CampaignId;
 use accrue_event_store::ledger::Ledger;
-use accrue_http::extract::{Json, JsonOrEmpty, Path};
+use accrue_http::extract::{Json, JsonOrEmpty, Path, Query};
 use accrue_http::problem::{FieldError, Problem};
 use accrue_http::receipt::ReceiptView;
+use accrue_http::rules::{CampaignRules, RulesExplanation, RulesOutcome};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -48,7 +49,7 @@ pub(crate) struct CreateCampaign {
     name: String,
     /// The rules.
     #[serde(deserialize_with = "strict::value")]
-    #[schema(value_type = Vec<Object>, min_items = 1, max_items = 100)]
+    #[schema(value_type = CampaignRules)]
     rules: Value,
     /// Activate it at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +98,7 @@ impl Command for CreateCampaign {
 pub(crate) struct ReplaceRules {
     /// The rules.
     #[serde(deserialize_with = "strict::value")]
-    #[schema(value_type = Vec<Object>, min_items = 1, max_items = 100)]
+    #[schema(value_type = CampaignRules)]
     rules: Value,
     /// Business time; now where absent.
     #[serde(
@@ -191,7 +192,7 @@ status_command!(
 pub(crate) struct Evaluate {
     /// The rules.
     #[serde(deserialize_with = "strict::value")]
-    #[schema(value_type = Vec<Object>, min_items = 1, max_items = 100)]
+    #[schema(value_type = CampaignRules)]
     rules: Value,
     /// What they judge; money in major units.
     #[serde(deserialize_with = "strict::value")]
@@ -199,18 +200,23 @@ pub(crate) struct Evaluate {
     document: Value,
 }
 
+/// The query of what is tried out: it has none, and what is meant for a write is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoOptions {}
+
 /// What rules make of a document, and why.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Evaluation {
     /// The awards, the skipped rules with their reasons.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = RulesOutcome)]
     outcome: Outcome,
     /// All awards together.
     points: i64,
     /// Rule by rule: what was found, which condition held, what the formula gave.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = RulesExplanation)]
     explanation: Explanation,
 }
 
@@ -316,6 +322,7 @@ status_handler!(
     ),
 )]
 pub(crate) async fn evaluate(
+    Query(NoOptions {}): Query<NoOptions>,
     Json(Evaluate { rules, document }): Json<Evaluate>,
 ) -> Result<axum::Json<Evaluation>, Problem> {
     let rules = compile(&rules)?;

@@ -6,6 +6,7 @@ use accrue_domain::expiry::Policy;
 use accrue_domain::id::LotId;
 use accrue_domain::points::Amount;
 use accrue_event_store::ledger::Ledger;
+use accrue_http::expiry::ExpiryPolicy;
 use accrue_http::extract::{Json, Path};
 use accrue_http::problem::Problem;
 use accrue_http::receipt::ReceiptView;
@@ -21,54 +22,6 @@ use crate::command::Command;
 use crate::field;
 use crate::prefer::ReturnHeader;
 use crate::target::OfAccount;
-
-/// When points lapse: `"never"`, `{"at": instant}`, or `{"after": period}` with `round`
-/// `month_end` or `year_end` to reach to the end of the month or year.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = ExpiryPolicy, example = json!({"after": "P12M", "round": "month_end"}))]
-#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
-pub(crate) enum ExpiryPolicy {
-    /// Not at all.
-    Never(Never),
-    /// At a fixed instant.
-    At {
-        /// The instant.
-        at: DateTime<Utc>,
-    },
-    /// A period after the issue, or after `available_from`.
-    After {
-        /// An ISO 8601 period of years, months, weeks and days.
-        #[schema(example = "P12M")]
-        after: String,
-        /// What its end is rounded up to, in the program's zone.
-        round: Option<Round>,
-    },
-}
-
-/// The text `never`.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = ExpiryNever)]
-#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
-pub(crate) enum Never {
-    /// Points never lapse.
-    Never,
-}
-
-/// What the end of a period is rounded up to.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = ExpiryRound)]
-#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
-pub(crate) enum Round {
-    /// The very instant.
-    None,
-    /// The end of the month's last day.
-    MonthEnd,
-    /// The end of 31 December.
-    YearEnd,
-}
 
 /// Points to issue: a new lot.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

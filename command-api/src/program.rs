@@ -7,6 +7,7 @@ use accrue_domain::money::{Currency, Minor};
 use accrue_domain::points::Amount;
 use accrue_domain::program::{self, PointsRate, Settings};
 use accrue_event_store::ledger::Ledger;
+use accrue_http::expiry::ExpiryPolicy;
 use accrue_http::extract::Json;
 use accrue_http::problem::Problem;
 use accrue_http::receipt::ReceiptView;
@@ -19,7 +20,6 @@ use utoipa::ToSchema;
 use crate::call::{Call, IfMatchHeader, Options, Problems, WriteHeaders};
 use crate::command::Command;
 use crate::field;
-use crate::points::ExpiryPolicy;
 use crate::prefer::ReturnHeader;
 use crate::target::Nothing;
 

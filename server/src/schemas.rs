@@ -118,10 +118,7 @@ fn read(path: &Path) -> Result<Value> {
 /// The files by their names under `schemas/`.
 fn files() -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    files.insert(
-        "http/openapi.json".to_owned(),
-        text(&sorted(serde_json::to_value(web::openapi())?)),
-    );
+    files.insert("http/openapi.json".to_owned(), text(&sorted(web::openapi()?)));
     files.insert(ASYNCAPI.to_owned(), text(&sorted(asyncapi::document()?)));
     files.insert("rules.schema.json".to_owned(), accrue_campaign_engine::format::schema_text());
     for event in samples::events() {

@@ -139,7 +139,10 @@ async fn rules_can_be_tried_out_and_say_why() {
     });
     tried.as_array_mut().expect("a list").push(second);
     let body = json!({"rules": tried, "document": {"amount": 139.12}});
-    let answer = client.post("/v1/campaigns/evaluate", body).await.expect(200).json();
+    let unknown = client.post("/v1/campaigns/evaluate?version=2", body.clone()).await;
+    assert_eq!(unknown.status, 422, "{}", unknown.text);
+    let utf8 = client.with("content-type", "application/json; profile=x; charset=UTF-8");
+    let answer = utf8.post("/v1/campaigns/evaluate", body).await.expect(200).json();
     assert_eq!(answer["points"], 13);
     assert_eq!(answer["awards"], json!([{"rule": 0, "points": 13}]));
     assert_eq!(answer["rules"][0]["value"], "13.912");

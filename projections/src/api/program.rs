@@ -1,6 +1,7 @@
 //! The program: its settings.
 
 use accrue_domain::program::{self, Settings};
+use accrue_http::expiry::ExpiryPolicy;
 use accrue_http::extract::{Program, Query};
 use accrue_http::problem::Problem;
 use axum::extract::State;
@@ -24,10 +25,35 @@ pub(super) struct ProgramView {
     program: String,
     /// Currency, zone and expiry.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = ProgramSettings)]
     settings: Settings,
     /// Changes so far; also its `ETag`.
     version: i64,
+}
+
+/// A program's settings, as they are kept.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
+pub(super) struct ProgramSettings {
+    /// Currency of its sales: an ISO 4217 code.
+    #[schema(pattern = "^[A-Z]{3}$")]
+    currency: String,
+    /// IANA zone in which days, months and years end.
+    zone: String,
+    /// When a lot lapses whose issue does not say.
+    expiry: ExpiryPolicy,
+    /// What points pay; absent: nothing can be paid with points.
+    points_rate: Option<PointsWorth>,
+}
+
+/// So many points pay so many minor units of the program's currency.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
+pub(super) struct PointsWorth {
+    /// So many points
+    points: i64,
+    /// pay so many minor units.
+    amount: i64,
 }
 
 /// The settings of the caller's program; the defaults where it was never configured.

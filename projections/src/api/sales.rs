@@ -44,8 +44,8 @@ pub(super) struct SaleView {
     /// What came back of it.
     #[schema(value_type = MoneySchema)]
     returned: Money,
-    /// What was bought: `{"product", "quantity", "amount"}`, with `"kind": "charge"` where it is no goods.
-    #[schema(value_type = Vec<Object>)]
+    /// What was bought.
+    #[schema(value_type = Vec<SoldLine>)]
     lines: Vec<Line>,
     /// Business time.
     occurred_at: DateTime<Utc>,
@@ -56,6 +56,21 @@ pub(super) struct SaleView {
     points: OfSale,
     /// Events of the sale so far; also its `ETag`.
     version: i64,
+}
+
+/// One line of a sale.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the domain's type for OpenAPI")]
+pub(super) struct SoldLine {
+    /// What was sold: the shop's own code.
+    product: String,
+    /// How many.
+    quantity: u32,
+    /// Minor units for the whole line.
+    amount: i64,
+    /// `charge`: money for what is not from the shelf, such as postage; goods where absent.
+    #[schema(pattern = "^charge$")]
+    kind: Option<String>,
 }
 
 /// A sale, as the log has it, with the points that campaigns gave for it.

@@ -1,5 +1,8 @@
 //! The contract: OpenAPI, and a page that shows it and loads nothing from elsewhere.
 
+use accrue_campaign_engine::explanation::Explanation;
+use accrue_campaign_engine::format::RuleDocument;
+use accrue_campaign_engine::rules::Outcome;
 use accrue_http::problem::MEDIA_TYPE;
 use axum::Router;
 use axum::body::Bytes;
@@ -8,6 +11,8 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
 use utoipa::OpenApi as _;
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -48,7 +53,7 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
 struct Own;
 
 /// The contract of the whole server.
-pub(crate) fn openapi() -> OpenApi {
+pub(crate) fn openapi() -> serde_json::Result<Value> {
     let own = Own::openapi();
     let (info, servers) = (own.info.clone(), own.servers.clone());
     let mut all = accrue_command_api::openapi();
@@ -57,7 +62,23 @@ pub(crate) fn openapi() -> OpenApi {
     all.info = info;
     all.servers = servers;
     guarded(&mut all);
-    all
+    let mut all = serde_json::to_value(all)?;
+    if let Some(schemas) = all.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        schemas.extend(of_the_engine());
+    }
+    Ok(all)
+}
+
+/// The schemas of rules and their judgement, in place of those of `accrue_http::rules` that only
+/// have their names: the engine knows no OpenAPI, whose schemas are JSON Schemas by version 3.1.
+fn of_the_engine() -> Map<String, Value> {
+    let settings = SchemaSettings::draft2020_12();
+    let settings = settings.with(|it| it.definitions_path = "/components/schemas".into());
+    let mut generator = settings.into_generator();
+    generator.subschema_for::<RuleDocument>();
+    generator.subschema_for::<Outcome>();
+    generator.subschema_for::<Explanation>();
+    generator.take_definitions(true)
 }
 
 /// Every operation may be refused by [`super::guard`] before it is one.
@@ -85,7 +106,8 @@ fn guarded(all: &mut OpenApi) {
 }
 
 pub(super) fn router() -> Router {
-    let text = Bytes::from(openapi().to_pretty_json().unwrap_or_default());
+    let text = openapi().map(|it| format!("{it:#}")).unwrap_or_default();
+    let text = Bytes::from(text);
     let config = Config::from(OPENAPI).validator_url("none").try_it_out_enabled(true);
     let page = Router::from(SwaggerUi::new("/docs").config(config));
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -99,4 +121,29 @@ async fn confined(request: Request, next: Next) -> Response {
     let policy = HeaderValue::from_static(POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_describes_stands_where_its_names_do_and_every_reference_leads_somewhere() {
+        let api = openapi().unwrap();
+        let schemas = &api["components"]["schemas"];
+        let mut before = accrue_command_api::openapi();
+        before.merge(accrue_projections::api::openapi());
+        let before = before.components.unwrap().schemas;
+        for name in of_the_engine().keys() {
+            let is_name =
+                ["CampaignRules", "RulesOutcome", "RulesExplanation"].contains(&name.as_str());
+            assert_eq!(before.contains_key(name), is_name, "{name} stands for something else");
+        }
+        assert_eq!(schemas["CampaignRules"]["items"]["$ref"], "#/components/schemas/Rule");
+        let text = api.to_string();
+        for reference in text.split("\"$ref\":\"").skip(1) {
+            let pointer = reference.split('"').next().unwrap().trim_start_matches('#');
+            assert!(api.pointer(pointer).is_some(), "{pointer} is not described");
+        }
+    }
 }

@@ -63,12 +63,31 @@ pub struct LotView {
     /// Lapses then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// What made it: its `kind` is `issue`, `adjustment`, `campaign`, or `restored`
-    /// where points came back too late for their own lot.
-    #[schema(value_type = Object)]
+    /// What made it.
+    #[schema(value_type = LotSource)]
     pub source: Box<RawValue>,
     /// Position of the event that made it.
     pub position: i64,
+}
+
+/// What made a lot.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes what is kept as JSON, for OpenAPI")]
+pub(crate) struct LotSource {
+    /// `issue` or `adjustment` by a client, `campaign` for an award, `restored` where points came
+    /// back too late for their own lot.
+    #[schema(pattern = "^(issue|adjustment|campaign|restored)$")]
+    kind: String,
+    /// The campaign of an award.
+    campaign: Option<String>,
+    /// The version of its rules that judged.
+    version: Option<u32>,
+    /// Position of the event that was judged.
+    event: Option<i64>,
+    /// The sale that was judged.
+    sale: Option<String>,
+    /// The hold that the points came back from.
+    hold: Option<String>,
 }
 
 /// A lot's place among the others of its account. An event in the log makes one lot at most.

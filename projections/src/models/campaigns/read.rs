@@ -1,5 +1,6 @@
 //! Questions to `campaigns`.
 
+use accrue_http::rules::CampaignRules;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -52,7 +53,7 @@ pub struct CampaignView {
     #[serde(flatten)]
     pub summary: Summary,
     /// The rules in force.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = CampaignRules)]
     pub rules: Box<RawValue>,
     /// What it gave, by the UTC day of the business time; the last 400 days that have something.
     pub days: Vec<Day>,

@@ -35,8 +35,8 @@ pub struct Entry {
     /// What led to it.
     #[schema(value_type = Cause)]
     pub cause: Box<RawValue>,
-    /// The parts of lots that it moved: `{"lot", "points"}`.
-    #[schema(value_type = Vec<Object>)]
+    /// The parts of lots that it moved.
+    #[schema(value_type = Vec<LotPart>)]
     pub lots: Box<RawValue>,
     /// Business time.
     pub occurred_at: DateTime<Utc>,
@@ -44,6 +44,16 @@ pub struct Entry {
     pub recorded_at: DateTime<Utc>,
     #[serde(skip)]
     ordinal: i32,
+}
+
+/// Part of a lot.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes what is kept as JSON, for OpenAPI")]
+pub(crate) struct LotPart {
+    /// The lot.
+    lot: String,
+    /// So many of its points.
+    points: i64,
 }
 
 /// Which end of the statement comes first.
