@@ -145,11 +145,20 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     check_encoding(headers)?;
     // A body without a type is taken as JSON: there is nothing else it could be.
     let Some(text) = header_text(headers, &header::CONTENT_TYPE)? else { return Ok(()) };
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || essence.ends_with("+json") {
-        return Ok(());
-    }
-    let detail = format!("expected application/json, got {essence:?}");
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    // JSON is UTF-8 (RFC 8259); a charset that says so is common, another one is not read.
+    let charset = parts.filter_map(|it| it.split_once('=')).find_map(|(name, value)| {
+        name.trim_end().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    let detail = match charset {
+        _ if !is_json => format!("expected application/json, got {essence:?}"),
+        Some(other) if !other.eq_ignore_ascii_case("utf-8") => {
+            format!("expected UTF-8, got the charset {other:?}")
+        }
+        _ => return Ok(()),
+    };
     Err(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported-media-type",

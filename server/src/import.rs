@@ -82,9 +82,9 @@ pub(crate) struct SalesArgs {
     /// How the file is written [default: by its name's ending]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// What separates the columns of a CSV file
-    #[arg(long, default_value = ",", value_name = "CHARACTER")]
-    delimiter: char,
+    /// What separates the columns of a CSV file: one ASCII character, or `tab`
+    #[arg(long, default_value = ",", value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: u8,
     /// How dates are written, as in strftime [default: ISO 8601]
     #[arg(long, value_name = "FORMAT")]
     date_format: Option<String>,
@@ -164,13 +164,11 @@ impl<M: FromStr<Err = String>> Plan<M> {
             Some(format) => format,
             None => by_name(&arguments.file)?,
         };
-        let delimiter = u8::try_from(arguments.delimiter)
-            .map_err(|_| anyhow!("--delimiter: expected one ASCII character"))?;
         let dates = DateReader::new(arguments.date_format, arguments.zone.tz())?;
         Ok(Self {
             source: Source::File(arguments.file),
             format,
-            delimiter,
+            delimiter: arguments.delimiter,
             mapping: arguments.map.parse().map_err(|error| anyhow!("--map: {error}"))?,
             dates,
             currency: arguments.currency,
@@ -212,6 +210,15 @@ impl Source {
             }
             Self::BuiltIn(bytes) => Ok(Box::new(*bytes)),
         }
+    }
+}
+
+/// Shells hand a tab over as it is only where it is quoted in their own way.
+fn delimiter(text: &str) -> Result<u8, &'static str> {
+    match text.as_bytes() {
+        b"tab" | br"\t" => Ok(b'\t'),
+        [one] if one.is_ascii() && !matches!(one, b'"' | b'\r' | b'\n') => Ok(*one),
+        _ => Err("expected one ASCII character that is no quote, or tab"),
     }
 }
 

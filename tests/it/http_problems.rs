@@ -119,6 +119,11 @@ async fn paths_methods_headers_and_parameters_that_are_not_what_they_must_be() {
             "application/x-www-form-urlencoded",
             "415 unsupported-media-type Content-Type",
         ),
+        (
+            "content-type",
+            "application/json; Charset=\"utf-16\"",
+            "415 unsupported-media-type Content-Type",
+        ),
         ("accrue-program", "A B", "422 invalid-request Accrue-Program"),
         ("accrue-program", "a/b", "422 invalid-request Accrue-Program"),
         ("accrue-program", "", "422 invalid-request Accrue-Program"),

@@ -205,11 +205,13 @@ fn places<const N: usize>(
     let mut places = [None; N];
     for (place, name) in places.iter_mut().zip(names) {
         let Some(name) = name else { continue };
-        let found = headers.iter().position(|header| header == name);
-        *place = Some(found.ok_or_else(|| {
+        let mut found = headers.iter().enumerate().filter(|(_, header)| header == name);
+        *place = found.next().map(|(at, _)| at);
+        if place.is_none() {
             let all = headers.iter().collect::<Vec<_>>().join(", ");
-            anyhow!("the file has no column {name:?}; its columns are {all}")
-        })?);
+            bail!("the file has no column {name:?}; its columns are {all}");
+        }
+        ensure!(found.next().is_none(), "the file has more than one column {name:?}");
     }
     Ok(places)
 }
