@@ -130,7 +130,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 /// 415 for one that is compressed.
 pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     match header_text(headers, &header::CONTENT_ENCODING)? {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
+        Some(encoding) if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") => {
             let detail = format!("expected a body that is not compressed, got {encoding:?}");
             let title = "The body is compressed";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;

@@ -334,9 +334,26 @@ pub(crate) async fn unless_stopped<T>(
     }
 }
 
+/// Runs what has to come to its end, since something would be left behind. A signal is noted, and
+/// obeyed by whoever goes on; a second one ends the wait, which is told by none.
+pub(crate) async fn unless_stopped_again<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    if !signals.heard
+        && let Some(done) = unless_stopped(signals, &mut work).await
+    {
+        return Some(done);
+    }
+    unless_stopped(signals, work).await
+}
+
 /// SIGTERM, Ctrl-C, and the end of the terminal.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    /// One of them came.
+    heard: bool,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     /// None under `nohup`.
@@ -356,15 +373,21 @@ impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
+            heard: false,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
+    /// Was one of them waited for, and came?
+    pub(crate) const fn heard(&self) -> bool {
+        self.heard
+    }
+
     /// Waits for one of them.
     pub(crate) async fn stop(&mut self) {
-        let Self { terminate, interrupt, hangup } = self;
+        let Self { heard, terminate, interrupt, hangup } = self;
         let hung_up = async {
             match hangup {
                 Some(hangup) => hangup.recv().await,
@@ -376,5 +399,6 @@ impl Signals {
             _ = interrupt.recv() => {}
             _ = hung_up => {}
         }
+        *heard = true;
     }
 }

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::boot::{Signals, unless_stopped};
+use crate::boot::{Signals, unless_stopped, unless_stopped_again};
 use crate::config::{Place, masked};
 use crate::output;
 
@@ -118,18 +118,17 @@ pub(crate) async fn with<T>(
     place: &Place,
     work: impl AsyncFnOnce(&Database) -> Result<T>,
 ) -> Result<T> {
-    let mut signals = Signals::listen()?;
-    let work = async |database: &Database| {
-        let done = unless_stopped(&mut signals, work(database)).await;
+    with_signals(place, async |database, signals| {
+        let done = unless_stopped(signals, work(database)).await;
         done.unwrap_or_else(|| Err(anyhow!("stopped before it was done")))
-    };
-    uninterrupted(place, work).await
+    })
+    .await
 }
 
 /// As [`with`], for work that hears signals itself.
-pub(crate) async fn uninterrupted<T>(
+pub(crate) async fn with_signals<T>(
     place: &Place,
-    work: impl AsyncFnOnce(&Database) -> Result<T>,
+    work: impl AsyncFnOnce(&Database, &mut Signals) -> Result<T>,
 ) -> Result<T> {
     if let Place::Private { data_dir, .. } = place {
         // Not to be made by a command that only looks.
@@ -139,11 +138,18 @@ pub(crate) async fn uninterrupted<T>(
             data_dir.display()
         );
     }
-    let database = Database::open(place).await?;
-    let done = work(&database).await;
-    let released = database.release().await;
+    let mut signals = Signals::listen()?;
+    let at_once = || anyhow!("stopped at once");
+    let opened = unless_stopped_again(&mut signals, Database::open(place)).await;
+    let database = opened.ok_or_else(at_once)??;
+    let done = if signals.heard() {
+        Err(anyhow!("stopped before it had begun"))
+    } else {
+        work(&database, &mut signals).await
+    };
+    let released = unless_stopped_again(&mut signals, database.release()).await;
     let done = done?;
-    released.map(|()| done)
+    released.ok_or_else(at_once)?.map(|()| done)
 }
 
 /// Brings the schema up to date, and says which it is.

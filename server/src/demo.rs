@@ -64,11 +64,12 @@ pub(crate) async fn demo(arguments: &DemoArgs) -> Result<ExitCode> {
         server.drain().await?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(path) = &arguments.serve.ready_file {
-        serve::tell(path, &server.url)?;
-    }
+    let server = match &arguments.serve.ready_file {
+        Some(path) => serve::told(server, path).await?,
+        None => server,
+    };
     let elsewhere = layers.text("program") != ProgramId::default().as_str();
-    output::announce(&next_steps(&server.url, if elsewhere { " --program default" } else { "" }))?;
+    output::announce(&next_steps(&server.url, if elsewhere { " --program default" } else { "" }));
     signals.stop().await;
     serve::stop(server, signals).await.map(|()| ExitCode::SUCCESS)
 }
@@ -80,22 +81,22 @@ async fn story(server: &Server) -> Result<()> {
     set_up(&client).await.context("the sample campaign cannot be created")?;
     output::announce(
         "Importing a year of invoices (Online Retail, D. Chen, UCI, 2015, CC BY 4.0) …",
-    )?;
+    );
     let tally = plan()?.run(&client).await?;
     if tally.recorded == 0 && tally.bad == 0 {
         let invoices = grouped(i64::try_from(tally.already).unwrap_or(i64::MAX));
         output::announce(&format!(
             "All {invoices} invoices were there already; nothing was changed."
-        ))?;
+        ));
     } else {
-        output::announce(&format!("{tally}."))?;
+        output::announce(&format!("{tally}."));
     }
     let catalogue = Catalogue::read(LINES, Currency::GBP)?;
     let offered = catalogue.offer(&client, RETRY_FOR).await.context("the catalogue")?;
     let position = server.caught_up(tally.position.max(offered.position)).await;
     let products = catalogue.len();
     let table = table(&client, &tally, products, position).await?;
-    output::announce(&format!("\n{table}"))?;
+    output::announce(&format!("\n{table}"));
     Ok(())
 }
 

@@ -28,8 +28,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that `tail` prints where no beginning is named.
 const TAIL_EVENTS_MAX: usize = 20;
 
-/// So far back they are looked for, and in the whole log if they are not all there.
-const REACHES: [i64; 3] = [20, 1_000, 50_000];
+/// So far back they are looked for at first, and ten times as far whenever they are not all there.
+const REACH: i64 = 100;
 
 /// Which events.
 #[derive(Debug, Args)]
@@ -74,65 +74,82 @@ pub(crate) struct ExportArgs {
 pub(crate) async fn tail(arguments: &TailArgs) -> Result<()> {
     let client = Client::read(&arguments.client)?;
     let mut signals = Signals::listen()?;
-    let printing = async {
-        let mut after = match arguments.after {
-            Some(after) => after,
-            None => beginning(&client, arguments).await?,
-        };
-        loop {
-            match print(&client, arguments, &mut after).await {
-                Ok(()) if !arguments.follow => return Ok(()),
-                Ok(()) => {}
-                Err(error) => match error.downcast_ref::<CallError>() {
-                    Some(call) if arguments.follow && call.is_passing() => {}
-                    _ => return Err(error),
-                },
-            }
-            // The server has gone, or the stream was quiet for long: it goes on where it was.
-            tokio::time::sleep(RETRY_INTERVAL).await;
+    unless_stopped(&mut signals, print(&client, arguments)).await.unwrap_or(Ok(()))
+}
+
+async fn print(client: &Client, arguments: &TailArgs) -> Result<()> {
+    let mut after = arguments.after;
+    loop {
+        match print_on(client, arguments, &mut after).await {
+            Ok(()) if !arguments.follow => return Ok(()),
+            Ok(()) => {}
+            Err(error) => match error.downcast_ref::<CallError>() {
+                Some(call) if arguments.follow && call.is_passing() => {}
+                _ => return Err(error),
+            },
+        }
+        // The server has gone, or the stream was quiet for long: it goes on where it was.
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Prints what is behind `after`, and moves it. Where it is not known yet, the last events and what
+/// comes behind them.
+async fn print_on(client: &Client, arguments: &TailArgs, after: &mut Option<i64>) -> Result<()> {
+    let from = match *after {
+        Some(after) => after,
+        None => {
+            let (lines, end) = last(client, arguments).await?;
+            output::write_on(lines.concat()).await?;
+            *after = Some(end);
+            end
         }
     };
-    unless_stopped(&mut signals, printing).await.unwrap_or(Ok(()))
-}
-
-/// Where the last events that are asked for begin. They are looked for near the end of the log first.
-async fn beginning(client: &Client, arguments: &TailArgs) -> Result<i64> {
-    let head = client.head().await?;
-    for reach in REACHES.into_iter().chain([i64::MAX]) {
-        let after = head.saturating_sub(reach).max(0);
-        let mut last = VecDeque::new();
-        read(client, arguments, after, false, |line| {
-            last.push_back(position(client, line)?);
-            if last.len() > TAIL_EVENTS_MAX {
-                last.pop_front();
-            }
-            Ok(())
-        })
-        .await?;
-        if last.len() == TAIL_EVENTS_MAX || after == 0 {
-            return Ok(last.front().map_or(head, |first| first - 1));
-        }
-    }
-    Ok(0)
-}
-
-/// Prints what is behind `after`, and moves it.
-async fn print(client: &Client, arguments: &TailArgs, after: &mut i64) -> Result<()> {
-    let from = *after;
-    read(client, arguments, from, arguments.follow, |line| {
-        *after = position(client, line)?;
-        Ok(output::write(line)?)
+    read(client, arguments, from, arguments.follow, async |lines| {
+        let last = lines.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+        let end = position(client, last.unwrap_or_default())?;
+        output::write_on(lines).await?;
+        *after = Some(end);
+        Ok(())
     })
     .await
 }
 
-/// Reads what is behind `after`, line by line.
+/// The last events that are asked for, a line each, and the position up to which they are that. They are
+/// looked for near the end of the log first.
+async fn last(client: &Client, arguments: &TailArgs) -> Result<(Vec<Vec<u8>>, i64)> {
+    let head = client.head().await?;
+    let mut reach = REACH;
+    loop {
+        let after = head.saturating_sub(reach).max(0);
+        let (mut last, mut end) = (VecDeque::new(), head);
+        read(client, arguments, after, false, async |lines| {
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                if last.len() == TAIL_EVENTS_MAX {
+                    last.pop_front();
+                }
+                last.push_back(line.to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+        if let Some(line) = last.back() {
+            end = end.max(position(client, line)?);
+        }
+        if last.len() == TAIL_EVENTS_MAX || after == 0 {
+            return Ok((last.into(), end));
+        }
+        reach = reach.saturating_mul(10);
+    }
+}
+
+/// Reads what is behind `after`, some whole lines at a time.
 async fn read(
     client: &Client,
     arguments: &TailArgs,
     after: i64,
     follow: bool,
-    mut each: impl FnMut(&[u8]) -> Result<()>,
+    mut each: impl AsyncFnMut(Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut query = vec![("after", after.to_string())];
     query.extend(arguments.kind.iter().map(|kind| ("type", kind.clone())));
@@ -141,17 +158,14 @@ async fn read(
     let request = client.request(Method::GET, "/v1/events").query(&query);
     let response = client.answer(request.header("Accept", "application/x-ndjson")).await?;
     let mut parts = response.bytes_stream();
-    let mut line = Vec::new();
+    let mut rest = Vec::new();
     while let Some(part) = parts.next().await {
-        let part = part.map_err(|error| client.lost(&error))?;
-        for piece in part.split_inclusive(|byte| *byte == b'\n') {
-            line.extend_from_slice(piece);
-            if line.last() == Some(&b'\n') && line.len() > 1 {
-                each(&line)?;
-            }
-            if line.last() == Some(&b'\n') {
-                line.clear();
-            }
+        rest.extend_from_slice(&part.map_err(|error| client.lost(&error))?);
+        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let behind = rest.split_off(whole);
+        let lines = std::mem::replace(&mut rest, behind);
+        if !lines.is_empty() {
+            each(lines).await?;
         }
     }
     Ok(())
@@ -169,12 +183,12 @@ pub(crate) async fn export(arguments: &ExportArgs) -> Result<()> {
     let place = Place::read(&Layers::of_database(&arguments.database)?)?;
     logging::quiet();
     let count = database::with(&place, async |database: &Database| match &arguments.output {
-        None => write_log(database, |bytes| Ok(output::write(bytes)?)).await,
+        None => write_log(database, async |text| Ok(output::write_on(text.into()).await?)).await,
         Some(path) => {
             let wrong = || format!("cannot write {}", path.display());
             let mut file = BufWriter::new(File::create(path).with_context(wrong)?);
-            let count = write_log(database, |bytes| file.write_all(bytes).with_context(wrong));
-            let count = count.await?;
+            let write = async |text: String| file.write_all(text.as_bytes()).with_context(wrong);
+            let count = write_log(database, write).await?;
             file.flush().with_context(wrong)?;
             Ok(count)
         }
@@ -188,7 +202,10 @@ pub(crate) async fn export(arguments: &ExportArgs) -> Result<()> {
 }
 
 /// Every event up to the head as it is now, in order; how many there were.
-async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<i64> {
+async fn write_log(
+    database: &Database,
+    mut write: impl AsyncFnMut(String) -> Result<()>,
+) -> Result<i64> {
     let mut conn = database.options.clone().options(PLANS).connect().await?;
     database::check_schema(&mut conn, &database.name).await?;
     let head = log::head(&mut conn).await?;
@@ -202,7 +219,7 @@ async fn write_log(database: &Database, mut write: impl FnMut(&[u8]) -> Result<(
         for event in &page {
             receipt::write_read(&mut text, event, '\n');
         }
-        write(text.as_bytes())?;
+        write(text).await?;
     }
     conn.close().await?;
     Ok(at)

@@ -147,11 +147,11 @@ pub(crate) async fn run(arguments: SalesArgs) -> Result<ExitCode> {
         let (charges, cancels) = (arguments.charges.clone(), arguments.cancellations.clone());
         let file = Plan::of(arguments)?;
         let summary = lines::Lines { file, charges, cancels }.run(&client).await?;
-        output::write(summary.to_string().as_bytes())?;
+        output::conclude(summary.to_string().trim_end())?;
         summary.nothing_fits()
     } else {
         let tally = Plan::<Mapping>::of(arguments)?.run(&client).await?;
-        output::line(&tally.to_string())?;
+        output::conclude(&tally.to_string())?;
         tally.bad > 0 && tally.bad == tally.rows
     };
     // A file of which nothing fits was read with a wrong mapping or date format.
@@ -228,5 +228,19 @@ fn by_name(file: &Path) -> Result<Format> {
         "csv" | "tsv" | "txt" => Ok(Format::Csv),
         "ndjson" | "jsonl" => Ok(Format::Ndjson),
         _ => bail!("{}: cannot tell CSV from NDJSON by the name: say --format", file.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::delimiter;
+
+    #[test]
+    fn a_tab_can_be_said_in_every_shell() {
+        let delimiters = [";", "\t", "tab", r"\t"].map(|text| delimiter(text).ok());
+        assert_eq!(delimiters, [Some(b';'), Some(b'\t'), Some(b'\t'), Some(b'\t')]);
+        for text in ["", ";;", "\"", "\n", "→"] {
+            assert!(delimiter(text).is_err(), "{text:?}");
+        }
     }
 }

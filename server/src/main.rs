@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, also where RUST_BACKTRACE is set.
-            eprintln!("error: {error:#}");
+            output::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -96,7 +96,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             // Not refused: Kubernetes sets such ones for a service of that name.
             let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
             for name in Layers::unknown(variables) {
-                eprintln!("note: {name} is no setting");
+                output::complain(&format!("note: {name} is no setting"));
             }
             // Shown even when it is wrong, and then what is wrong with it.
             Config::read(&layers)?;

@@ -17,11 +17,21 @@ fn says_closed(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Closed>())
 }
 
-/// Writes a line beside work that goes on where nobody reads it.
+/// Writes a line beside work that goes on whether it can be written or not.
+pub(crate) fn announce(text: &str) {
+    let _unheard = line(text);
+}
+
+/// Writes a line to standard error; where that is closed there is nobody to tell.
+pub(crate) fn complain(text: &str) {
+    let _unheard = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes what a command has found, whose exit code says the most of it, also where nobody reads more.
 ///
 /// # Errors
 /// When standard output cannot be written though it is open.
-pub(crate) fn announce(text: &str) -> io::Result<()> {
+pub(crate) fn conclude(text: &str) -> io::Result<()> {
     match line(text) {
         Err(error) if says_closed(&error) => Ok(()),
         done => done,
@@ -43,8 +53,31 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(io::Error::other(Closed)),
+        Err(error) if is_end(&error) => Err(io::Error::other(Closed)),
         done => done,
+    }
+}
+
+/// As [`write`], while others of the task's are polled: a reader may take its time.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) async fn write_on(bytes: Vec<u8>) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || write(&bytes)).await.map_err(io::Error::other)?
+}
+
+/// Has the reader of a pipe gone away, or a terminal?
+fn is_end(error: &io::Error) -> bool {
+    // A disk, too, says that there is an input or output error.
+    let to_terminal = || {
+        let status = rustix::fs::fstat(io::stdout());
+        let kind = status.map(|it| rustix::fs::FileType::from_raw_mode(it.st_mode));
+        kind.is_ok_and(|it| it == rustix::fs::FileType::CharacterDevice)
+    };
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::PIPE) => true,
+        Some(rustix::io::Errno::IO) => to_terminal(),
+        _ => false,
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) async fn verify(database: &Database) -> Result<ExitCode> {
     let findings = findings?;
     for finding in &findings {
         let Finding { subject, position, detail } = finding;
-        output::line(&format!("{subject}: position {position}: {detail}"))?;
+        output::conclude(&format!("{subject}: position {position}: {detail}"))?;
     }
     if !findings.is_empty() {
         return Ok(ExitCode::FAILURE);

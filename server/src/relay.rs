@@ -6,11 +6,12 @@ use accrue_kafka::republish::{self, Done, Order};
 use accrue_kafka::topics;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use sqlx::{ConnectOptions, Connection};
 use tokio_util::sync::CancellationToken;
 
-use crate::boot::{Signals, unless_stopped};
+use crate::boot::unless_stopped;
 use crate::config::{self, DatabaseFlags, KafkaFlags, Layers, Place};
-use crate::database::{self, Database};
+use crate::database;
 use crate::logging;
 use crate::output::{self, grouped};
 
@@ -62,11 +63,14 @@ pub(crate) async fn republish(arguments: &RepublishArgs) -> Result<()> {
         program: config::program(&layers)?.as_str().to_owned(),
         topic: arguments.topic.clone(),
     };
-    let done = database::uninterrupted(&place, async |database: &Database| {
-        let (mut signals, stop) = (Signals::listen()?, CancellationToken::new());
+    let done = database::with_signals(&place, async |database, signals| {
+        let mut conn = database.options.connect().await?;
+        database::check_schema(&mut conn, &database.name).await?;
+        conn.close().await?;
+        let stop = CancellationToken::new();
         let publishing = republish::republish(&database.options, settings, &order, &stop, show);
         tokio::pin!(publishing);
-        match unless_stopped(&mut signals, &mut publishing).await {
+        match unless_stopped(signals, &mut publishing).await {
             Some(done) => Ok(done?),
             None => {
                 stop.cancel();

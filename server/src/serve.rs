@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::boot::{Server, Signals, unless_stopped};
+use crate::boot::{Server, Signals, unless_stopped, unless_stopped_again};
 use crate::config::Config;
 use crate::output;
 
@@ -22,29 +22,34 @@ pub(crate) async fn start(
     ready_file: Option<&Path>,
     signals: &mut Signals,
 ) -> Result<Option<Server>> {
-    // To be stopped while it boots would leave the private Postgres behind, so that a signal is
-    // obeyed when the boot is over; a second one is not waited for.
-    let booting = Server::start(config);
-    tokio::pin!(booting);
-    let server = match unless_stopped(signals, &mut booting).await {
-        Some(server) => server?,
-        None => {
-            let server = unless_stopped(signals, booting).await;
-            let Some(server) = server else { return Ok(None) };
-            server?.drain().await?;
-            return Ok(None);
-        }
+    // To be stopped while it boots would leave the private Postgres behind.
+    let Some(server) = unless_stopped_again(signals, Server::start(config)).await else {
+        return Ok(None);
     };
-    output::announce(&server.banner())?;
-    if let Some(path) = ready_file {
-        tell(path, &server.url)?;
+    let server = server?;
+    if signals.heard() {
+        server.drain().await?;
+        return Ok(None);
     }
-    Ok(Some(server))
+    output::announce(&server.banner());
+    match ready_file {
+        Some(path) => told(server, path).await.map(Some),
+        None => Ok(Some(server)),
+    }
+}
+
+/// A server whose URL was [told](tell); where that cannot be, it is drained.
+pub(crate) async fn told(server: Server, path: &Path) -> Result<Server> {
+    if let Err(error) = tell(path, &server.url) {
+        server.drain().await?;
+        return Err(error);
+    }
+    Ok(server)
 }
 
 /// Drains; a second signal ends the process at once.
 pub(crate) async fn stop(server: Server, mut signals: Signals) -> Result<()> {
-    output::announce("Stopping: what was acknowledged is durable. (Again to stop at once.)")?;
+    output::announce("Stopping: what was acknowledged is durable. (Again to stop at once.)");
     match unless_stopped(&mut signals, server.drain()).await {
         Some(drained) => drained,
         None => anyhow::bail!("stopped at once; what was acknowledged is durable"),

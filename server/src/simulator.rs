@@ -67,7 +67,9 @@ pub(crate) async fn run(arguments: &SimulatorArgs) -> Result<()> {
     let started = Simulator::start_on(arguments.port, webhooks.transpose()?).await;
     let simulator = started.with_context(|| format!("cannot listen on port {}", arguments.port))?;
     let url = simulator.base_url();
-    output::line(&format!("Simulating card payments on {url}; no money moves. Stop with Ctrl-C."))?;
+    output::announce(&format!(
+        "Simulating card payments on {url}; no money moves. Stop with Ctrl-C."
+    ));
     if let Some(path) = &arguments.ready_file {
         serve::tell(path, &url)?;
     }

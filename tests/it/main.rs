@@ -51,6 +51,7 @@ mod relay_world;
 mod released;
 mod roles;
 mod snapshots;
+mod stopped;
 mod tour;
 mod trace;
 mod upcast;

@@ -2,9 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 
-use accrue_tests::client::Client;
 use accrue_tests::database::Database;
 use accrue_tests::eventually::eventually;
 use accrue_tests::program::{self, Said};
@@ -14,7 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// A folder that the cluster's own user can enter.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(dir.path(), mode).expect("a mode");
@@ -22,7 +20,7 @@ fn folder() -> TempDir {
 }
 
 /// The process number in a cluster's pid file, while that process runs.
-fn postmaster(data_dir: &Path) -> Option<String> {
+pub(crate) fn postmaster(data_dir: &Path) -> Option<String> {
     let text = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
     let pid = text.lines().next()?.trim().to_owned();
     Path::new("/proc").join(&pid).exists().then_some(pid)
@@ -115,6 +113,7 @@ async fn what_cannot_be_used_is_told_in_one_line() {
         &["events", "export"],
         &["projections", "list"],
         &["projections", "rebuild", "balances"],
+        &["relay", "republish", "--from=1", "--topic=again", "--kafka-bootstrap=127.0.0.1:9"],
     ] {
         let arguments = command.iter().copied().chain(["--database-url", &*empty.url]);
         one_line(&program::run(arguments).await, "there is no ledger in");
@@ -133,65 +132,4 @@ async fn what_cannot_be_used_is_told_in_one_line() {
         assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
         assert!(said.err.contains("port"), "{}", said.err);
     }
-}
-
-/// SIGHUP as it is at a terminal.
-const DEFAULT: &str = "--default-signal=HUP";
-
-/// A started command, ended by signals once that holds. How it takes SIGHUP would otherwise depend on how
-/// the tests were started.
-async fn ended_by(
-    hangup: &str,
-    arguments: &[&str],
-    signals: &[Signal],
-    when: impl AsyncFn() -> Option<()>,
-) -> Option<i32> {
-    let plain = program::command(arguments.iter().copied());
-    let mut command = tokio::process::Command::new("env");
-    command.arg(hangup).arg(plain.get_program()).args(plain.get_args());
-    for (name, _) in plain.get_envs() {
-        command.env_remove(name);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().expect("accrue runs");
-    // From now on nobody reads what it says.
-    drop(child.stdout.take());
-    eventually("it has come so far", when).await;
-    for signal in signals {
-        program::signal(child.id().expect("it runs"), *signal);
-    }
-    child.wait().await.expect("a child of ours").code()
-}
-
-#[tokio::test]
-async fn no_command_leaves_its_cluster_behind_when_it_is_stopped_or_not_heard() {
-    let dir = folder();
-    let data_dir = dir.path().join("data");
-    let ready = dir.path().join("ready");
-    let data = data_dir.to_str().expect("a path of text");
-    let ready_file = ready.to_str().expect("a path of text");
-    let serve = ["serve", "--port", "0", "--data-dir", data, "--ready-file", ready_file];
-    // A server serves although nobody reads its banner, and the end of its terminal is a stop.
-    let served = async || {
-        let url = std::fs::read_to_string(&ready).ok()?;
-        let client = Client::new(url.trim());
-        (client.get("/livez").await.status == 200).then_some(())
-    };
-    assert_eq!(ended_by(DEFAULT, &serve, &[Signal::HUP], served).await, Some(0));
-    assert_eq!(postmaster(&data_dir), None, "after a server");
-    std::fs::remove_file(&ready).expect("it was there");
-    // Two signals are a stop at once, but here the first is none.
-    let under_nohup = ended_by("--ignore-signal=HUP", &serve, &[Signal::HUP, Signal::TERM], served);
-    assert_eq!(under_nohup.await, Some(0));
-    assert_eq!(postmaster(&data_dir), None, "after a server under nohup");
-    let started = async || postmaster(&data_dir).map(drop);
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let code = ended_by(DEFAULT, &["verify", "--data-dir", data], &[signal], started).await;
-        assert!(matches!(code, Some(0 | 1)), "{signal:?}: {code:?}");
-        assert_eq!(postmaster(&data_dir), None, "{signal:?}");
-    }
-    let export = ["events", "export", "--data-dir", data];
-    let unheard = ended_by(DEFAULT, &export, &[Signal::TERM], started).await;
-    assert!(matches!(unheard, Some(0 | 1)), "{unheard:?}");
-    assert_eq!(postmaster(&data_dir), None, "after an export that nobody reads");
 }

@@ -98,6 +98,7 @@ impl Lines {
                 progress.bad_row(&bad);
             }
         }
+        rows.check_fields()?;
         for bad in book.take_out_corrections() {
             summary.refused += 1;
             progress.bad_row(&bad);

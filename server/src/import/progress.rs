@@ -1,7 +1,7 @@
 //! How far an import has come: a bar on a terminal, plain lines elsewhere.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Tally;
 use super::rows::BadRow;
-use crate::output::grouped;
+use crate::output::{self, grouped};
 
 /// How often a plain line is written.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -84,12 +84,9 @@ impl Progress {
 
     /// Writes a line to standard error; where that is closed there is nobody to tell.
     pub(crate) fn say(&self, text: &str) {
-        let write = || {
-            let _unheard = writeln!(std::io::stderr(), "{text}");
-        };
         match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+            Some(bar) => bar.suspend(|| output::complain(text)),
+            None => output::complain(text),
         }
     }
 

@@ -12,18 +12,21 @@ use serde_json::value::RawValue;
 
 use super::dates::Moment;
 use super::mapping::FIELDS;
-use super::numbered::Numbered;
+use super::numbered::{Lines, Numbered, Unmarked};
 use super::{Format, Plan, money};
 
 /// Longest line of an NDJSON file.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest part of a message that is made of what a file has.
+const TEXT_CHARS_MAX: usize = 400;
 
 /// The texts of one row, in the order of the fields that were asked for; empty where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row<const N: usize> {
     pub(super) line: u64,
     /// The last line of it: a quoted text may have several.
-    last: u64,
+    pub(super) last: u64,
     pub(super) texts: [String; N],
 }
 
@@ -37,7 +40,8 @@ pub(crate) struct BadRow {
 impl BadRow {
     /// A row of these lines. Where a quote is not closed it has more of them than it should have, and the
     /// rows there are no rows.
-    pub(super) fn over(line: u64, last: u64, mut reason: String) -> Self {
+    pub(super) fn over(line: u64, last: u64, reason: &str) -> Self {
+        let mut reason = clipped(reason);
         if last > line {
             let _ = write!(
                 reason,
@@ -47,6 +51,16 @@ impl BadRow {
         }
         Self { line, reason }
     }
+}
+
+/// A text for people that may have a whole file in it, where a quote is not closed.
+fn clipped(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut clipped: String = chars.by_ref().take(TEXT_CHARS_MAX).collect();
+    if chars.next().is_some() {
+        clipped.push('…');
+    }
+    clipped
 }
 
 /// A row as a sale, not moved yet.
@@ -68,10 +82,10 @@ pub(super) enum Rows<const N: usize> {
         places: [Option<usize>; N],
     },
     Ndjson {
-        reader: BufReader<Numbered>,
+        reader: BufReader<Unmarked>,
         names: [Option<String>; N],
-        /// Which of them stood in a row so far.
-        seen: [bool; N],
+        /// Which of them stood in a row so far; none where no row was an object.
+        seen: Option<[bool; N]>,
         line: u64,
     },
 }
@@ -83,13 +97,14 @@ impl<const N: usize> Rows<N> {
         delimiter: u8,
         names: [Option<String>; N],
     ) -> Result<Self> {
-        let source = Numbered::new(source);
+        let source = Unmarked::new(source);
         if format == Format::Ndjson {
             let reader = BufReader::new(source);
-            return Ok(Self::Ndjson { reader, names, seen: [false; N], line: 0 });
+            return Ok(Self::Ndjson { reader, names, seen: None, line: 0 });
         }
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(source);
+        let mut builder = csv::ReaderBuilder::new();
+        builder.delimiter(delimiter).trim(csv::Trim::All);
+        let mut reader = builder.from_reader(Numbered::new(source));
         let headers = reader.headers().map_err(|error| match error.kind() {
             csv::ErrorKind::Utf8 { .. } => anyhow!("the file is no UTF-8 text"),
             _ => anyhow!("the header line cannot be read: {error}"),
@@ -107,11 +122,20 @@ impl<const N: usize> Rows<N> {
         }
     }
 
-    /// Is there a field that stood in none of the rows so far? A CSV file is asked by its header.
-    pub(super) fn unseen(&self) -> Option<&str> {
-        let Self::Ndjson { names, seen, .. } = self else { return None };
-        let mut names = names.iter().zip(seen).filter(|(_, seen)| !**seen);
-        names.find_map(|(name, _)| name.as_deref())
+    /// To be asked behind the last row: was there each field that is asked for? A CSV file is asked by
+    /// its header. Where no row was an object, each has been told of.
+    ///
+    /// # Errors
+    /// Names one that stood in no row.
+    pub(super) fn check_fields(&self) -> Result<()> {
+        let Self::Ndjson { names, seen: Some(seen), .. } = self else { return Ok(()) };
+        let mut unseen = names.iter().zip(seen).filter(|(_, seen)| !**seen);
+        match unseen.find_map(|(name, _)| name.as_deref()) {
+            None => Ok(()),
+            Some(name) => bail!(
+                "no row of the file has a field {name:?}: if that is so, leave it out of --map"
+            ),
+        }
     }
 }
 
@@ -123,8 +147,12 @@ fn next_record<const N: usize>(
     let begins = reader.position().byte();
     let found = reader.read_record(&mut record);
     let ends = reader.position().byte();
-    let (line, last) = reader.get_mut().lines(begins, ends);
+    let Lines { first: line, last, is_odd } = reader.get_mut().lines(begins, ends);
     match found {
+        // A stray quote within a line is the reader's to judge; one that is open swallows rows.
+        Ok(true) if is_odd && last > line => {
+            Ok(Some(Err(BadRow::over(line, last, "a quote is not closed"))))
+        }
         Ok(false) => Ok(None),
         Ok(true) => {
             let text = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
@@ -139,15 +167,15 @@ fn next_record<const N: usize>(
                 csv::ErrorKind::Utf8 { .. } => "expected UTF-8".to_owned(),
                 _ => error.to_string(),
             };
-            Ok(Some(Err(BadRow::over(line, last, reason))))
+            Ok(Some(Err(BadRow::over(line, last, &reason))))
         }
     }
 }
 
 fn next_object<const N: usize>(
-    reader: &mut BufReader<Numbered>,
+    reader: &mut BufReader<Unmarked>,
     names: &[Option<String>; N],
-    seen: &mut [bool; N],
+    seen: &mut Option<[bool; N]>,
     line: &mut u64,
 ) -> Result<Option<Result<Row<N>, BadRow>>> {
     loop {
@@ -165,7 +193,7 @@ fn next_object<const N: usize>(
             continue;
         }
         let row = object(&bytes, names, seen, *line);
-        return Ok(Some(row.map_err(|reason| BadRow { line: *line, reason })));
+        return Ok(Some(row.map_err(|reason| BadRow::over(*line, *line, &reason))));
     }
 }
 
@@ -173,7 +201,7 @@ fn next_object<const N: usize>(
 fn object<const N: usize>(
     bytes: &[u8],
     names: &[Option<String>; N],
-    seen: &mut [bool; N],
+    seen: &mut Option<[bool; N]>,
     line: u64,
 ) -> Result<Row<N>, String> {
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)
@@ -188,10 +216,12 @@ fn object<const N: usize>(
         }
         Some(_) => Err(format!("{name}: expected a text or a number")),
     };
+    for (name, seen) in names.iter().zip(seen.get_or_insert([false; N])) {
+        *seen |= name.as_ref().is_none_or(|name| fields.contains_key(name));
+    }
     let mut texts = [const { String::new() }; N];
-    for ((place, name), seen) in texts.iter_mut().zip(names).zip(seen) {
+    for (place, name) in texts.iter_mut().zip(names) {
         if let Some(name) = name {
-            *seen |= fields.contains_key(name);
             *place = text(name)?;
         }
     }
@@ -208,7 +238,7 @@ fn places<const N: usize>(
         let mut found = headers.iter().enumerate().filter(|(_, header)| header == name);
         *place = found.next().map(|(at, _)| at);
         if place.is_none() {
-            let all = headers.iter().collect::<Vec<_>>().join(", ");
+            let all = clipped(&headers.iter().collect::<Vec<_>>().join(", "));
             bail!("the file has no column {name:?}; its columns are {all}");
         }
         ensure!(found.next().is_none(), "the file has more than one column {name:?}");
@@ -220,7 +250,7 @@ impl Row<{ FIELDS.len() }> {
     /// Checks the texts.
     pub(super) fn sale(self, plan: &Plan) -> Result<Sale, BadRow> {
         let (line, last) = (self.line, self.last);
-        self.checked(plan).map_err(|reason| BadRow::over(line, last, reason))
+        self.checked(plan).map_err(|reason| BadRow::over(line, last, &reason))
     }
 
     fn checked(self, plan: &Plan) -> Result<Sale, String> {
@@ -333,7 +363,7 @@ mod tests {
             ),
             (
                 "No,Date,Who,Sum\n1,2010-12-01,a,\"5\n2,2010-12-01,a,5\n3,2010-12-01,a,5\n",
-                "2: total: ",
+                "2: a quote is not closed",
             ),
             (
                 "No,Date,Who,Sum\n1,2010-12-01,\"a,5\n2,2010-12-01,a,5\n3,\"2010-12-01,a,5\n",
@@ -344,6 +374,61 @@ mod tests {
             assert_eq!(seen.len(), 1, "{seen:#?}");
             assert!(seen[0].starts_with(first) && seen[0].contains(reaches), "{seen:#?}");
         }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_swallows_no_row_silently() {
+        let map = "id=No,occurred_at=Date,account=Who,total=Sum";
+        let good =
+            "7,2010-12-01,a,5,\"two\nlines\"\n8,2010-12-01,a,5,5\" pipe\n9,2010-12-01,a,5,\n";
+        for (rows, found) in [
+            ("1,2010-12-01,a,5,\"oops\n2,2010-12-01,a,5,\n3,2010-12-01,a,5,\n", 1),
+            ("1,2010-12-01,a,5,\"oops\n2,2010-12-01,a,5,\"x\"\n3,2010-12-01,a,5,\n", 2),
+            ("1,2010-12-01,a,5,\"oops\n\n2,2010-12-01,a,5,\"a \"\"b\"\" c\"\n", 1),
+        ] {
+            let text = format!("No,Date,Who,Sum,Note\n{good}{rows}");
+            let seen = read(Format::Csv, map, String::leak(text));
+            assert_eq!(seen[..3], ["2: 7 a 5.00", "4: 8 a 5.00", "5: 9 a 5.00"]);
+            assert_eq!(seen.len(), 3 + found, "{seen:#?}");
+            let told = "6: a quote is not closed; a quoted text reaches to line ";
+            assert!(seen[3].starts_with(told), "{seen:#?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_not_read_without_end_and_not_told_of_at_length() {
+        let map = "id=No,occurred_at=Date,account=Who,total=Sum";
+        let long = format!("No,Date,Who,Sum\n1,2010-12-01,a,\"5{}\"\n", "x\n".repeat(5_000));
+        let seen = read(Format::Csv, map, String::leak(long));
+        assert!(seen[0].len() < 1_000 && seen[0].contains('…'), "{seen:#?}");
+        let header = "No,Date,Who,Sum\n1,2010-12-01,a,\"5\n";
+        let endless = std::io::Cursor::new(header).chain(std::io::repeat(b'x'));
+        let names = ["No", "Date"].map(|name| Some(name.to_owned()));
+        let mut rows = Rows::open(Box::new(endless), Format::Csv, b',', names).unwrap();
+        let error = rows.next().unwrap_err().to_string();
+        assert!(error.contains("the row of line 2 has more than"), "{error}");
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_not_chosen_from() {
+        let names = [Some("Sum".to_owned())];
+        let text: &[u8] = b"No,Sum,Sum\n";
+        let error = Rows::open(Box::new(text), Format::Csv, b',', names).err().unwrap();
+        assert_eq!(error.to_string(), r#"the file has more than one column "Sum""#);
+    }
+
+    #[test]
+    fn a_field_that_stands_in_no_object_is_found_and_one_that_cannot_be_read_is_there() {
+        let missing = |text: &'static str| {
+            let names = ["n", "d"].map(|name| Some(name.to_owned()));
+            let source = Box::new(text.as_bytes());
+            let mut rows = Rows::open(source, Format::Ndjson, b',', names).unwrap();
+            while rows.next().unwrap().is_some() {}
+            rows.check_fields().err().map(|error| error.to_string())
+        };
+        assert_eq!(missing("{\"n\":[3],\"d\":1}\n{}"), None);
+        assert_eq!(missing("nonsense\n"), None);
+        assert!(missing("nonsense\n{\"n\":1}\n{\"n\":2}").unwrap().contains("\"d\""));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::dates::{DateReader, Shift};
 use super::rows::{BadRow, Sale};
-use super::survey::{FIRST_SALES_MAX, History, Survey};
+use super::survey::{self, FIRST_SALES_MAX, History, Survey};
 use super::{Plan, Progress, Tally};
 use crate::client::{CallError, Client, Problem};
 use crate::output;
@@ -191,6 +191,7 @@ fn read_chunks(plan: &Plan, shift: Shift, chunks: mpsc::Sender<Chunk>) -> Result
 /// Prints the commands; rows that become none are told on standard error. Returns whether any row
 /// became one.
 pub(super) fn print(plan: &Plan) -> Result<bool> {
+    survey::survey(plan)?;
     let mut rows = plan.rows()?;
     let (mut printed, mut bad) = (0_u64, 0_u64);
     while let Some(row) = rows.next()? {
@@ -202,7 +203,7 @@ pub(super) fn print(plan: &Plan) -> Result<bool> {
             }
             Err(BadRow { line, reason }) => {
                 bad += 1;
-                eprintln!("line {line}: {reason}");
+                output::complain(&format!("line {line}: {reason}"));
             }
         }
     }

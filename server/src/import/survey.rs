@@ -1,7 +1,7 @@
 //! The first pass over a file: how much there is, and where its history begins and ends.
 
 use accrue_domain::id::SaleId;
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::Plan;
 use super::dates::{DateReader, Moment, Shift};
@@ -55,9 +55,7 @@ pub(super) fn survey(plan: &Plan) -> Result<Survey> {
         let Ok(sale) = row.and_then(|row| row.sale(plan)) else { continue };
         History::add(&mut survey.history, &plan.dates, &sale.id, sale.at);
     }
-    if let Some(name) = rows.unseen().filter(|_| survey.rows > 0) {
-        bail!("no row of the file has a field {name:?}");
-    }
+    rows.check_fields()?;
     Ok(survey)
 }
 

@@ -61,8 +61,8 @@ pub(super) struct Entry {
 
 /// Checks the texts of a row.
 pub(super) fn entry(row: Row<{ FIELDS.len() }>, plan: &Lines) -> Result<Entry, BadRow> {
-    let line = row.line;
-    checked(row, plan).map_err(|reason| BadRow { line, reason })
+    let (line, last) = (row.line, row.last);
+    checked(row, plan).map_err(|reason| BadRow::over(line, last, &reason))
 }
 
 fn checked(row: Row<{ FIELDS.len() }>, plan: &Lines) -> Result<Entry, String> {
