@@ -102,17 +102,16 @@ impl Numbered {
         }
     }
 
-    /// The lines of the text between two places, of those that are not empty. Forgets what is before.
-    pub(super) fn lines(&mut self, from: u64, until: u64) -> Lines {
-        while self.begins.front().is_some_and(|begin| begin.at < from) {
-            self.begins.pop_front();
-        }
+    /// The lines of the text up to a place, of those that are not empty and were not asked for yet.
+    pub(super) fn lines(&mut self, until: u64) -> Lines {
         let end = Begin { at: self.passed, line: self.line, is_odd: self.is_odd };
         let first = self.begins.front().copied().unwrap_or(end);
-        let within = self.begins.iter().take_while(|begin| begin.at < until);
-        let last = within.last().map_or(first.line, |begin| begin.line);
+        let mut last = first.line;
+        while let Some(begin) = self.begins.pop_front_if(|begin| begin.at < until) {
+            last = begin.line;
+        }
         // Between the end of a row and the next line that is not empty there is no quote.
-        let behind = self.begins.iter().find(|begin| begin.at >= until).copied().unwrap_or(end);
+        let behind = self.begins.front().copied().unwrap_or(end);
         Lines { first: first.line, last, is_odd: first.is_odd != behind.is_odd }
     }
 
@@ -175,14 +174,13 @@ mod tests {
         numbered.read_to_string(&mut read).unwrap();
         assert_eq!(read, &text["\u{feff}".len()..]);
         let place = |text: &str| read.find(text).unwrap() as u64;
-        let mut lines = |from, until| {
-            let Lines { first, last, is_odd } = numbered.lines(from, until);
+        let mut lines = |until| {
+            let Lines { first, last, is_odd } = numbered.lines(until);
             assert!(!is_odd);
             (first, last)
         };
-        assert_eq!(lines(0, place("b")), (1, 1));
-        assert_eq!(lines(2, place("d") + 1), (3, 7));
-        assert_eq!(lines(place("c"), place("d")), (6, 6));
-        assert_eq!(lines(place("d"), 99), (7, 7));
+        assert_eq!(lines(place("b")), (1, 1));
+        assert_eq!(lines(place("d")), (3, 6));
+        assert_eq!(lines(99), (7, 7));
     }
 }

@@ -111,6 +111,8 @@ impl<const N: usize> Rows<N> {
         })?;
         ensure!(!headers.is_empty(), "the file is empty: a header line with columns is needed");
         let places = places(headers, &names)?;
+        let ends = reader.position().byte();
+        reader.get_mut().lines(ends);
         Ok(Self::Csv { reader: Box::new(reader), places })
     }
 
@@ -144,10 +146,9 @@ fn next_record<const N: usize>(
     places: &[Option<usize>; N],
 ) -> Result<Option<Result<Row<N>, BadRow>>> {
     let mut record = StringRecord::new();
-    let begins = reader.position().byte();
     let found = reader.read_record(&mut record);
     let ends = reader.position().byte();
-    let Lines { first: line, last, is_odd } = reader.get_mut().lines(begins, ends);
+    let Lines { first: line, last, is_odd } = reader.get_mut().lines(ends);
     match found {
         // A stray quote within a line is the reader's to judge; one that is open swallows rows.
         Ok(true) if is_odd && last > line => {
